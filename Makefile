@@ -1,0 +1,35 @@
+# The same commands for people and for CI. Each does all its own set-up.
+PYTHON ?= python3
+BIN := .venv/bin
+export YOLO_OFFLINE := 1
+export YOLO_AUTOINSTALL := 0
+
+.PHONY: setup demo test soak bench check format clean
+
+setup: .venv/ready ## virtual environment and system packages
+
+.venv/ready: pyproject.toml constraints.txt apt.txt .ci/setup
+	PYTHON=$(PYTHON) .ci/setup
+
+demo: setup ## train, release, and run a shift of 100 simulated parts
+	$(BIN)/inspection demo $(DEMO)
+
+test: setup ## the whole test suite, under 25 minutes on two cores
+	$(BIN)/pytest $(TEST)
+
+soak: setup ## the long versions: 1,000 parts at a 150 ms takt, 60 kills
+	$(BIN)/inspection soak $(SOAK)
+
+check: setup ## style, types, import contracts, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit/test_docs.py tests/unit/test_house.py
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv demo-data runs .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Dataset versions: import, check, and the manifest that training reads."""

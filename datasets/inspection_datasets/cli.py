@@ -1,0 +1,154 @@
+"""`inspection dataset import | show`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inspection.errors import InspectionError
+
+if TYPE_CHECKING:
+    from inspection_datasets.manifest import DatasetVersion
+
+app = typer.Typer(help="Labelled images: import them, look at them.", no_args_is_help=True)
+
+
+class LayoutName(StrEnum):
+    """Layouts that can be imported."""
+
+    AUTO = "auto"
+    DEEPPCB = "deeppcb"
+    YOLO = "yolo"
+    COCO = "coco"
+
+
+@contextmanager
+def told() -> Generator[None]:
+    """Tell an expected error in one line and end with code 2; anything else is a bug and shows its trace."""
+    try:
+        yield
+    except InspectionError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from error
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[
+        Path, typer.Argument(help="folder with images and labels, data.yaml, or COCO json")
+    ],
+    to: Annotated[
+        Path, typer.Option("--to", help="dataset folder; a new version is added when it exists")
+    ],
+    layout: Annotated[
+        LayoutName, typer.Option(help="layout of the source; auto recognises it")
+    ] = LayoutName.AUTO,
+    name: Annotated[str, typer.Option(help="name of the dataset; default: the folder's name")] = "",
+    val: Annotated[
+        float, typer.Option(min=0, max=0.9, help="share of groups for val, if the source has none")
+    ] = 0.2,
+    test: Annotated[
+        float, typer.Option(min=0, max=0.9, help="share of groups for test, if the source has none")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="which groups these are")] = 0,
+    group: Annotated[
+        str, typer.Option(help="regular expression on the image name that gives its group")
+    ] = "",
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="refer to the images instead of copying them")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Import labelled images as the next version of a dataset."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from inspection_datasets.importing import ImportPlan, import_dataset
+
+    plan = ImportPlan(layout.value, name, val, test, seed, group, in_place)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description} {task.completed} images"),
+        TimeElapsedColumn(),
+    )
+    with told():
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("reading", total=None)
+            version, incoming = import_dataset(
+                source,
+                to,
+                plan,
+                lambda stage, count: bar.update(task, description=stage, completed=count),
+            )
+        if as_json:
+            typer.echo(
+                json.dumps(
+                    {**summary(version), "layout": incoming.layout, "notes": list(incoming.notes)}
+                )
+            )
+            return
+        typer.echo(f"layout {incoming.layout}; wrote {to / version.version}.jsonl")
+        for note in incoming.notes:
+            typer.echo(f"note: {note}")
+        _print(version)
+
+
+@app.command("show")
+def show_command(
+    dataset: Annotated[Path, typer.Argument(help="dataset folder")],
+    version: Annotated[
+        str | None, typer.Option(help="version, for example v0001; default: the newest")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="also open every image and compare hash and size")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Summarise a dataset version in text."""
+    from inspection_datasets.check import check_version
+    from inspection_datasets.manifest import load_version
+
+    with told():
+        loaded = load_version(dataset, version)
+        if check:
+            check_version(loaded)
+        if as_json:
+            typer.echo(json.dumps(summary(loaded)))
+        else:
+            _print(loaded)
+            if check:
+                typer.echo("every image is there, unchanged, and of the stated size")
+
+
+def summary(version: DatasetVersion) -> dict[str, object]:
+    """Return what a script wants to know of a version."""
+    return {
+        "name": version.name,
+        "version": version.version,
+        "sha256": version.sha256,
+        "classes": list(version.classes),
+        "samples": version.counts(),
+        "boxes": {split: version.class_counts(split) for split in version.counts()},
+    }
+
+
+def _print(version: DatasetVersion) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    splits = list(version.counts())
+    table = Table(title=f"{version.name} {version.version} ({version.sha256[:12]})")
+    table.add_column("")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for state in ("labelled", "good", "unlabelled"):
+        table.add_row(f"images, {state}", *(str(version.counts()[s].get(state, 0)) for s in splits))
+    for name in version.classes:
+        table.add_row(f"boxes, {name}", *(str(version.class_counts(s)[name]) for s in splits))
+    Console().print(table)

@@ -1,0 +1,1 @@
+"""Camera drivers, one file per driver: its config class and its driver."""

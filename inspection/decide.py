@@ -1,0 +1,361 @@
+"""Detections and recipe to a decision: pure, total, and PASS only when everything was proven.
+
+preconditions ──any fails──▶ NOT_INSPECTED with its reason
+│ all hold
+▼
+judge: regions ─ minimum size ─ counts against T1, T2, allowed, expected
+├─ at or over T2, too many, too few ─▶ FAIL
+├─ between T1 and T2 ────────────────▶ REVIEW
+└─ nothing ──────────────────────────▶ PASS
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.types import (
+    ClassLimits,
+    Decision,
+    Detections,
+    Frame,
+    FrameLimits,
+    Reason,
+    Recipe,
+    Region,
+    Release,
+    Result,
+    Trigger,
+)
+
+ANOMALY_CLASS = "anomaly"
+_SEVERITY = {Decision.PASS: 0, Decision.REVIEW: 1, Decision.FAIL: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything a decision rests on. Any part of it missing or doubtful means NOT_INSPECTED.
+
+    Attributes:
+        trigger: what the PLC asked.
+        recipe: recipe in force when the trigger was taken.
+        release: release loaded for that recipe.
+        frame: frame of this trigger.
+        previous: the frame before it from the same camera, to notice repeats; None for the first.
+        live: the camera is a sensor: two identical images mean that it is frozen.
+        detections: what the model found.
+        fault: a failure some stage reported; it decides alone.
+        now_mono: when this decision is made.
+    """
+
+    trigger: Trigger
+    recipe: Recipe | None
+    release: Release | None
+    frame: Frame | None
+    previous: Frame | None
+    live: bool
+    detections: Detections | None
+    fault: Reason | None
+    now_mono: float
+
+
+def decide(evidence: Evidence) -> Result:
+    """Return the decision for one part. Never raises; PASS only if every precondition holds."""
+    doubt = find_doubt(evidence)
+    if doubt is not None:
+        return doubt
+    recipe, frame, detections, release = (
+        evidence.recipe,
+        evidence.frame,
+        evidence.detections,
+        evidence.release,
+    )
+    if recipe is None or frame is None or detections is None or release is None:
+        return Result.not_inspected(Reason.INTERNAL, "evidence is incomplete")
+    return judge(detections, recipe)
+
+
+def find_doubt(evidence: Evidence) -> Result | None:
+    """Return the first precondition that does not hold, as a NOT_INSPECTED result; None if all hold."""
+    if evidence.fault is not None:
+        return Result.not_inspected(evidence.fault)
+    if evidence.recipe is None:
+        return Result.not_inspected(Reason.RECIPE_NONE)
+    doubt = check_release(evidence.recipe, evidence.release)
+    if doubt is None:
+        doubt = check_frame(
+            evidence.trigger,
+            evidence.frame,
+            evidence.previous,
+            evidence.recipe.frame,
+            live=evidence.live,
+        )
+    if doubt is None:
+        doubt = check_detections(evidence.detections, evidence.release)
+    if doubt is None and not evidence.now_mono <= evidence.trigger.deadline_mono:
+        doubt = Result.not_inspected(Reason.DEADLINE)
+    return doubt
+
+
+def check_release(recipe: Recipe, release: Release | None) -> Result | None:
+    """Check that the loaded release is the recipe's and every class has limits."""
+    if release is None:
+        return Result.not_inspected(Reason.MODEL_LOADING, "no release is loaded")
+    if (release.part, release.number) != (recipe.part, recipe.release):
+        return Result.not_inspected(
+            Reason.MODEL_MISMATCH,
+            f"{release.name} is loaded, the recipe wants {recipe.part}/{recipe.release}",
+        )
+    for name in release.classes:
+        limits = recipe.limits.get(name)
+        if limits is None or not 0.0 <= limits.t1 <= limits.t2 <= 1.0:
+            return Result.not_inspected(Reason.RECIPE_INVALID, f"no valid limits for class {name}")
+    return None
+
+
+def check_frame(
+    trigger: Trigger,
+    frame: Frame | None,
+    previous: Frame | None,
+    limits: FrameLimits,
+    *,
+    live: bool,
+) -> Result | None:
+    """Check that the frame shows this part: fresh, new, the right size, neither dark, bright nor flat."""
+    if frame is None:
+        return Result.not_inspected(Reason.CAMERA_TIMEOUT, "no frame")
+    image = frame.image
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        return Result.not_inspected(Reason.FRAME_INVALID, f"image is {image.dtype} {image.shape}")
+    if not frame.exposed_mono >= trigger.seen_mono:
+        age = trigger.seen_mono - frame.exposed_mono
+        return Result.not_inspected(Reason.FRAME_STALE, f"exposed {age:.4f} s before the trigger")
+    if previous is not None:
+        if frame.frame_id == previous.frame_id:
+            return Result.not_inspected(
+                Reason.FRAME_REPEATED, f"frame id {frame.frame_id} was used before"
+            )
+        if live and same_image(image, previous.image):
+            return Result.not_inspected(
+                Reason.FRAME_IDENTICAL, "byte-identical to the previous frame"
+            )
+    size = (image.shape[1], image.shape[0])
+    if limits.size is not None and size != limits.size:
+        return Result.not_inspected(
+            Reason.FRAME_SIZE, f"image is {size}, the recipe was made for {limits.size}"
+        )
+    return _check_light(image, limits)
+
+
+def same_image(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    """Tell whether two images are byte-identical; a coarse grid settles nearly every case."""
+    if image.shape != other.shape:
+        return False
+    return np.array_equal(image[::16, ::16], other[::16, ::16]) and np.array_equal(image, other)
+
+
+def _check_light(image: NDArray[np.uint8], limits: FrameLimits) -> Result | None:
+    step = max(1, min(image.shape[:2]) // 128)
+    grid = image[::step, ::step]
+    mean, std = float(grid.mean()), float(grid.std())
+    if mean < limits.min_mean:
+        return Result.not_inspected(
+            Reason.FRAME_DARK, f"mean {mean:.1f} is under {limits.min_mean}"
+        )
+    if mean > limits.max_mean:
+        return Result.not_inspected(
+            Reason.FRAME_BRIGHT, f"mean {mean:.1f} is over {limits.max_mean}"
+        )
+    if std < limits.min_std:
+        return Result.not_inspected(
+            Reason.FRAME_FLAT, f"contrast {std:.1f} is under {limits.min_std}"
+        )
+    return None
+
+
+def check_detections(detections: Detections | None, release: Release | None) -> Result | None:
+    """Check that the right model answered and every number can be believed."""
+    if detections is None or release is None:
+        return Result.not_inspected(Reason.INFERENCE_FAILED, "the model gave no answer")
+    if (detections.release, detections.model_sha256) != (release.name, release.model_sha256):
+        return Result.not_inspected(
+            Reason.MODEL_MISMATCH, f"{detections.release} answered, {release.name} was asked"
+        )
+    if detections.class_names != release.classes:
+        return Result.not_inspected(Reason.MODEL_MISMATCH, "class names differ from the release")
+    n = len(detections.scores)
+    if (
+        detections.boxes.shape != (n, 4)
+        or detections.classes.shape != (n,)
+        or detections.scores.shape != (n,)
+    ):
+        return Result.not_inspected(Reason.MODEL_OUTPUT, "arrays of different length")
+    if not (np.isfinite(detections.boxes).all() and np.isfinite(detections.scores).all()):
+        return Result.not_inspected(Reason.MODEL_OUTPUT, "not a number")
+    if n and (detections.scores.min() < 0 or detections.scores.max() > 1):
+        return Result.not_inspected(Reason.MODEL_OUTPUT, "score outside 0..1")
+    if n and (detections.classes.min() < 0 or detections.classes.max() >= len(release.classes)):
+        return Result.not_inspected(Reason.MODEL_OUTPUT, "class outside the release")
+    if release.task == "anomaly" and not _is_rate(detections.anomaly_score):
+        return Result.not_inspected(
+            Reason.MODEL_OUTPUT, f"anomaly score {detections.anomaly_score}"
+        )
+    return None
+
+
+def _is_rate(value: float | None) -> bool:
+    return value is not None and 0.0 <= value <= 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    decision: Decision
+    reason: Reason
+    class_index: int = 0
+    score: float = 0.0
+    detail: str = ""
+
+
+def judge(detections: Detections, recipe: Recipe) -> Result:
+    """Return PASS, REVIEW or FAIL for detections that were checked.
+
+    For a defect class, more than `allowed` counted detections at or over T2 fail the part; more than
+    `allowed` at or over T1 send it to REVIEW. For something that must be there, fewer than expected
+    over T1 or more than expected over T2 fail; any other doubt about the count is REVIEW.
+    """
+    judged = _in_regions(detections, recipe.regions)
+    counts = _Counts(detections, recipe, judged)
+    findings = [
+        finding
+        for index, name in enumerate(detections.class_names)
+        for finding in counts.judge_class(index, recipe.limits[name])
+    ]
+    for region in recipe.regions:
+        findings += counts.judge_region(region)
+    if detections.anomaly_score is not None:
+        findings += _judge_anomaly(detections, recipe)
+    if not findings:
+        return Result(Decision.PASS, Reason.NONE, over_t1=counts.over_t1)
+    findings.sort(key=lambda f: (_SEVERITY[f.decision], f.score), reverse=True)
+    worst = findings[0]
+    return Result(
+        decision=worst.decision,
+        reason=worst.reason,
+        reasons=tuple(dict.fromkeys(f.reason for f in findings)),
+        deciding_class=worst.class_index,
+        deciding_score=worst.score,
+        over_t1=counts.over_t1,
+        detail="; ".join(f.detail for f in findings[:4]),
+    )
+
+
+class _Counts:
+    """Counts of judged detections by class, at T1 and at T2."""
+
+    def __init__(self, detections: Detections, recipe: Recipe, judged: NDArray[np.bool_]) -> None:
+        self._detections = detections
+        self._recipe = recipe
+        sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
+        longer = sides.max(axis=1) if len(detections) else np.zeros(0, np.float32)
+        limits = [recipe.limits[name] for name in detections.class_names]
+        classes = detections.classes
+        self._t1 = judged & (longer >= _per_class([x.min_size for x in limits], classes))
+        scores = detections.scores.astype(np.float64)
+        self._t2 = self._t1 & (scores >= _per_class([x.t2 for x in limits], classes))
+        self._t1 = self._t1 & (scores >= _per_class([x.t1 for x in limits], classes))
+        self.over_t1 = int(self._t1.sum())
+
+    def judge_class(self, index: int, limits: ClassLimits) -> Iterable[_Finding]:
+        of_class = self._detections.classes == index
+        if limits.expected is not None:
+            return self._judge_expected(index, of_class, limits.expected, "")
+        fails, doubts = int((self._t2 & of_class).sum()), int((self._t1 & of_class).sum())
+        name, score = self._detections.class_names[index], self._best(self._t1 & of_class)
+        if fails > limits.allowed:
+            reason = Reason.TOO_MANY if limits.allowed else Reason.DEFECT
+            return [
+                _Finding(Decision.FAIL, reason, index + 1, score, f"{fails} {name} at {score:.2f}")
+            ]
+        if doubts > limits.allowed:
+            return [
+                _Finding(
+                    Decision.REVIEW,
+                    Reason.BORDERLINE,
+                    index + 1,
+                    score,
+                    f"{doubts} {name} at {score:.2f}",
+                )
+            ]
+        return []
+
+    def judge_region(self, region: Region) -> Iterable[_Finding]:
+        inside = _centres_inside(self._detections, region)
+        findings: list[_Finding] = []
+        for name, expected in region.expected.items():
+            if name not in self._detections.class_names:
+                findings.append(
+                    _Finding(Decision.FAIL, Reason.TOO_FEW, detail=f"{name} is no class")
+                )
+                continue
+            index = self._detections.class_names.index(name)
+            of_class = inside & (self._detections.classes == index)
+            findings += self._judge_expected(index, of_class, expected, f" in {region.box}")
+        return findings
+
+    def _judge_expected(
+        self, index: int, of_class: NDArray[np.bool_], expected: int, where: str
+    ) -> list[_Finding]:
+        sure, seen = int((self._t2 & of_class).sum()), int((self._t1 & of_class).sum())
+        if sure == seen == expected:
+            return []
+        name, score = self._detections.class_names[index], self._best(self._t1 & of_class)
+        detail = f"{seen} {name}{where}, expected {expected}"
+        if seen < expected:
+            return [_Finding(Decision.FAIL, Reason.TOO_FEW, index + 1, score, detail)]
+        if sure > expected:
+            return [_Finding(Decision.FAIL, Reason.TOO_MANY, index + 1, score, detail)]
+        return [_Finding(Decision.REVIEW, Reason.BORDERLINE, index + 1, score, detail)]
+
+    def _best(self, mask: NDArray[np.bool_]) -> float:
+        return float(self._detections.scores[mask].max()) if mask.any() else 0.0
+
+
+def _per_class(values: list[float], classes: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(values, np.float64)[classes]
+
+
+def _judge_anomaly(detections: Detections, recipe: Recipe) -> list[_Finding]:
+    limits = recipe.limits.get(ANOMALY_CLASS)
+    score = detections.anomaly_score
+    if limits is None or score is None or score >= limits.t2:
+        return [_Finding(Decision.FAIL, Reason.ANOMALY, 1, score or 0.0, f"anomaly {score}")]
+    if score >= limits.t1:
+        return [_Finding(Decision.REVIEW, Reason.BORDERLINE, 1, score, f"anomaly {score:.3f}")]
+    return []
+
+
+def _in_regions(detections: Detections, regions: tuple[Region, ...]) -> NDArray[np.bool_]:
+    judged = np.ones(len(detections), bool)
+    looked_at = [region for region in regions if not region.ignore]
+    if looked_at:
+        judged[:] = False
+        for region in looked_at:
+            judged |= _centres_inside(detections, region)
+    for region in regions:
+        if region.ignore:
+            judged &= ~_centres_inside(detections, region)
+    return judged
+
+
+def _centres_inside(detections: Detections, region: Region) -> NDArray[np.bool_]:
+    centres = (detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2
+    x1, y1, x2, y2 = region.box
+    x, y = centres[:, 0], centres[:, 1]
+    inside = (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
+    if region.classes:
+        wanted = [i for i, name in enumerate(detections.class_names) if name in region.classes]
+        inside &= np.isin(detections.classes, wanted)
+    return inside

@@ -1,0 +1,1 @@
+"""The quick start: a whole station on one PC, with simulated camera and PLC."""

@@ -1,0 +1,158 @@
+"""`inspection line STATION.yaml`: put one station together from its file and run it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from inspection.errors import InspectionError
+
+if TYPE_CHECKING:
+    from inspection.config import StationConfig
+
+app = typer.Typer(add_completion=False)
+log = logging.getLogger("inspection.line")
+
+
+@app.command()
+def line(
+    station: Path = typer.Argument(help="the station file", metavar="STATION.yaml"),
+    check: bool = typer.Option(
+        False, "--check", help="read the station file and its recipe, then leave"
+    ),
+    verbose: bool = typer.Option(False, "--verbose", help="log every part"),
+) -> None:
+    """Inspect the parts that the PLC triggers, until SIGTERM or Ctrl+C.
+
+    Exit code 0 after a stop, 1 when only a restart helps (the supervisor restarts it), 2 for a wrong
+    station file.
+    """
+    from inspection.config import load_station
+
+    config = load_station(station)
+    if check:
+        from inspection.recipe import RecipeBook
+
+        if config.recipe:
+            recipe, release = RecipeBook(config.recipes, config.releases).get(config.recipe)
+            typer.echo(
+                f"recipe {recipe.number}: {release.name}, classes {', '.join(release.classes)}"
+            )
+        typer.echo(f"{station} is valid")
+        return
+    start_logging(verbose)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        run_station(config, stop)
+    except InspectionError as error:
+        log.critical("the line process ends: %s", error)
+        raise typer.Exit(1) from error
+
+
+def start_logging(verbose: bool) -> None:
+    """Log as one JSON object a line on standard error; third-party loggers come along."""
+    import structlog
+
+    shared = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("inspection").setLevel(logging.INFO)
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+
+
+def run_station(config: StationConfig, stop: threading.Event) -> None:
+    """Open the store, wire the stages, and inspect until `stop` is set."""
+    from inspection.acquire import Acquire
+    from inspection.detect import DetectStage
+    from inspection.detector import Detector
+    from inspection.metrics import LineMetrics
+    from inspection.part import PartInFlight, Setup
+    from inspection.recipe import RecipeBook
+    from inspection.record import Record
+    from inspection.station import Station
+    from inspection.store.config import open_images, open_store
+    from inspection.types import PartKey, Reason, Result, StoredImage
+
+    metrics = LineMetrics(config.station)
+    if config.metrics_port:
+        metrics.serve(config.metrics_port)
+    book = RecipeBook(config.recipes, config.releases)
+    store = open_store(config.store)
+    closed = store.close_open_parts(config.station, Reason.RESTART)
+    if closed:
+        log.warning("%d parts were open when the line stopped: NOT_INSPECTED", closed)
+    last = store.last_part(config.station)
+    epoch = store.begin_epoch(config.station, "start")
+    record: list[Record] = []
+
+    def image_done(key: PartKey, state: str, files: list[StoredImage]) -> None:
+        record[0].images(key, state, files)
+
+    images = open_images(config.store, image_done)
+
+    def open_record(wake: Callable[[], None]) -> Record:
+        record.append(Record(store, images, config.station, wake))
+        return record[0]
+
+    def open_acquire(wake: Callable[[], None], deliver: Callable[[PartInFlight], None]) -> Acquire:
+        return Acquire(config.camera.open, deliver, wake, timeout=config.timing.camera_timeout)
+
+    def open_detect(
+        wake: Callable[[], None], late: Callable[[PartInFlight, Result], None]
+    ) -> DetectStage:
+        return DetectStage(
+            config.runtime.open,
+            lambda setup, runtime: Detector(setup.release, runtime),
+            wake,
+            late,
+            timeout=config.timing.inference_timeout,
+        )
+
+    def setup(number: int) -> Setup:
+        return Setup(*book.get(number))
+
+    station = Station(
+        config.station,
+        exchange=config.exchange(),
+        open_acquire=open_acquire,
+        open_detect=open_detect,
+        open_record=open_record,
+        recipes=setup,
+        first_recipe=config.recipe,
+        epoch=epoch,
+        last=last,
+        timing=config.timing.timing(),
+        answered=metrics.answered,
+        readiness=metrics.readiness,
+    )
+    log.info("station %s, epoch %d", config.station, epoch)
+    try:
+        station.run(stop)
+    finally:
+        images.close()
+        store.close()

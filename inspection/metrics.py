@@ -1,0 +1,54 @@
+"""Metrics of the line process for Prometheus; docs/metrics.md lists them."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from inspection.part import PartInFlight
+from inspection.types import Reason
+
+_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+
+
+class LineMetrics:
+    """Counts answers and shows why READY is off."""
+
+    def __init__(self, station: str, registry: CollectorRegistry | None = None) -> None:
+        """Create the metrics in their own registry unless one is given."""
+        self.registry = registry or CollectorRegistry()
+        self._station = station
+        self._parts = Counter(
+            "inspection_parts",
+            "answered parts",
+            ["station", "decision", "reason"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "inspection_stage_seconds", "seconds from trigger to the end of a stage", ["station", "stage"],
+            buckets=_BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self._ready = Gauge(
+            "inspection_ready", "1 while READY can be shown", ["station"], registry=self.registry
+        )
+        self._cause = Gauge(
+            "inspection_not_ready_reason", "reason code while READY is off, else 0", ["station"],
+            registry=self.registry,
+        )  # fmt: skip
+
+    def answered(self, part: PartInFlight) -> None:
+        """Count one published answer."""
+        if part.recorded is not None:
+            self._parts.labels(
+                self._station, part.recorded.decision, part.recorded.reason.name
+            ).inc()
+        for stage, seconds in part.timings.items():
+            self._seconds.labels(self._station, stage).observe(seconds)
+
+    def readiness(self, cause: Reason | None) -> None:
+        """Show READY, or why it is off."""
+        self._ready.labels(self._station).set(cause is None)
+        self._cause.labels(self._station).set(int(cause or 0))
+
+    def serve(self, port: int) -> None:
+        """Serve `/metrics` on this host only."""
+        start_http_server(port, addr="127.0.0.1", registry=self.registry)

@@ -1,0 +1,161 @@
+"""Recipes: how one kind of part is judged, one YAML file for each recipe number.
+
+    number: 1
+    part: plate
+    release: 3
+    limits:
+      scratch: {t1: 0.25, t2: 0.5, min_size: 6}
+    regions:
+      - box: [0, 0, 640, 480]
+
+Limits that the file does not give are the release's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from inspection.errors import ConfigError
+from inspection.release import PART_NAME, LimitsCard, find_release
+from inspection.types import FrameLimits, Reason, Recipe, Region, Release
+from inspection.yaml_file import read_yaml
+
+
+class RecipeError(ConfigError):
+    """A recipe is missing or wrong; carries the reason that the PLC gets."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RegionConfig(_Model):
+    """A rectangle in which the recipe looks, or does not."""
+
+    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in image pixels")
+    classes: list[str] = Field([], description="classes judged here; empty means all")
+    ignore: bool = Field(False, description="true: what has its centre here is not judged")
+    expected: dict[str, int] = Field({}, description="class to the exact count that must be here")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RegionConfig:
+        x1, y1, x2, y2 = self.box
+        if not (x1 < x2 and y1 < y2):
+            raise ValueError(f"box {list(self.box)} is empty; write x1 < x2 and y1 < y2")
+        if self.ignore and self.expected:
+            raise ValueError("a region cannot both ignore and expect; make two regions")
+        if any(count < 0 for count in self.expected.values()):
+            raise ValueError("an expected count cannot be negative")
+        return self
+
+
+class FrameConfig(_Model):
+    """What an image must look like to be judged at all."""
+
+    size: tuple[int, int] | None = Field(None, description="width, height in pixels; none: any")
+    min_mean: float = Field(
+        4.0, ge=0, le=255, description="mean brightness (0..255) below which it is too dark"
+    )
+    max_mean: float = Field(
+        251.0, ge=0, le=255, description="mean brightness above which it is too bright"
+    )
+    min_std: float = Field(
+        2.0, ge=0, le=128, description="standard deviation below which it is flat"
+    )
+
+
+class RecipeConfig(_Model):
+    """One recipe file."""
+
+    number: int = Field(ge=1, le=65535, description="number the PLC asks for")
+    part: str = Field(pattern=PART_NAME, description="name of the part: the folder below releases")
+    release: int = Field(ge=1, le=65535, description="release number in force")
+    limits: dict[str, LimitsCard] = Field(
+        {}, description="class to limits; others are the release's"
+    )
+    regions: list[RegionConfig] = Field([], description="where to look; empty: the whole image")
+    frame: FrameConfig = Field(
+        default_factory=lambda: FrameConfig.model_validate({}),
+        description="what an image must look like",
+    )
+    deadline: float = Field(1.0, gt=0, le=60, description="seconds from trigger to decision")
+
+    def recipe(self, release: Release, sha256: str) -> Recipe:
+        """Return the plain form, limits filled in from the release.
+
+        Raises:
+            RecipeError: a class that the release does not know.
+        """
+        named = set(self.limits) | {c for r in self.regions for c in [*r.classes, *r.expected]}
+        unknown = sorted(named - set(release.classes))
+        if unknown:
+            raise RecipeError(
+                Reason.RECIPE_INVALID,
+                f"recipe {self.number} names {unknown}; {release.name} knows {list(release.classes)}",
+            )
+        limits = {**release.limits, **{name: card.limits() for name, card in self.limits.items()}}
+        return Recipe(
+            number=self.number,
+            part=self.part,
+            release=self.release,
+            limits=limits,
+            regions=tuple(
+                Region(r.box, tuple(r.classes), r.ignore, dict(r.expected)) for r in self.regions
+            ),
+            frame=FrameLimits(**self.frame.model_dump()),
+            deadline=self.deadline,
+            sha256=sha256,
+        )
+
+
+class RecipeBook:
+    """The recipes of a folder, read afresh at each request: a file changed between parts is in force next."""
+
+    def __init__(
+        self, folder: Path, releases: Path, find: Callable[[Path, str, int], Release] = find_release
+    ) -> None:
+        self._folder = folder
+        self._releases = releases
+        self._find = find
+
+    def get(self, number: int) -> tuple[Recipe, Release]:
+        """Return a recipe and its checked release.
+
+        Raises:
+            RecipeError: no such recipe, two files with this number, or a wrong one.
+            ReleaseError: its release is missing or refused.
+        """
+        found: dict[Path, RecipeConfig] = {}
+        broken: list[str] = []
+        for path in sorted(self._folder.glob("*.yaml")):
+            try:
+                config = read_yaml(path, RecipeConfig)
+            except ConfigError as error:
+                broken.append(str(error))
+                continue
+            if config.number == number:
+                found[path] = config
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise RecipeError(Reason.RECIPE_INVALID, f"recipe {number} is in {names}; keep one")
+        if not found and broken:
+            raise RecipeError(
+                Reason.RECIPE_INVALID, f"recipe {number} was not found; unreadable: {broken[0]}"
+            )
+        if not found:
+            raise RecipeError(
+                Reason.RECIPE_UNKNOWN,
+                f"there is no recipe {number} in {self._folder}; add a file for it",
+            )
+        path, config = next(iter(found.items()))
+        release = self._find(self._releases, config.part, config.release)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        return config.recipe(release, sha256), release

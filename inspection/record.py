@@ -1,0 +1,185 @@
+"""Record: the thread that owns the results store. Nothing is answered before its row is durable.
+
+    triggered ─▶ row          (the camera exposes meanwhile; TRIG_ACK waits for it)
+    decided ───▶ decision     (RESULT_VALID waits for it)
+    sent, acknowledged, late, images, alarms
+
+When the store fails, the part becomes NOT_INSPECTED and is remembered (in the store's journal where
+that can be written), READY goes off, and `recover` is tried until it holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from inspection.channel import Channel, ChannelClosedError
+from inspection.errors import StoreError
+from inspection.part import PartInFlight, utc_now
+from inspection.protocols import ImageSink, Store
+from inspection.types import PartKey, Reason, Result, StoredImage
+
+log = logging.getLogger(__name__)
+
+_RECOVER_EVERY = 0.5
+_CHECK_EVERY = 1.0
+_CAPACITY = 10_000
+
+
+class Record:
+    """The record stage. Its methods queue the work and return; outcomes are set on the part."""
+
+    def __init__(
+        self, store: Store, images: ImageSink, station: str, wake: Callable[[], None]
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            store: used by this stage's thread alone, after `start`.
+            images: where pictures go after the row is durable.
+            station: name for alarms.
+            wake: tells the station's loop that something changed.
+        """
+        self._store = store
+        self._images = images
+        self._station = station
+        self._wake = wake
+        self._work: Channel[Callable[[], None]] = Channel(_CAPACITY)
+        self._thread = threading.Thread(target=self._run, name="record", daemon=True)
+        self._recover_due = 0.0
+        self._check_due = 0.0
+        self._pending_epochs: list[str] = []
+        self.healthy = True
+
+    def start(self) -> None:
+        """Begin taking work."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Finish the queued work, then end."""
+        self._work.close()
+        self._thread.join(timeout)
+
+    def begin_epoch(self, cause: str) -> None:
+        """Note a new epoch; its number is the last one plus one (the station's name is locked)."""
+        self._work.put(lambda: self._begin_epoch(cause))
+
+    def triggered(self, part: PartInFlight) -> None:
+        """Make the trigger's row durable; sets `part.trigger_stored`."""
+        self._work.put(lambda: self._triggered(part))
+
+    def decided(self, part: PartInFlight) -> None:
+        """Make the decision durable; sets `part.recorded` and `part.record_id`."""
+        self._work.put(lambda: self._decided(part))
+
+    def late(self, part: PartInFlight, result: Result) -> None:
+        """Keep what was found after the part had been answered."""
+        self._later(lambda: self._store.late(part.trigger.key, result))
+
+    def sent(self, key: PartKey) -> None:
+        """The answer was written to the PLC now."""
+        mono, at = time.monotonic(), utc_now()
+        self._later(lambda: self._store.sent(key, mono, at))
+
+    def acknowledged(self, key: PartKey) -> None:
+        """The PLC acknowledged now."""
+        mono, at = time.monotonic(), utc_now()
+        self._later(lambda: self._store.acknowledged(key, mono, at))
+
+    def images(self, key: PartKey, state: str, files: list[StoredImage]) -> None:
+        """What became of a part's pictures; called by the image writer."""
+        self._later(lambda: self._store.images(key, state, files))
+
+    def alarm(self, reason: Reason, detail: str, on: bool) -> None:
+        """Note that an alarm came or went."""
+        self._later(lambda: self._store.alarm(self._station, reason, detail, on))
+
+    def _later(self, work: Callable[[], None]) -> None:
+        try:
+            self._work.put(work)
+        except ChannelClosedError:
+            log.warning("not recorded: the station is stopping")
+
+    def _run(self) -> None:
+        while True:
+            try:
+                work = self._work.get(0.2)
+            except TimeoutError:
+                work = None
+            except ChannelClosedError:
+                break
+            if not self.healthy and time.monotonic() >= self._recover_due:
+                self._recover()
+            try:
+                if work is not None:
+                    work()
+                elif self.healthy and time.monotonic() >= self._check_due:
+                    self._check_due = time.monotonic() + _CHECK_EVERY
+                    self._store.check()
+            except (
+                Exception
+            ) as error:  # the stage's boundary: any failure of the store is the store's
+                self._down(error)
+        if not self.healthy:
+            self._recover()
+
+    def _begin_epoch(self, cause: str) -> None:
+        self._pending_epochs.append(cause)
+        self._store.begin_epoch(self._station, cause)
+        self._pending_epochs.pop()
+
+    def _triggered(self, part: PartInFlight) -> None:
+        recipe = part.setup.recipe.number if part.setup else 0
+        try:
+            if self.healthy:
+                part.record_id = self._store.triggered(part.trigger, recipe)
+            part.trigger_stored = self.healthy
+        except Exception as error:
+            part.trigger_stored = False
+            self._down(error)
+        self._wake()
+
+    def _decided(self, part: PartInFlight) -> None:
+        inspected = part.inspected()
+        try:
+            if not self.healthy:
+                raise StoreError("the results store is down")
+            part.record_id = self._store.decided(inspected)
+        except Exception as error:
+            self._down(error)
+            part.reject(Reason.STORE_FAILED, str(error))
+            inspected = part.inspected()
+            if not self._store.remember(inspected):
+                log.error("part %s is kept in memory only: %s", part.trigger.key, error)
+        part.timings["recorded"] = time.monotonic() - part.trigger.seen_mono
+        part.recorded = inspected.result
+        self._wake()
+        if self.healthy:
+            state = self._images.offer(inspected)
+            if state is not None:
+                self._store.images(part.trigger.key, state, [])
+
+    def _down(self, error: Exception) -> None:
+        if self.healthy:
+            log.error("results store failed: %s", error)
+        if not isinstance(error, StoreError):
+            log.error("unexpected store failure", exc_info=error)
+        self.healthy = False
+        self._recover_due = time.monotonic() + _RECOVER_EVERY
+        self._wake()
+
+    def _recover(self) -> None:
+        self._recover_due = time.monotonic() + _RECOVER_EVERY
+        try:
+            self._store.recover()
+            while self._pending_epochs:
+                self._store.begin_epoch(self._station, self._pending_epochs[0])
+                self._pending_epochs.pop(0)
+        except Exception as error:
+            log.warning("results store still fails: %s", error)
+            return
+        self.healthy = True
+        log.info("results store is back")
+        self._wake()

@@ -1,0 +1,1 @@
+"""Runtime drivers: where a released model is run."""

@@ -1,0 +1,201 @@
+"""One HTTP/1.1 connection to a service, with a deadline for the whole exchange.
+
+The standard library's client alone limits each read, not their sum: a service that sends one byte a
+second would hold the line for ever. Here every read gets only what is left of the deadline. After
+any failure the connection is closed, so that a late answer can never be read as the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import select
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from inspection.errors import InferenceError, InferenceTimeoutError, ModelOutputError
+
+MAX_ANSWER = 64 << 20
+"""Largest body accepted, bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One complete HTTP answer.
+
+    Attributes:
+        status: HTTP status.
+        headers: names in lower case.
+        body: all announced bytes, no fewer.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """Return the body as a JSON object. Raises ModelOutputError when it is none."""
+        return read_json(self.body)
+
+    def error(self) -> str:
+        """Return the service's own words for what is wrong, at most 300 characters."""
+        try:
+            text = str(self.json().get("error", ""))
+        except ModelOutputError:
+            text = self.body[:300].decode("utf-8", "replace")
+        return f"{self.status} {text[:300]}".strip()
+
+
+def read_json(data: bytes) -> dict[str, Any]:
+    """Return a JSON object. Raises ModelOutputError when the bytes are anything else."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ModelOutputError(
+            f"the service answered something that is not JSON ({data[:40]!r}…)"
+        ) from error
+    if not isinstance(value, dict):
+        raise ModelOutputError(f"the service answered JSON that is no object ({data[:40]!r}…)")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+class _DeadlineSocket(socket.socket):
+    """A socket whose reads together end by `deadline` (monotonic seconds)."""
+
+    deadline: float = 0.0
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline of the exchange has passed")
+        self.settimeout(left)
+        return super().recv_into(*args, **kwargs)
+
+
+class Link:
+    """Keeps one connection alive. One thread at a time, except `close`."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.url = url
+        self._host = parts.hostname or ""
+        self._port = parts.port or 80
+        self._connection: http.client.HTTPConnection | None = None
+        self._socket: _DeadlineSocket | None = None
+
+    @property
+    def local(self) -> bool:
+        """True when the service is on this host."""
+        return self._host in {"localhost", "::1"} or self._host.startswith("127.")
+
+    def connect(self, deadline: float) -> bool:
+        """Make sure that a usable connection is open.
+
+        Returns:
+            True when a new one was made.
+
+        Raises:
+            InferenceTimeoutError, InferenceError: none could be made by `deadline`.
+        """
+        if self._socket is not None:
+            readable, _, _ = select.select([self._socket], [], [], 0)
+            if not readable:
+                return False
+            self.close()  # the service hung up, or sent what nobody asked for
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise InferenceTimeoutError(f"no time left to connect to {self.url}")
+        try:
+            plain = socket.create_connection((self._host, self._port), timeout=left)
+        except TimeoutError as error:
+            raise InferenceTimeoutError(
+                f"{self.url} did not accept a connection in {left:.2f} s; is the service running?"
+            ) from error
+        except OSError as error:
+            raise InferenceError(
+                f"{self.url} cannot be reached ({error}); start `inspection serve`"
+            ) from error
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = _DeadlineSocket(fileno=plain.detach())
+        self._connection = http.client.HTTPConnection(self._host, self._port)
+        self._connection.sock = self._socket
+        return True
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        deadline: float,
+    ) -> Answer:
+        """Send one request and return its complete answer.
+
+        Raises:
+            InferenceTimeoutError: not complete by `deadline`; the connection is closed.
+            InferenceError: the connection broke; it is closed.
+            ModelOutputError: what came is not HTTP, short, or too large; the connection is closed.
+        """
+        self.connect(deadline)
+        try:
+            return self._exchange(method, path, body, headers or {}, deadline)
+        except TimeoutError as error:
+            raise InferenceTimeoutError(f"{self.url} did not answer {path} in time") from error
+        except http.client.RemoteDisconnected as error:
+            raise InferenceError(f"{self.url} hung up during {path}; did it die?") from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise ModelOutputError(
+                f"{self.url} gave a garbled answer to {path}: {error!r}"
+            ) from error
+        except OSError as error:
+            raise InferenceError(f"the connection to {self.url} broke: {error}") from error
+        finally:
+            self._close_unless_clean()
+
+    def close(self) -> None:
+        """Close the connection; wakes a blocked exchange. May be called twice."""
+        sock, self._socket, self._connection = self._socket, None, None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    def _exchange(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], deadline: float
+    ) -> Answer:
+        connection, sock = self._connection, self._socket
+        if connection is None or sock is None:
+            raise InferenceError(f"the link to {self.url} was closed")
+        self._clean = False
+        sock.deadline = deadline
+        sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body or None)
+        response = connection.getresponse()
+        length = response.getheader("Content-Length")
+        if length is None or not length.isdigit() or int(length) > MAX_ANSWER:
+            raise ModelOutputError(
+                f"{self.url} answered {path} with Content-Length {length!r}; needed: a number up "
+                f"to {MAX_ANSWER}"
+            )
+        data = response.read()  # raises IncompleteRead when short
+        self._clean = not response.will_close
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, names, data)
+
+    _clean = True
+
+    def _close_unless_clean(self) -> None:
+        if not self._clean:
+            self._clean = True
+            self.close()

@@ -1,0 +1,117 @@
+"""Runs a release with ONNX Runtime, in this process."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from inspection.errors import InferenceError
+from inspection.runtimes.contract import check_images, check_outputs, read_model, warm_images
+from inspection.types import Release
+
+
+class OnnxRuntimeConfig(BaseModel):
+    """Settings of the `onnxruntime` runtime."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["onnxruntime"] = Field("onnxruntime", description="this runtime")
+    threads: int = Field(
+        0, ge=0, le=256, description="threads for one inference; 0 lets the library choose"
+    )
+    providers: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="where the network runs; auto takes CUDA when this ONNX Runtime has it; "
+        "cuda never falls back to the processor",
+    )
+
+    def open(self) -> OnnxRuntime:
+        """Return the driver. The library is imported by the first `load`."""
+        return OnnxRuntime(self)
+
+
+class OnnxRuntime:
+    """ONNX Runtime in this process; cannot be interrupted, so `timeout` is not kept."""
+
+    def __init__(self, config: OnnxRuntimeConfig) -> None:
+        self._config = config
+        self._loaded: tuple[Release, Any] | None = None
+
+    def load(self, release: Release, timeout: float) -> None:  # noqa: ARG002
+        """Load, warm, then replace. Raises InferenceError; the previous release stays loaded."""
+        data = read_model(release)
+        try:
+            session = self._session(data)
+        except InferenceError:
+            raise
+        except Exception as error:  # the library raises its own kinds, all derived from Exception
+            raise InferenceError(
+                f"ONNX Runtime cannot load {release.name}: {error}; release the model again"
+            ) from error
+        _run(release, session, warm_images(release))
+        self._loaded = (release, session)
+
+    def infer(self, images: NDArray[np.uint8], timeout: float) -> dict[str, NDArray[np.float32]]:  # noqa: ARG002
+        """Run the loaded release; see `protocols.Runtime.infer`."""
+        loaded = self._loaded
+        if loaded is None:
+            raise InferenceError("no release is loaded in ONNX Runtime; call load first")
+        check_images(loaded[0], images)
+        try:
+            return _run(*loaded, images)
+        except InferenceError:
+            self._loaded = None  # never served on after a fault
+            raise
+
+    def alive(self, timeout: float) -> bool:  # noqa: ARG002
+        """Tell whether a release is loaded."""
+        return self._loaded is not None
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._loaded = None
+
+    def _session(self, data: bytes) -> Any:
+        import onnxruntime as ort
+
+        ort.set_default_logger_severity(4)  # errors reach us as exceptions
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._config.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+        if self._config.providers == "cuda" and not has_cuda:
+            raise InferenceError(
+                "providers is cuda, but this ONNX Runtime has no CUDA; install onnxruntime-gpu "
+                "in place of onnxruntime, or set providers to cpu"
+            )
+        use_cuda = has_cuda and self._config.providers != "cpu"
+        names = ["CPUExecutionProvider"]
+        if use_cuda:
+            names.insert(0, "CUDAExecutionProvider")
+        session = ort.InferenceSession(data, options, providers=names)
+        if (
+            self._config.providers == "cuda"
+            and "CUDAExecutionProvider" not in session.get_providers()
+        ):
+            raise InferenceError(
+                "CUDA could not be started and ONNX Runtime fell back to the processor; "
+                "check the GPU driver, or set providers to cpu"
+            )
+        return session
+
+
+def _run(
+    release: Release, session: Any, images: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
+    names = [output.name for output in session.get_outputs()]
+    try:
+        values = session.run(names, {"images": images})
+    except Exception as error:  # as in load
+        raise InferenceError(
+            f"ONNX Runtime failed on {release.name}: {error}; load the release again"
+        ) from error
+    return check_outputs(release, dict(zip(names, values, strict=True)), len(images))

@@ -1,0 +1,132 @@
+"""Runs a release with OpenVINO, in this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from inspection.errors import InferenceError
+from inspection.runtimes.contract import check_images, check_outputs, read_model, warm_images
+from inspection.types import Release
+
+
+class OpenVinoConfig(BaseModel):
+    """Settings of the `openvino` runtime."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["openvino"] = Field("openvino", description="this runtime")
+    device: str = Field(
+        "CPU",
+        pattern=r"^[A-Za-z0-9_.:,()-]{1,64}$",
+        description="OpenVINO's name of the device: CPU, GPU, GPU.1, NPU",
+    )
+    threads: int = Field(
+        0, ge=0, le=256, description="threads for one inference; 0 lets the library choose"
+    )
+    precision: Literal["f32", "bf16"] = Field(
+        "f32",
+        description="arithmetic of the network; bf16 is faster where the processor has it. Limits "
+        "must have been set with the same precision",
+    )
+    hint: Literal["latency", "throughput"] = Field(
+        "latency", description="what OpenVINO optimises: one answer soon, or many answers"
+    )
+
+    def open(self) -> OpenVino:
+        """Return the driver. The library is imported by the first `load`."""
+        return OpenVino(self)
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """A release compiled for single images, and for batches once one was asked for."""
+
+    release: Release
+    model: Any
+    single: Any
+    names: list[str]
+    many: Any = None
+
+
+class OpenVino:
+    """OpenVINO in this process; cannot be interrupted, so `timeout` is not kept.
+
+    Single images run on a network compiled for exactly one, which is faster. The first batch
+    compiles the network once more.
+    """
+
+    def __init__(self, config: OpenVinoConfig) -> None:
+        self._config = config
+        self._core: Any = None
+        self._loaded: _Loaded | None = None
+
+    def load(self, release: Release, timeout: float) -> None:  # noqa: ARG002
+        """Load, warm, then replace. Raises InferenceError; the previous release stays loaded."""
+        data = read_model(release)
+        try:
+            if self._core is None:
+                import openvino
+
+                self._core = openvino.Core()
+            model = self._core.read_model(model=data)
+            names = [output.get_any_name() for output in model.outputs]
+            single = model.clone()
+            single.reshape([1, *release.input_size, 3])
+            loaded = _Loaded(release, model, self._compile(single), names)
+        except Exception as error:  # the library raises RuntimeError and others
+            raise InferenceError(
+                f"OpenVINO cannot load {release.name} on {self._config.device}: {error}"
+            ) from error
+        self._run(loaded, warm_images(release))
+        self._loaded = loaded
+
+    def infer(self, images: NDArray[np.uint8], timeout: float) -> dict[str, NDArray[np.float32]]:  # noqa: ARG002
+        """Run the loaded release; see `protocols.Runtime.infer`."""
+        loaded = self._loaded
+        if loaded is None:
+            raise InferenceError("no release is loaded in OpenVINO; call load first")
+        check_images(loaded.release, images)
+        try:
+            return self._run(loaded, images)
+        except InferenceError:
+            self._loaded = None  # never served on after a fault
+            raise
+
+    def alive(self, timeout: float) -> bool:  # noqa: ARG002
+        """Tell whether a release is loaded."""
+        return self._loaded is not None
+
+    def close(self) -> None:
+        """Let go of the compiled network."""
+        self._loaded = None
+        self._core = None
+
+    def _compile(self, model: Any) -> Any:
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": self._config.hint.upper(),
+            "INFERENCE_PRECISION_HINT": self._config.precision,
+        }
+        if self._config.threads:
+            settings["INFERENCE_NUM_THREADS"] = self._config.threads
+        return self._core.compile_model(model, self._config.device, settings).create_infer_request()
+
+    def _run(self, loaded: _Loaded, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        try:
+            request = loaded.single
+            if len(images) > 1:
+                if loaded.many is None:
+                    loaded.many = self._compile(loaded.model)
+                request = loaded.many
+            request.infer({0: images}, share_inputs=True)
+            values = [request.get_output_tensor(i).data.copy() for i in range(len(loaded.names))]
+        except Exception as error:  # as in load
+            raise InferenceError(
+                f"OpenVINO failed on {loaded.release.name}: {error}; load the release again"
+            ) from error
+        outputs = dict(zip(loaded.names, values, strict=True))
+        return check_outputs(loaded.release, outputs, len(images))

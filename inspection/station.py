@@ -1,0 +1,560 @@
+"""The line process: one loop that talks to the PLC, and three stages with a thread each.
+
+    PLC ──CTRL──▶ loop ──offer──▶ acquire ──▶ detect ──▶ decide
+     ▲             │  └─triggered─▶ record                 │
+     │             │                  ▲      settle ◀──────┘
+     └──STAT───────┴── publish ◀──────┴─ decided (durable)
+
+The loop reads CTRL, follows the handshake, watches the deadline, and writes the heartbeat itself: when
+it hangs, the heartbeat stops and the PLC rejects. It never waits for a camera, a model or a disk.
+A part is settled once, by whoever is first: the decision, the deadline, or a fault. Its answer is
+published only after its row is durable.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inspection.acquire import Acquire
+from inspection.detect import DetectStage
+from inspection.errors import ConfigError, InspectionError, PlcError, ReleaseError
+from inspection.part import PartInFlight, Setup, utc_now
+from inspection.plc.exchange import Exchange
+from inspection.plc.words import MAP_VERSION, Ctrl, CtrlFlag, StatFlag
+from inspection.record import Record
+from inspection.types import Decision, PartKey, PartState, Reason, Result, StoredAnswer, Trigger
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_DEADLINE = 1.0
+_RECONNECT = (0.05, 0.1, 0.2, 0.4)
+_MAX_ABANDONED = 5
+_FAULTS = {
+    Reason.CAMERA_LOST, Reason.CAMERA_TIMEOUT, Reason.FRAME_STALE, Reason.FRAME_REPEATED,
+    Reason.FRAME_IDENTICAL, Reason.FRAME_INVALID, Reason.INFERENCE_FAILED, Reason.INFERENCE_TIMEOUT,
+    Reason.MODEL_OUTPUT, Reason.MODEL_MISMATCH, Reason.RELEASE_INVALID, Reason.STORE_FAILED,
+    Reason.RECIPE_UNKNOWN, Reason.RECIPE_INVALID, Reason.MAP_VERSION,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times of the loop, in seconds.
+
+    Attributes:
+        poll: between two readings of CTRL; the loop wakes earlier when a stage has news.
+        ack_timeout: RESULT_VALID is dropped when the PLC has not acknowledged by then.
+        record_grace: after the deadline, how long to wait for the store before the part is answered
+            NOT_INSPECTED without it.
+        stop_grace: how long a stop waits for the part in flight.
+    """
+
+    poll: float = 0.002
+    ack_timeout: float = 2.0
+    record_grace: float = 0.25
+    stop_grace: float = 2.0
+
+
+class Station:
+    """One inspection station. `run` returns when it was stopped, or raises when only a restart helps."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        exchange: Exchange,
+        open_acquire: Callable[[Callable[[], None], Callable[[PartInFlight], None]], Acquire],
+        open_detect: Callable[
+            [Callable[[], None], Callable[[PartInFlight, Result], None]], DetectStage
+        ],
+        open_record: Callable[[Callable[[], None]], Record],
+        recipes: Callable[[int], Setup],
+        first_recipe: int,
+        epoch: int,
+        last: StoredAnswer | None,
+        timing: Timing = Timing(),
+        answered: Callable[[PartInFlight], None],
+        readiness: Callable[[Reason | None], None],
+    ) -> None:
+        """Wire the stages; nothing runs before `run`.
+
+        Args:
+            name: of the station, in every row.
+            exchange: the handshake over the PLC driver, not connected.
+            open_acquire: makes the acquire stage from `wake` and `deliver`; called again after a hang.
+            open_detect: makes the detect stage from `wake` and `late`.
+            open_record: makes the record stage from `wake`.
+            recipes: number to recipe and release; raises ConfigError or ReleaseError.
+            first_recipe: in force from the start; 0: wait for the PLC's request.
+            epoch: of this start, from the store.
+            last: what the store holds of the latest trigger before this start.
+            timing: of the loop.
+            answered: called for each published answer.
+            readiness: called when READY's cause changes; None means READY.
+        """
+        self._name = name
+        self._exchange = exchange
+        self._wake_event = threading.Event()
+        wake = self._wake_event.set
+        self._record = open_record(wake)
+        self._detect = open_detect(wake, self._record.late)
+        self._open_acquire = lambda: open_acquire(wake, self._detect.deliver)
+        self._acquire = self._open_acquire()
+        self._abandoned = 0
+        self._recipes = recipes
+        self._epoch = epoch
+        self._timing = timing
+        self._answered = answered
+        self._readiness = readiness
+
+        self._part: PartInFlight | None = None
+        self._queued = False  # the decision was handed to record
+        self._published: float | None = None  # when RESULT_VALID was raised
+        self._ack_seen_low = False
+        self._armed = True  # TRIGGER was seen low since the last one was taken
+        self._last: PartInFlight | None = None
+        self._restored = last
+        self._last_sequence = 0
+        self._reset_up = False
+        self._cause: Reason | None = Reason.PLC_LINK
+        self._announced: Reason | None = None
+        self._stopping = False
+
+        self._setup: Setup | None = None
+        self._recipe_fault: Reason | None = Reason.RECIPE_NONE
+        self._recipe_loading: threading.Thread | None = None
+        self._recipe_loaded: tuple[int, Setup | Reason, str] | None = None
+        self._recipe_answered = False
+        if first_recipe:
+            self._load_recipe(first_recipe)
+
+    @property
+    def ready(self) -> bool:
+        """Whether READY is shown to the PLC."""
+        return self._exchange.connected and self._exchange.stat.has(StatFlag.READY)
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self, stop: threading.Event) -> None:
+        """Inspect until `stop` is set; the part in flight is finished first.
+
+        Raises:
+            InspectionError: a stage hangs beyond mending; the process must be restarted.
+        """
+        self._record.start()
+        self._detect.start()
+        self._acquire.start()
+        attempt = 0
+        stop_by = float("inf")
+        try:
+            while not (self._stopping and (self._part is None or time.monotonic() > stop_by)):
+                if stop.is_set() and not self._stopping:
+                    self._stopping, stop_by = True, time.monotonic() + self._timing.stop_grace
+                try:
+                    ctrl = self._exchange.poll() if self._exchange.connected else self._connect()
+                    self._step(ctrl)
+                    attempt = 0
+                except (PlcError, ValueError) as error:
+                    self._link_lost(error)
+                    self._advance()
+                    self._wake_event.wait(_RECONNECT[min(attempt, len(_RECONNECT) - 1)])
+                    attempt += 1
+                self._watch_stages()
+                self._wake_event.wait(self._timing.poll)
+                self._wake_event.clear()
+        finally:
+            self._shut_down()
+
+    def _step(self, ctrl: Ctrl) -> None:
+        self._follow_reset(ctrl)
+        self._follow_trigger(ctrl)
+        self._follow_part(ctrl)
+        self._follow_recipe(ctrl)
+        self._show(ctrl)
+
+    def _connect(self) -> Ctrl:
+        ctrl = self._exchange.connect()
+        log.info("PLC link is up")
+        self._exchange.raise_flags(StatFlag.ONLINE)
+        part = self._part
+        if part is not None and self._published is not None:
+            self._published = (
+                time.monotonic()
+            )  # STAT was written again: the PLC gets its time again
+        if part is not None and part.trigger.key.sequence != ctrl.trig_seq and not part.attempted:
+            self._abandon_part(Reason.SUPERSEDED, "the PLC came back with another sequence")
+        return ctrl
+
+    def _link_lost(self, error: Exception) -> None:
+        if self._exchange.connected:
+            log.warning("PLC link lost: %s", error)
+        self._exchange.close()
+        self._set_cause(Reason.PLC_LINK)
+
+    # ------------------------------------------------------------------ triggers
+
+    def _follow_reset(self, ctrl: Ctrl) -> None:
+        up = ctrl.has(CtrlFlag.RESET)
+        if up and not self._reset_up:
+            log.info("RESET from the PLC: new epoch")
+            if self._part is not None:
+                self._abandon_part(Reason.SUPERSEDED, "RESET while in flight")
+            self._new_epoch("reset")
+            self._last = None
+            self._exchange.drop_flags(
+                StatFlag.MISSED_TRIGGER | StatFlag.ERROR | StatFlag.RESULT_VALID | StatFlag.BUSY
+            )
+        self._reset_up = up
+
+    def _follow_trigger(self, ctrl: Ctrl) -> None:
+        if not ctrl.has(CtrlFlag.TRIGGER):
+            self._armed = True
+            self._exchange.drop_flags(StatFlag.TRIG_ACK)
+            return
+        part = self._part
+        same = part is not None and _is_same(part, ctrl)
+        if ctrl.trig_seq == 0 or not self._exchange.plc_alive() or (same and not self._armed):
+            return
+        if (
+            not self._armed
+            and part is None
+            and self._last is not None
+            and _is_same(self._last, ctrl)
+        ):
+            return  # the PLC still holds the trigger of a part that was answered
+        self._armed = False
+        if same:
+            self._take_again(ctrl)
+        elif part is None and self._last is not None and _is_same(self._last, ctrl):
+            self._part, self._queued = self._last, True
+            self._take_again(ctrl)
+        else:
+            self._take(ctrl)
+
+    def _take(self, ctrl: Ctrl) -> None:
+        now = time.monotonic()
+        cause = self._find_cause(ctrl)
+        overrun = self._part is not None
+        if overrun:
+            self._abandon_part(Reason.SUPERSEDED, f"trigger {ctrl.trig_seq} came before the answer")
+        if self._last_sequence and ctrl.trig_seq <= self._last_sequence:
+            self._new_epoch("sequence went back")
+        self._last_sequence = ctrl.trig_seq
+        part = PartInFlight(self._trigger(ctrl, now), self._setup)
+        self._part, self._queued, self._published = part, False, None
+        if overrun:
+            part.settle(Result.not_inspected(Reason.OVERRUN, "trigger while BUSY"))
+        elif cause is not None:
+            part.settle(_not_ready(cause))
+        elif not self._acquire.offer(part):
+            part.settle(
+                Result.not_inspected(Reason.OVERRUN, "the camera is busy with another part")
+            )
+        self._record.triggered(part)
+        self._exchange.accept(ctrl.trig_seq, missed=overrun)
+
+    def _take_again(self, ctrl: Ctrl) -> None:
+        """The same trigger once more: the same answer, no second row."""
+        log.info("sequence %d repeated: the same answer again", ctrl.trig_seq)
+        self._published = None
+        self._exchange.accept(ctrl.trig_seq)
+
+    def _trigger(self, ctrl: Ctrl, now: float) -> Trigger:
+        recipe_deadline = self._setup.recipe.deadline if self._setup else _DEFAULT_DEADLINE
+        deadline = ctrl.deadline_ms / 1000 if ctrl.deadline_ms else recipe_deadline
+        key = PartKey(self._name, self._epoch, ctrl.trig_seq)
+        return Trigger(key, ctrl.part_id, ctrl.serial, now, utc_now(), now + deadline)
+
+    def _new_epoch(self, cause: str) -> None:
+        self._epoch += 1
+        self._last_sequence = 0
+        self._record.begin_epoch(cause)
+
+    # ------------------------------------------------------------------ the part in flight
+
+    def _follow_part(self, ctrl: Ctrl) -> None:
+        part = self._part
+        if part is None:
+            return
+        if part.trigger_stored is not None and not self._armed:
+            self._exchange.raise_flags(StatFlag.TRIG_ACK)
+        if part.exposed and self._published is None:
+            self._exchange.raise_flags(StatFlag.EXPOSURE_DONE)
+        self._advance()
+        if self._published is None:
+            self._publish(part, ctrl)
+        else:
+            self._follow_ack(part, ctrl)
+
+    def _advance(self) -> None:
+        """Settle at the deadline and hand decisions to record; needs no link."""
+        part = self._part
+        if part is None:
+            return
+        now = time.monotonic()
+        late = now > part.trigger.deadline_mono
+        if part.trigger_stored is False:
+            part.settle(
+                Result.not_inspected(Reason.STORE_FAILED, "the trigger's row could not be written")
+            )
+        if late and part.result is None:
+            stage = Reason.INFERENCE_TIMEOUT if part.frame is not None else Reason.CAMERA_TIMEOUT
+            part.settle(Result(Decision.NOT_INSPECTED, Reason.DEADLINE, (Reason.DEADLINE, stage)))
+        if part.result is None:
+            return
+        if not self._queued:
+            self._queued = True
+            self._record.decided(part)
+        elif (
+            late
+            and not part.attempted
+            and part.recorded is not None
+            and part.result.decision is not Decision.NOT_INSPECTED
+        ):
+            self._reject(
+                part, Reason.DEADLINE, "decided in time, but could not be published in time"
+            )
+
+    def _reject(self, part: PartInFlight, reason: Reason, detail: str) -> None:
+        """Turn an unpublished answer into NOT_INSPECTED, in the store first."""
+        part.reject(reason, detail)
+        part.recorded = None
+        self._record.decided(part)
+
+    def _publish(self, part: PartInFlight, ctrl: Ctrl) -> None:
+        result = part.recorded
+        now = time.monotonic()
+        if result is None:
+            grace_over = now > part.trigger.deadline_mono + self._timing.record_grace
+            if part.result is None or not grace_over:
+                return
+            self._reject(part, Reason.STORE_FAILED, "the store did not answer in time")
+            result = Result.not_inspected(Reason.STORE_FAILED)
+        cycle = now - part.trigger.seen_mono
+        self._exchange.write_result(
+            part.trigger.key.sequence, result, record_id=part.record_id, cycle=cycle
+        )
+        first, part.attempted = not part.attempted, True
+        self._exchange.announce()
+        part.timings.setdefault("answered", time.monotonic() - part.trigger.seen_mono)
+        self._published = time.monotonic()
+        self._ack_seen_low = not ctrl.has(CtrlFlag.RESULT_ACK)
+        self._record.sent(part.trigger.key)
+        if first:
+            self._answered(part)
+        log.info(
+            "part %s %s %s in %.1f ms",
+            part.trigger.key,
+            result.decision,
+            result.reason.name,
+            cycle * 1e3,
+        )
+
+    def _follow_ack(self, part: PartInFlight, ctrl: Ctrl) -> None:
+        published = self._published
+        if published is None:
+            return
+        acknowledged = ctrl.has(CtrlFlag.RESULT_ACK)
+        if acknowledged and self._ack_seen_low:
+            self._record.acknowledged(part.trigger.key)
+        elif time.monotonic() > published + self._timing.ack_timeout:
+            log.warning("part %s: the PLC did not acknowledge", part.trigger.key)
+            self._record.alarm(Reason.PLC_NO_ACK, str(part.trigger.key), on=True)
+        else:
+            self._ack_seen_low = self._ack_seen_low or not acknowledged
+            return
+        self._last, self._part, self._published = part, None, None
+        self._exchange.drop_flags(StatFlag.RESULT_VALID | StatFlag.EXPOSURE_DONE)
+
+    def _abandon_part(self, reason: Reason, detail: str) -> None:
+        """The PLC went on without the answer: keep the row honest, publish nothing."""
+        part = self._part
+        if part is None:
+            return
+        part.settle(Result.not_inspected(reason, detail))
+        if not part.attempted:
+            self._reject(part, reason, detail)
+        self._part, self._published = None, None
+        log.warning("part %s abandoned: %s", part.trigger.key, detail)
+
+    def _restore_last(self, ctrl: Ctrl) -> None:
+        """At the first connection after a start: the PLC may still wait for the latest stored answer."""
+        stored, self._restored = self._restored, None
+        if stored is None or stored.result is None:
+            return
+        part = PartInFlight.from_store(stored, stored.result, time.monotonic())
+        self._last = part
+        waits = not ctrl.has(CtrlFlag.TRIGGER) and not ctrl.has(CtrlFlag.RESULT_ACK)
+        if stored.state is not PartState.ACKNOWLEDGED and waits and _is_same(part, ctrl):
+            log.info("part %s: the PLC may still wait, the stored answer is sent again", stored.key)
+            self._part, self._queued = part, True
+
+    # ------------------------------------------------------------------ recipes
+
+    def _follow_recipe(self, ctrl: Ctrl) -> None:
+        self._take_loaded_recipe()
+        if not ctrl.has(CtrlFlag.RECIPE_REQ):
+            self._recipe_answered = False
+            self._exchange.drop_flags(StatFlag.RECIPE_ACK)
+            return
+        if self._part is not None or self._recipe_loading is not None:
+            return
+        if not self._recipe_answered:
+            self._recipe_answered = True
+            self._load_recipe(ctrl.recipe)
+        elif self._setup is not None and self._setup.recipe.number == ctrl.recipe:
+            if self._detect.ready_for(self._setup):
+                self._exchange.show(Reason.NONE, ctrl.recipe)
+                self._exchange.raise_flags(StatFlag.RECIPE_ACK)
+        elif self._recipe_fault is None:
+            self._recipe_answered = False
+
+    def _load_recipe(self, number: int) -> None:
+        """Read and check a recipe in a thread of its own: hashing outlasts a heartbeat."""
+
+        def load() -> None:
+            try:
+                outcome: tuple[int, Setup | Reason, str] = (number, self._recipes(number), "")
+            except ReleaseError as error:
+                outcome = (number, Reason.RELEASE_INVALID, str(error))
+            except ConfigError as error:
+                outcome = (number, getattr(error, "reason", Reason.RECIPE_INVALID), str(error))
+            except Exception as error:
+                log.exception("recipe %d", number)
+                outcome = (number, Reason.RECIPE_INVALID, f"{type(error).__name__}: {error}")
+            self._recipe_loaded = outcome
+            self._wake_event.set()
+
+        self._recipe_loading = threading.Thread(target=load, name="recipe", daemon=True)
+        self._recipe_loading.start()
+
+    def _take_loaded_recipe(self) -> None:
+        if self._recipe_loaded is None or self._part is not None:
+            return
+        number, outcome, detail = self._recipe_loaded
+        self._recipe_loaded, self._recipe_loading = None, None
+        if isinstance(outcome, Reason):
+            log.error("recipe %d: %s", number, detail)
+            self._setup, self._recipe_fault = None, outcome
+            self._detect.load(None)
+        else:
+            log.info("recipe %d: %s", number, outcome.release.name)
+            self._setup, self._recipe_fault = outcome, None
+            self._detect.load(outcome)
+
+    # ------------------------------------------------------------------ READY and its cause
+
+    def _find_cause(self, ctrl: Ctrl) -> Reason | None:
+        """Return why a part could not be inspected now; None when it could."""
+        checks: tuple[tuple[bool, Reason | None], ...] = (
+            (self._stopping, Reason.STOPPED),
+            (not self._exchange.plc_alive(), Reason.PLC_HEARTBEAT),
+            (ctrl.map_version != MAP_VERSION, Reason.MAP_VERSION),
+            (not ctrl.has(CtrlFlag.ENABLE), Reason.PLC_DISABLED),
+            (self._recipe_fault is not None, self._recipe_fault),
+            (self._recipe_loading is not None, Reason.MODEL_LOADING),
+            (not self._record.healthy, Reason.STORE_FAILED),
+            (not self._acquire.healthy, self._acquire.fault or Reason.CAMERA_LOST),
+            (self._part is None and self._acquire.busy, Reason.CAMERA_TIMEOUT),
+            (self._part is None and self._detect.busy, Reason.INFERENCE_TIMEOUT),
+            (not self._detect.ready_for(self._setup), self._detect.fault or Reason.MODEL_LOADING),
+        )
+        return next((reason for is_so, reason in checks if is_so), None)
+
+    def _show(self, ctrl: Ctrl) -> None:
+        cause = self._find_cause(ctrl)
+        self._set_cause(cause)
+        if ctrl.has(CtrlFlag.ERROR_ACK) and cause not in _FAULTS:
+            self._exchange.drop_flags(StatFlag.ERROR)
+        idle = (
+            self._part is None
+            and not ctrl.has(CtrlFlag.TRIGGER)
+            and not ctrl.has(CtrlFlag.RESULT_ACK)
+            and not ctrl.has(CtrlFlag.RECIPE_REQ)
+            and not ctrl.has(CtrlFlag.RESET)
+        )
+        flags = StatFlag.ONLINE | (StatFlag.ERROR if cause in _FAULTS else StatFlag(0))
+        if cause is None and idle:
+            self._exchange.raise_flags(flags | StatFlag.READY)
+        else:
+            self._exchange.raise_flags(flags, drop=StatFlag.READY)
+        if self._part is None and not self._exchange.stat.has(StatFlag.RESULT_VALID):
+            self._exchange.drop_flags(StatFlag.BUSY)
+            in_force = self._setup.recipe.number if self._setup else 0
+            self._exchange.show(cause or Reason.NONE, in_force)
+
+    def _set_cause(self, cause: Reason | None) -> None:
+        if cause is self._cause:
+            return
+        if self._cause is not None and self._announced is self._cause:
+            self._record.alarm(self._cause, "", on=False)
+        self._cause = self._announced = cause
+        if cause is not None:
+            self._record.alarm(cause, "", on=True)
+        log.info(
+            "READY" if cause is None else "not READY: %s", *([] if cause is None else [cause.name])
+        )
+        self._readiness(cause)
+
+    # ------------------------------------------------------------------ stages that hang, and the end
+
+    def _watch_stages(self) -> None:
+        if self._acquire.stuck():
+            self._abandoned += 1
+            log.error(
+                "the camera driver blocks: its thread is abandoned (%d so far)", self._abandoned
+            )
+            self._acquire.abandon()
+            part = self._part
+            if part is not None and part.frame is None:
+                part.settle(Result.not_inspected(Reason.CAMERA_TIMEOUT, "the camera driver blocks"))
+            if self._abandoned > _MAX_ABANDONED:
+                raise InspectionError(
+                    "the camera driver blocked too often; restart the line process"
+                )
+            self._acquire = self._open_acquire()
+            self._acquire.start()
+        if self._detect.stuck():
+            raise InspectionError(
+                "the runtime blocks and cannot be interrupted; restart the line process"
+            )
+
+    def _shut_down(self) -> None:
+        part = self._part
+        if part is not None and not part.attempted:
+            self._reject_unanswered(part)
+        try:
+            if self._exchange.connected:
+                self._exchange.drop_flags(~StatFlag.RESULT_VALID)
+        except PlcError as error:
+            log.warning("PLC link lost while stopping: %s", error)
+        self._exchange.close()
+        self._acquire.stop(1.0)
+        self._detect.stop(1.0)
+        self._record.stop(3.0)
+
+    def _reject_unanswered(self, part: PartInFlight) -> None:
+        part.settle(Result.not_inspected(Reason.STOPPED, "the station was stopped"))
+        self._reject(part, Reason.STOPPED, "the station was stopped")
+
+
+def _is_same(part: PartInFlight, ctrl: Ctrl) -> bool:
+    trigger = part.trigger
+    return (trigger.key.sequence, trigger.part_id, trigger.serial) == (
+        ctrl.trig_seq,
+        ctrl.part_id,
+        ctrl.serial,
+    )
+
+
+def _not_ready(cause: Reason) -> Result:
+    return Result(
+        Decision.NOT_INSPECTED,
+        Reason.NOT_READY,
+        (Reason.NOT_READY, cause),
+        detail=f"not READY: {cause.name}",
+    )

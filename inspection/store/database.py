@@ -1,0 +1,303 @@
+"""Opening the database: settings that make a commit durable, checking, migrating, naming errors.
+
+put_aside_if_corrupt ─▶ open_connection ─▶ migrate ─▶ one Connection, for one writer
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
+from sqlalchemy.pool import NullPool
+
+from inspection.errors import StoreError
+from inspection.store import tables
+from inspection.store.config import StoreConfig
+
+CHECK_SECONDS = 20.0
+"""A check of the whole file stops here; a larger file is then trusted until a page proves bad."""
+
+_JOURNAL_SIZE_LIMIT = 64 << 20
+_CORRUPT_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_SQLITE_SAYS = {
+    sqlite3.SQLITE_BUSY: "it is locked by another process; close what writes to it",
+    sqlite3.SQLITE_LOCKED: "it is locked by another process; close what writes to it",
+    sqlite3.SQLITE_FULL: "the disk is full; free some space",
+    sqlite3.SQLITE_READONLY: "it is read-only; check the disk and the rights of its folder",
+    sqlite3.SQLITE_IOERR: "the disk gave an error; check the disk",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that its folder exists and may be written",
+    sqlite3.SQLITE_CORRUPT: "it is corrupt; it will be put aside and a new one made",
+    sqlite3.SQLITE_NOTADB: "it is corrupt; it will be put aside and a new one made",
+}
+_logger = logging.getLogger(__name__)
+
+
+def dumps(value: object) -> str:
+    """JSON for the store: compact; NaN or infinity is an error, never a word no reader knows."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+
+
+def make_engine(config: StoreConfig, *, read_only: bool = False) -> sa.Engine:
+    """Return an engine whose connections are opened one by one and closed for good after use."""
+    if config.sqlite_path is not None:
+        return _sqlite_engine(config, read_only=read_only)
+    lock = int(config.busy_timeout * 1000)
+    options = f"-c synchronous_commit=on -c lock_timeout={lock} -c statement_timeout={lock + 4000}"
+    if read_only:
+        options = "-c default_transaction_read_only=on -c statement_timeout=60000"
+    else:
+        options += (
+            " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+        )
+    arguments = {
+        "connect_timeout": 3,
+        "options": options,
+        "keepalives_idle": 3,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 5000,
+    }
+    return sa.create_engine(
+        config.database_url, poolclass=NullPool, json_serializer=dumps, connect_args=arguments
+    )
+
+
+def _sqlite_engine(config: StoreConfig, *, read_only: bool) -> sa.Engine:
+    path = config.sqlite_path
+    if path is None:
+        raise ValueError(config.url)
+    query = {"mode": "ro", "uri": "true"} if read_only else {"mode": "rwc", "uri": "true"}
+    url = sa.URL.create("sqlite", database=path.absolute().as_uri(), query=query)
+    arguments = {
+        "timeout": config.busy_timeout,
+        "check_same_thread": False,
+        "isolation_level": None,
+    }
+    engine = sa.create_engine(
+        url, poolclass=NullPool, json_serializer=dumps, connect_args=arguments
+    )
+
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+            return
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_SIZE_LIMIT}")
+        connection.execute("PRAGMA trusted_schema = OFF")
+
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def store_error(error: Exception, config: StoreConfig, what: str) -> StoreError:
+    """Return a StoreError that says what could not be done, to which store, why, and what to do."""
+    where = sa.make_url(config.database_url).render_as_string(hide_password=True)
+    if isinstance(error, StoreError):
+        return error
+    original = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(original, "sqlite_errorcode", None)
+    if isinstance(code, int) and (code & 0xFF) in _SQLITE_SAYS:
+        return StoreError(f"{what}: store {where}: {_SQLITE_SAYS[code & 0xFF]} ({original})")
+    text = " ".join(str(original).split())
+    return StoreError(f"{what}: store {where}: {type(original).__name__}: {text}")
+
+
+def is_corrupt(error: BaseException | None) -> bool:
+    """Tell whether SQLite says the file itself is damaged."""
+    while error is not None:
+        original = error.orig if isinstance(error, DBAPIError) else error
+        code = getattr(original, "sqlite_errorcode", None)
+        if isinstance(code, int) and (code & 0xFF) in _CORRUPT_CODES:
+            return True
+        error = error.__cause__
+    return False
+
+
+def is_busy(error: BaseException) -> bool:
+    """Tell whether another writer was in the way; the file itself is not in doubt."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(original, "sqlite_errorcode", None)
+    return isinstance(code, int) and (code & 0xFF) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def is_refused(error: BaseException) -> bool:
+    """Tell whether the database refused the row itself: trying again cannot help."""
+    if isinstance(error, DBAPIError):
+        return isinstance(error, IntegrityError | DataError)
+    return isinstance(error, StatementError | ValueError | TypeError | OverflowError)
+
+
+def put_aside_if_corrupt(config: StoreConfig, *, thorough: bool = False) -> Path | None:
+    """Check the SQLite file and rename it, with its log, when it is damaged.
+
+    Args:
+        config: which store.
+        thorough: a damaged page was met already: read everything, indexes too.
+
+    Returns:
+        The new name of the damaged file, or None when the file is sound, absent, or on PostgreSQL.
+
+    Raises:
+        StoreError: the file could not be read or renamed now; it is left alone.
+    """
+    path = config.sqlite_path
+    if path is None or not path.exists():
+        return None
+    finding = _check_file(path, config, thorough=thorough)
+    if finding is None:
+        return None
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    aside = path.with_name(f"{path.name}.corrupt.{stamp}")
+    _logger.error("store %s is corrupt (%s); it is kept as %s", path, finding, aside.name)
+    try:
+        for suffix in ("-wal", "-shm"):
+            log = path.with_name(path.name + suffix)
+            if log.exists():
+                log.rename(aside.with_name(aside.name + suffix))
+        path.rename(aside)
+    except OSError as error:
+        raise StoreError(
+            f"the corrupt store {path} cannot be renamed ({error}); rename it by hand"
+        ) from error
+    return aside
+
+
+def _check_file(path: Path, config: StoreConfig, *, thorough: bool) -> str | None:
+    stop = time.monotonic() + CHECK_SECONDS
+    connection = None
+    try:
+        connection = sqlite3.connect(path, timeout=config.busy_timeout, isolation_level=None)
+        connection.set_progress_handler(lambda: int(time.monotonic() > stop), 10_000)
+        pragma = "integrity_check" if thorough else "quick_check"
+        answer = str(connection.execute(f"PRAGMA {pragma}(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        if is_corrupt(error):
+            return str(error)
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            return "a damaged page was met" if thorough else None
+        raise store_error(error, config, "the store cannot be checked") from error
+    else:
+        return None if answer == "ok" else answer
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def open_connection(config: StoreConfig) -> sa.Connection:
+    """Connect for writing and bring the tables to the newest migration.
+
+    Raises:
+        StoreError: it cannot be opened, is newer than this program, or is not a results store.
+    """
+    path = config.sqlite_path
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the folder of store {path} cannot be made: {error}") from error
+    connection = None
+    try:
+        connection = make_engine(config).connect()
+        if path is not None:
+            _use_log(connection, path)
+        migrate(connection, config)
+    except (SQLAlchemyError, sqlite3.Error, StoreError) as error:
+        if connection is not None:
+            discard(connection)
+        raise store_error(error, config, "the store cannot be opened") from error
+    return connection
+
+
+def _use_log(connection: sa.Connection, path: Path) -> None:
+    """Turn the write-ahead log on; SQLite does not allow that inside a transaction."""
+    driver = connection.connection.driver_connection
+    mode = None if driver is None else driver.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreError(f"store {path} has no write-ahead log ({mode}); put it on a local disk")
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """Return the migration the tables are at; None in an empty database.
+
+    Raises:
+        StoreError: there are tables, but no results store.
+    """
+    names = sa.inspect(connection).get_table_names()
+    if "alembic_version" in names:
+        value = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        if value is not None:
+            return str(value)
+    if "parts" in names or (names and connection.dialect.name == "sqlite"):
+        raise StoreError(
+            f"the database holds other tables ({', '.join(names[:3])}); name a new file"
+        )
+    return None
+
+
+def migrate(connection: sa.Connection, config: StoreConfig) -> None:
+    """Bring the tables to the newest migration, whole or not at all.
+
+    Raises:
+        StoreError: the database is newer than this program or holds something else.
+    """
+    with connection.begin():
+        found = revision(connection)
+    if found == tables.HEAD:
+        return
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    alembic = Config()
+    alembic.set_main_option(
+        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
+    )
+    alembic.set_main_option("path_separator", "os")
+    known = {script.revision for script in ScriptDirectory.from_config(alembic).walk_revisions()}
+    if found is not None and found not in known:
+        where = sa.make_url(config.database_url).render_as_string(hide_password=True)
+        raise StoreError(
+            f"store {where} is at migration {found}, this program knows up to {tables.HEAD}; "
+            "update the program"
+        )
+    with connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            connection.execute(sa.text("SET LOCAL lock_timeout = '60s'"))
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7310579)"))
+        alembic.attributes["connection"] = connection
+        try:
+            command.upgrade(alembic, "head")
+        except CommandError as error:
+            raise StoreError(
+                f"the store's tables cannot be brought to {tables.HEAD}: {error}"
+            ) from error
+
+
+def discard(connection: sa.Connection) -> None:
+    """Close a connection that must not be used again; errors while closing say nothing new."""
+    try:
+        connection.invalidate()
+        connection.close()
+    except (SQLAlchemyError, sqlite3.Error):
+        _logger.debug("closing a failed connection failed too", exc_info=True)
+    connection.engine.dispose()

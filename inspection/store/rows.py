@@ -1,0 +1,200 @@
+"""Between the line's types and the columns of `parts`. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from inspection.errors import StoreError
+from inspection.store.journal import encode
+from inspection.types import (
+    Decision,
+    Inspected,
+    PartKey,
+    PartState,
+    Reason,
+    Result,
+    StoredAnswer,
+    StoredImage,
+    Trigger,
+)
+
+Values = dict[str, Any]
+"""Column name to a plain value that JSON can hold."""
+
+
+def utc_now() -> str:
+    """Return the time as UTC, ISO 8601 with microseconds: a label, never used for intervals."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def key_values(key: PartKey) -> Values:
+    """Return the columns that name a part."""
+    return {"station": key.station, "epoch": key.epoch, "sequence": key.sequence}
+
+
+def trigger_values(trigger: Trigger) -> Values:
+    """Return the columns of a row that is only triggered."""
+    return {
+        **key_values(trigger.key),
+        "state": PartState.TRIGGERED.value,
+        "part_id": trigger.part_id,
+        "serial": trigger.serial,
+        "triggered_mono": trigger.seen_mono,
+        "triggered_at": trigger.seen_at,
+        "deadline_mono": trigger.deadline_mono,
+        "image_state": "none",
+        "simulated": False,
+    }
+
+
+def part_values(inspected: Inspected) -> Values:
+    """Return every column of a decided part, as plain JSON values without NaN.
+
+    Raises:
+        StoreError: a PASS carries a number that is not finite; it is not proven.
+    """
+    frame, detections, recipe = inspected.frame, inspected.detections, inspected.recipe
+    values = {
+        **trigger_values(inspected.trigger),
+        **result_values(inspected.result),
+        "state": PartState.DECIDED.value,
+        "decided_mono": inspected.decided_mono,
+        "decided_at": inspected.decided_at,
+        "timings": {name: float(seconds) for name, seconds in inspected.timings.items()},
+    }
+    if recipe is not None:
+        values |= {
+            "recipe_number": recipe.number,
+            "recipe_sha256": recipe.sha256,
+            "part_name": recipe.part,
+            "release_number": recipe.release,
+        }
+    if detections is not None:
+        score = detections.anomaly_score
+        values |= {
+            "detections": detections.as_rows(),
+            "release": detections.release,
+            "model_sha256": detections.model_sha256,
+            "anomaly_score": None if score is None else float(score),
+        }
+    if frame is not None:
+        values |= {
+            "frame_id": int(frame.frame_id),
+            "frame_mono": float(frame.exposed_mono),
+            "camera": frame.camera,
+            "source": frame.source,
+            "truth": frame.truth,
+            "simulated": frame.truth is not None,
+            "image_state": "pending",
+        }
+    cleaned = {name: _finite(value) for name, value in values.items()}
+    if inspected.result.decision is Decision.PASS and cleaned != values:
+        raise StoreError(
+            f"part {inspected.trigger.key}: a PASS with a number that is not finite is not stored"
+        )
+    return cleaned
+
+
+def result_values(result: Result) -> Values:
+    """Return the columns of a decision."""
+    return {
+        "decision": result.decision.value,
+        "reason": result.reason.name,
+        "reasons": [reason.name for reason in result.reasons],
+        "detail": result.detail,
+        "deciding_class": int(result.deciding_class),
+        "deciding_score": float(result.deciding_score),
+        "over_t1": int(result.over_t1),
+    }
+
+
+def late_entry(values: Mapping[str, Any], why: str) -> Values:
+    """Return what the `late` column keeps of a decision that is not the part's answer."""
+    names = (
+        "decision",
+        "reason",
+        "reasons",
+        "detail",
+        "deciding_class",
+        "deciding_score",
+        "over_t1",
+    )
+    entry = {
+        name: values.get(name) for name in (*names, "decided_mono", "decided_at", "detections")
+    }
+    return {**entry, "why": why}
+
+
+def journal_values(values: Values) -> Values:
+    """Return the values cut down until they fit a slot: detections first, then long texts."""
+    smaller = dict(values)
+    cuts: tuple[Values, ...] = (
+        {},
+        {"detections": None, "truth": None},
+        {"timings": {}, "detail": str(smaller["detail"])[:200], "source": None},
+        {
+            "serial": str(smaller["serial"])[:64],
+            "camera": None,
+            "reasons": [smaller["reason"]],
+            "detail": "",
+        },
+    )
+    for cut in cuts:
+        smaller |= cut
+        if encode(0, smaller) is not None:
+            break
+    return smaller
+
+
+def stored_answer(row: Mapping[str, Any]) -> StoredAnswer:
+    """Return what the line asks of a stored row."""
+    result = None
+    if row["decision"] is not None:
+        result = Result(
+            decision=Decision(row["decision"]),
+            reason=Reason[row["reason"]],
+            reasons=tuple(Reason[name] for name in row["reasons"] or ()),
+            deciding_class=row["deciding_class"] or 0,
+            deciding_score=row["deciding_score"] or 0.0,
+            over_t1=row["over_t1"] or 0,
+            detail=row["detail"] or "",
+        )
+    return StoredAnswer(
+        key=PartKey(row["station"], row["epoch"], row["sequence"]),
+        part_id=row["part_id"],
+        serial=row["serial"],
+        state=PartState(row["state"]),
+        record_id=row["id"],
+        result=result,
+    )
+
+
+def image_rows(files: list[StoredImage]) -> list[Values]:
+    """Return the `images` column of these files."""
+    return [asdict(file) for file in files]
+
+
+def stored_images(rows: object) -> list[StoredImage]:
+    """Return the files of an `images` column. Raises KeyError, TypeError, ValueError if malformed."""
+    if rows is None:
+        return []
+    if not isinstance(rows, list):
+        raise TypeError("images is not a list")
+    return [
+        StoredImage(str(row["path"]), str(row["sha256"]), int(row["width"]), int(row["height"]))
+        for row in rows
+    ]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return value

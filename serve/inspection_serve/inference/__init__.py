@@ -1,0 +1,1 @@
+"""The inference service, speaking the Open Inference Protocol."""

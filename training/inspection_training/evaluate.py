@@ -1,0 +1,201 @@
+"""Measure a release on labelled images: what the trade asks, and mAP.
+
+Everything goes through the released model as the line runs it: `Detector`, then `judge` with limits.
+
+* escape: PASS although the part is defective. overkill: FAIL although the part is good.
+  review: REVIEW although the part is good. Each with its count and exact (Clopper-Pearson) interval.
+* recall of a class: its labelled defects that some detection at or over T1 covers (IoU >= 0.3, any
+  class: a defect found under a wrong name is found).
+* mAP50 and mAP50:95 as COCO defines them, by faster-coco-eval, 100 detections in an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.decide import judge
+from inspection.detector import Detector
+from inspection.types import ClassLimits, Decision, Detections, Recipe
+from inspection_datasets.incoming import read_image
+from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.parity import iou_matrix
+
+CONFIDENCE = 0.95
+FOUND_IOU = 0.3
+
+
+def detect_samples(
+    detector: Detector,
+    version: DatasetVersion,
+    samples: Sequence[Sample],
+    tick: Callable[[], None] = lambda: None,
+) -> list[Detections]:
+    """Run the release on every sample, in order."""
+    found: list[Detections] = []
+    for sample in samples:
+        found.append(detector.detect(read_image(version.path(sample)), 60.0))
+        tick()
+    return found
+
+
+def is_defective(sample: Sample, expected: dict[str, int]) -> bool:
+    """Tell from its labels whether a part must not pass.
+
+    A class that must be there (`expected`) makes a part defective when its count differs; every other
+    class is a defect.
+    """
+    names = [box[0] for box in sample.boxes]
+    if any(names.count(name) != count for name, count in expected.items()):
+        return True
+    return any(name not in expected for name in names)
+
+
+def decisions(found: Sequence[Detections], limits: dict[str, ClassLimits]) -> list[Decision]:
+    """Return the decision for each image under these limits, as the line would judge it."""
+    recipe = Recipe(number=1, part="evaluation", release=1, limits=limits)
+    return [judge(detections, recipe).decision for detections in found]
+
+
+def rate(count: int, total: int) -> dict[str, Any]:
+    """Return a rate with its count and exact two-sided 95 % interval; an empty total has none."""
+    from scipy.stats import binomtest
+
+    if total == 0:
+        return {"count": 0, "of": 0, "rate": None, "low": None, "high": None}
+    interval = binomtest(count, total).proportion_ci(CONFIDENCE, method="exact")
+    return {
+        "count": count,
+        "of": total,
+        "rate": round(count / total, 6),
+        "low": round(float(interval.low), 6),
+        "high": round(float(interval.high), 6),
+    }
+
+
+def measure(
+    version: DatasetVersion,
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    limits: dict[str, ClassLimits],
+    split: str,
+) -> dict[str, Any]:
+    """Return every number of an evaluation, ready for `release.json`."""
+    expected = {name: x.expected for name, x in limits.items() if x.expected is not None}
+    bad = np.array([is_defective(sample, expected) for sample in samples], bool)
+    made = decisions(found, limits)
+    passed = np.array([d is Decision.PASS for d in made], bool)
+    failed = np.array([d is Decision.FAIL for d in made], bool)
+    review = np.array([d is Decision.REVIEW for d in made], bool)
+    good = ~bad
+    return {
+        "split": split,
+        "images": len(samples),
+        "interval": "Clopper-Pearson, two-sided 95 %",
+        "defective": {
+            "escape": rate(int((passed & bad).sum()), int(bad.sum())),
+            "fail": rate(int((failed & bad).sum()), int(bad.sum())),
+            "review": rate(int((review & bad).sum()), int(bad.sum())),
+        },
+        "good": {
+            "overkill": rate(int((failed & good).sum()), int(good.sum())),
+            "review": rate(int((review & good).sum()), int(good.sum())),
+            "pass": rate(int((passed & good).sum()), int(good.sum())),
+        },
+        "class_recall": _class_recall(version.classes, samples, found, limits),
+        **average_precision(version.classes, samples, found),
+    }
+
+
+def _class_recall(
+    classes: Sequence[str],
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    limits: dict[str, ClassLimits],
+) -> dict[str, Any]:
+    hits, totals = dict.fromkeys(classes, 0), dict.fromkeys(classes, 0)
+    for sample, detections in zip(samples, found, strict=True):
+        t1 = np.array([limits[name].t1 for name in detections.class_names])
+        boxes = detections.boxes[detections.scores >= t1[detections.classes]]
+        labelled = np.array([box[1:] for box in sample.boxes], np.float32).reshape(-1, 4)
+        covered = _covered(labelled, boxes)
+        for box, hit in zip(sample.boxes, covered, strict=True):
+            totals[box[0]] += 1
+            hits[box[0]] += int(hit)
+    return {name: rate(hits[name], totals[name]) for name in classes}
+
+
+def _covered(labelled: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    if not len(labelled) or not len(boxes):
+        return np.zeros(len(labelled), bool)
+    return iou_matrix(labelled, boxes).max(axis=1) >= FOUND_IOU
+
+
+def average_precision(
+    classes: Sequence[str], samples: Sequence[Sample], found: Sequence[Detections]
+) -> dict[str, Any]:
+    """Return mAP50, mAP50:95 and AP50 of each class; None where no box is labelled."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    truth = COCO(_as_coco(classes, samples))
+    rows = _as_results(found)
+    evaluation = COCOeval_faster(truth, truth.loadRes(rows), "bbox", print_function=_say_nothing)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, :, 0, 2]  # IoU, recall, class; all areas, 100
+    by_class = {
+        name: _mean(precision[0, :, index]) for index, name in enumerate(classes)
+    }
+    return {
+        "map50": _mean(precision[0]),
+        "map50_95": _mean(precision),
+        "class_ap50": by_class,
+    }
+
+
+def _say_nothing(*_words: object) -> None:
+    """faster-coco-eval prints through a function."""
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    there = values[values > -1]
+    return round(float(there.mean()), 4) if there.size else None
+
+
+def _as_coco(classes: Sequence[str], samples: Sequence[Sample]) -> dict[str, Any]:
+    boxes = [(i, box) for i, sample in enumerate(samples, 1) for box in sample.boxes]
+    return {
+        "images": [
+            {"id": i, "width": s.width, "height": s.height} for i, s in enumerate(samples, 1)
+        ],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(classes, 1)],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": image,
+                "category_id": classes.index(name) + 1,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+            }
+            for number, (image, (name, x1, y1, x2, y2)) in enumerate(boxes, 1)
+        ],
+    }
+
+
+def _as_results(found: Sequence[Detections]) -> list[dict[str, Any]]:
+    return [
+        {
+            "image_id": image,
+            "category_id": int(index) + 1,
+            "bbox": [float(b[0]), float(b[1]), float(b[2] - b[0]), float(b[3] - b[1])],
+            "score": float(score),
+        }
+        for image, detections in enumerate(found, 1)
+        for b, score, index in zip(
+            detections.boxes, detections.scores, detections.classes, strict=True
+        )
+    ]

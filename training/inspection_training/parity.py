@@ -1,0 +1,172 @@
+"""The exported model against the trained one, on the same letterboxed images.
+
+The trained network runs in torch, followed by ultralytics' own suppression; the exported one runs as
+the line runs it. Detections are matched class by class. More than a trace of difference is refused:
+such a release would decide differently from what was trained and measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.detector import letterbox
+from inspection.errors import ReleaseError
+from inspection.protocols import Runtime
+from inspection.types import Image
+from inspection_training.export import ExportSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Rows = NDArray[np.float32]
+"""float32 [N, 6]: x1 y1 x2 y2 score class, network pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How much may differ.
+
+    Attributes:
+        score: detections under it are not compared; the line never judges them.
+        difference: largest difference of a matched score.
+        iou: smallest overlap of a matched pair.
+        unmatched: share of detections without a partner (ties in suppression fall either way).
+    """
+
+    score: float = 0.05
+    difference: float = 0.01
+    iou: float = 0.97
+    unmatched: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What was found.
+
+    Attributes:
+        runtime: who ran the exported model.
+        images: images compared.
+        detections: detections of the trained model over the score compared.
+        unmatched: detections of either side without a partner.
+        max_score_difference: over all matched pairs.
+        min_iou: over all matched pairs; 1 when there are none.
+    """
+
+    runtime: str
+    images: int
+    detections: int
+    unmatched: int
+    max_score_difference: float
+    min_iou: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plain form for the release card."""
+        return asdict(self)
+
+
+def trained_rows(model: nn.Module, image: Image, settings: ExportSettings) -> Rows:
+    """Return what the trained network finds in one letterboxed image, best first."""
+    import torch
+    from ultralytics.utils.nms import non_max_suppression
+
+    with torch.no_grad():
+        x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+        found = non_max_suppression(
+            model(x), settings.floor, settings.iou, max_det=settings.detections
+        )
+    return found[0].cpu().numpy().astype(np.float32)
+
+
+def check_parity(
+    model: nn.Module,
+    runtime: Runtime,
+    name: str,
+    images: Sequence[Image],
+    settings: ExportSettings,
+    *,
+    tolerance: Tolerance | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> Parity:
+    """Compare both models and return the differences.
+
+    Args:
+        model: the trained network, in eval mode, on the CPU.
+        runtime: has the exported release loaded.
+        name: of the runtime, for the card.
+        images: uint8 RGB of any size.
+        settings: as exported.
+        tolerance: how much may differ.
+        tick: called once an image.
+
+    Raises:
+        ReleaseError: they differ by more than the tolerance; the message has the numbers.
+    """
+    limit = tolerance or Tolerance()
+    detections = unmatched = 0
+    worst_score, worst_iou = 0.0, 1.0
+    for image in images:
+        tensor, _ = letterbox(image, settings.size)
+        expected = trained_rows(model, tensor, settings)
+        actual = runtime.infer(tensor[np.newaxis], 60.0)["detections"][0]
+        pairs, alone = match_rows(expected, actual[actual[:, 4] > 0], limit.score)
+        detections += int((expected[:, 4] >= limit.score).sum())
+        unmatched += alone
+        for difference, iou in pairs:
+            worst_score, worst_iou = max(worst_score, difference), min(worst_iou, iou)
+        tick()
+    found = Parity(name, len(images), detections, unmatched, worst_score, worst_iou)
+    if (
+        worst_score > limit.difference
+        or worst_iou < limit.iou
+        or unmatched > limit.unmatched * max(detections, 1)
+    ):
+        raise ReleaseError(
+            f"the exported model differs from the trained one under {name}: {unmatched} of "
+            f"{detections} detections have no partner, scores differ by up to {worst_score:.4f}, "
+            f"boxes overlap by {worst_iou:.3f} at least; it was not released"
+        )
+    return found
+
+
+def match_rows(
+    expected: Rows, actual: Rows, score: float
+) -> tuple[list[tuple[float, float]], int]:
+    """Match detections of two models class by class, best overlap first.
+
+    A detection over `score` may pair with one a little under it.
+
+    Returns:
+        (score difference, IoU) of each pair, and the number of detections over `score` left alone.
+    """
+    overlap = iou_matrix(expected[:, :4], actual[:, :4])
+    overlap[expected[:, None, 5] != actual[None, :, 5]] = 0.0
+    pairs: list[tuple[float, float]] = []
+    free_expected, free_actual = set(range(len(expected))), set(range(len(actual)))
+    order = np.dstack(np.unravel_index(np.argsort(-overlap, axis=None), overlap.shape))[0]
+    for i, j in order.tolist():
+        if overlap[i, j] < 0.5:
+            break
+        if i in free_expected and j in free_actual:
+            free_expected.remove(i)
+            free_actual.remove(j)
+            if max(expected[i, 4], actual[j, 4]) >= score:
+                pairs.append((float(abs(expected[i, 4] - actual[j, 4])), float(overlap[i, j])))
+    alone = sum(expected[i, 4] >= score for i in free_expected)
+    alone += sum(actual[j, 4] >= score for j in free_actual)
+    return pairs, int(alone)
+
+
+def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the overlap (intersection over union) of boxes [N, 4] and [M, 4] as [N, M]."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    common = np.clip(high - low, 0, None).prod(axis=2)
+    areas = (a[:, 2:] - a[:, :2]).prod(axis=1)[:, None] + (b[:, 2:] - b[:, :2]).prod(axis=1)[None]
+    union = areas - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
