@@ -113,7 +113,9 @@ class FaultPlan:
         """Take the control file away under another name, then read it: no line counts twice."""
         if self._control is None:
             return []
-        taken = self._control.with_name(f"{self._control.name}.{os.getpid()}.taken")
+        taken = self._control.with_name(
+            f"{self._control.name}.{os.getpid()}-{threading.get_ident()}.taken"
+        )
         try:
             self._control.replace(taken)
             text = taken.read_text(encoding="utf-8", errors="replace")

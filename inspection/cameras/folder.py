@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from inspection.cameras.picture import MAX_PIXELS, SUFFIXES, decode_picture
 from inspection.errors import CameraLostError, CameraTimeoutError, FrameError
@@ -46,6 +46,13 @@ class FolderCameraConfig(BaseModel):
     max_pixels: int = Field(
         MAX_PIXELS, ge=1, le=2**31 - 1, description="pictures with more pixels are refused"
     )
+
+    @field_validator("pattern")
+    @classmethod
+    def _inside(cls, pattern: str) -> str:
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise ValueError(f"pattern {pattern!r} leaves the folder; set `path` instead")
+        return pattern
 
     def beside(self, base: Path) -> FolderCameraConfig:
         """Return the same with a relative `path` taken from the folder `base`."""
@@ -162,7 +169,7 @@ def _list_pictures(config: FolderCameraConfig) -> list[Path]:
                 f"camera {config.name}: {config.path} is no folder; correct `path`"
             )
         found = [file for file in config.path.glob(config.pattern) if file.is_file()]
-    except (OSError, ValueError, NotImplementedError) as error:
+    except (OSError, ValueError) as error:
         raise CameraLostError(
             f"camera {config.name}: {config.path} cannot be listed with {config.pattern!r}"
             f" ({error}); correct `path` or `pattern`"

@@ -1,28 +1,33 @@
 """Cameras that OpenCV can open: USB cameras, network streams, video files.
 
-    device ─▶ reader thread: read, read, read … keeps the latest ─▶ grab: the first one read after
-       ▲                          │                                       the trigger, less `flush`
+    device ─▶ reader thread: read, read, read … keeps the latest ─▶ grab: the first fresh one
+       ▲                          │                                       after the trigger
        └── reopen, back off ◀─────┘
 
 **What can be promised without hardware time stamps.** OpenCV tells neither when a frame was exposed
-nor its number in the camera. Drivers keep a few frames in buffers, so the next frame read after a
-trigger may be old. Three things are done about it: a thread reads all the time, so that buffers stay
-empty; only a frame whose read *began* after the trigger was seen counts; and `flush` such frames are
-thrown away, because the first one was being exposed or transferred already. `exposed_mono` is the
-begin of the frame's read: with flush 1 the sensor's exposure began later than the trigger if the
-camera runs freely with no more than one frame in its own memory and in the network. For verdicts on
-moving parts use a camera with a hardware trigger and time stamps. A network stream (RTSP) has an
-unknown delay: use it to watch, not to inspect. `frame_id` counts what the driver delivered; a
-frozen camera is found by its identical pictures. A picture that the decoder patched up after lost
-packets cannot be told from a good one.
+nor its number in the camera. Frames wait in buffers of driver and network, so the next frame read
+after a trigger may be old. Four things are done about it: a thread reads all the time, so that
+buffers stay empty; only a frame whose read *began* after the trigger was seen counts; and only one
+whose read had to *wait*, because a frame that comes at once was waiting in a buffer; then `flush`
+more frames are thrown away, because the first was perhaps exposed while the trigger came.
+`exposed_mono` is the begin of the frame's read. With flush 1 the exposure began after the trigger if
+the camera runs freely and holds one frame at most; raise `flush` for one that holds more. For
+verdicts on moving parts use a camera with a hardware trigger and time stamps. A network stream
+(RTSP) has an unknown delay inside the camera: use it to watch, not to inspect. `frame_id` counts
+what the driver delivered; a frozen camera is found by its identical pictures. A picture that the
+decoder patched up after lost packets cannot be told from a good one.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import re
+import statistics
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,6 +51,7 @@ _BACKENDS = {
 }
 _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _RTSP_OVER_TCP = "rtsp_transport;tcp"
+_AT_ONCE = 0.0005  # seconds: a read this short found its frame in a buffer
 _JOIN = 1.0  # seconds that close() waits for the reader
 
 
@@ -95,6 +101,11 @@ class OpenCvCameraConfig(BaseModel):
         return self.model_copy(update={"source": str(base / self.source)})
 
     @property
+    def shown(self) -> str:
+        """The source as it may be told: without the password of an address."""
+        return re.sub(r"//[^/@]*@", "//", str(self.source))
+
+    @property
     def live(self) -> bool:
         """True for devices and streams, False for video files."""
         return (
@@ -112,12 +123,34 @@ class OpenCvCameraConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """One frame of the driver: BGR, its number, and when its read began and ended."""
+    """One frame of the driver.
+
+    Attributes:
+        image: BGR, as the driver gave it.
+        number: its count.
+        began: when its read began, monotonic.
+        ended: when its read returned.
+        waited: the read had to wait for it: it came from no buffer.
+    """
 
     image: np.ndarray
     number: int
     began: float
     ended: float
+    waited: bool
+
+
+class _Pace:
+    """Tells whether a read had to wait, from the usual time between frames."""
+
+    def __init__(self) -> None:
+        self._ends: deque[float] = deque(maxlen=62)
+
+    def waited(self, began: float, ended: float) -> bool:
+        self._ends.append(ended)
+        gaps = [later - sooner for sooner, later in itertools.pairwise(self._ends)]
+        usual = statistics.median(gaps) if len(gaps) >= 3 else 0.0
+        return ended - began >= max(_AT_ONCE, usual / 2)
 
 
 class StreamCamera:
@@ -149,13 +182,13 @@ class StreamCamera:
             raise CameraLostError(str(error)) from error
 
     def grab(self, trigger: Trigger, timeout: float) -> Frame:
-        """Return the first frame whose read began after the trigger, less `flush` frames."""
+        """Return the first fresh frame after the trigger, less `flush`; see the module's text."""
         deadline = time.monotonic() + timeout
         read = self._await_read(trigger.seen_mono, deadline)
         for _ in range(self._config.flush):
             read = self._await_read(read.ended, deadline)
-        image = _to_rgb(read.image, self.name)
-        return Frame(image, read.number, read.began, self.name, source=str(self._config.source))
+        image = _to_rgb(read.image, self._config)
+        return Frame(image, read.number, read.began, self.name, source=self._config.shown)
 
     def probe(self, timeout: float) -> None:
         """Return when a frame came whose read began now."""
@@ -171,13 +204,13 @@ class StreamCamera:
             self._thread.join(_JOIN)
 
     def _await_read(self, not_before: float, deadline: float) -> _Read:
-        """Return the latest frame once its read began at or after `not_before`."""
+        """Return the latest frame once its read began at or after `not_before` and had to wait."""
         with self._changed:
             while True:
                 if self._stop.is_set():
                     raise CameraLostError(f"camera {self.name} is closed; open it again")
                 latest = self._latest
-                if latest is not None and latest.began >= not_before:
+                if latest is not None and latest.waited and latest.began >= not_before:
                     return latest
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -185,11 +218,11 @@ class StreamCamera:
                 self._changed.wait(left)
             if self._trouble:
                 raise CameraLostError(
-                    f"camera {self.name} ({self._config.source}): {self._trouble};"
+                    f"camera {self.name} ({self._config.shown}): {self._trouble};"
                     " check power, cable and that no other program uses it"
                 )
             raise CameraTimeoutError(
-                f"camera {self.name} ({self._config.source}) delivered no frame in time; the read"
+                f"camera {self.name} ({self._config.shown}) delivered no frame in time; the read"
                 " hangs or the frame rate is too low for this timeout"
             )
 
@@ -197,7 +230,9 @@ class StreamCamera:
         wait = self._config.retry
         while not self._stop.is_set():
             capture = _open_capture(self._config)
-            if capture.isOpened() and self._read_all(capture):
+            if not capture.isOpened():
+                self._publish(self._latest, "it cannot be opened")
+            elif self._read_all(capture):
                 wait = self._config.retry
             capture.release()
             if self._stop.wait(wait):
@@ -207,7 +242,7 @@ class StreamCamera:
     def _read_all(self, capture: cv2.VideoCapture) -> bool:
         """Read until the device fails or the camera is closed; tell whether any frame came."""
         number = self._latest.number if self._latest else 0
-        first = number
+        first, pace = number, _Pace()
         while not self._stop.is_set():
             began = time.monotonic()
             try:
@@ -218,7 +253,8 @@ class StreamCamera:
             if not done or image is None:
                 break
             number += 1
-            self._publish(_Read(image, number, began, time.monotonic()), "")
+            ended = time.monotonic()
+            self._publish(_Read(image, number, began, ended, pace.waited(began, ended)), "")
         if not self._stop.is_set():
             _log.warning("camera %s: the stream broke off; connecting again", self.name)
             self._publish(self._latest, "the connection was lost and is being made again")
@@ -276,7 +312,7 @@ class VideoFileCamera:
                 f"camera {self.name}: reading a frame of {self._config.source} took longer than"
                 f" {timeout:.3f} s; give it more time"
             )
-        return Frame(_to_rgb(image, self.name), number, began, self.name, f"frame {number}")
+        return Frame(_to_rgb(image, self._config), number, began, self.name, f"frame {number}")
 
     def probe(self, timeout: float) -> None:  # noqa: ARG002 - nothing to wait for
         """Check that the file is still there."""
@@ -342,12 +378,24 @@ def _ask_device(capture: cv2.VideoCapture, config: OpenCvCameraConfig) -> None:
             capture.set(wish, value)
 
 
-def _to_rgb(image: np.ndarray, name: str) -> Image:
-    """Return a new uint8 [H, W, 3] RGB; grey becomes three equal channels."""
+def _to_rgb(image: np.ndarray, config: OpenCvCameraConfig) -> Image:
+    """Return a new uint8 [H, W, 3] RGB; grey becomes three equal channels.
+
+    Raises:
+        FrameError: FRAME_INVALID: not 8 bit; FRAME_SIZE: not the configured width and height.
+    """
     if image.dtype != np.uint8 or image.ndim not in {2, 3} or image.size == 0:
         raise FrameError(
             Reason.FRAME_INVALID,
-            f"camera {name} delivers {image.dtype} {image.shape}; ask for an 8 bit format (`fourcc`)",
+            f"camera {config.name} delivers {image.dtype} {image.shape};"
+            " ask for an 8 bit format (`fourcc`)",
+        )
+    height, width = image.shape[:2]
+    if (config.width or width, config.height or height) != (width, height):
+        raise FrameError(
+            Reason.FRAME_SIZE,
+            f"camera {config.name} delivers {width} x {height} pixels, not the configured"
+            f" {config.width} x {config.height}; choose a size that it offers",
         )
     if image.ndim == 2 or image.shape[2] == 1:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)

@@ -29,7 +29,7 @@ _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # after a scan: no s
 _TIFF_SHORT, _TIFF_LONG = 3, 4
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """What is wrong with the file, as the middle of a sentence."""
 
 
@@ -55,13 +55,13 @@ def decode_picture(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> Im
     try:
         header = _read_header(data)
         if header.width * header.height > max_pixels:
-            raise _Damaged(f"has {header.width} x {header.height} pixels, over {max_pixels}")
+            raise _DamagedError(f"has {header.width} x {header.height} pixels, over {max_pixels}")
         image = _decode(data)
         if sorted(image.shape[:2]) != sorted(header):
-            raise _Damaged(
+            raise _DamagedError(
                 f"promises {header.width} x {header.height} pixels and decodes to others"
             )
-    except _Damaged as error:
+    except _DamagedError as error:
         message = f"{source} {error}; replace the file"
         raise FrameError(Reason.FRAME_INVALID, message) from error
     return image
@@ -71,10 +71,10 @@ def _decode(data: bytes) -> Image:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
-        raise _Damaged(f"cannot be decoded ({error.err})") from error
+        raise _DamagedError(f"cannot be decoded ({error.err})") from error
     # typed as never None, but it is when decoding fails
     if image is None or image.dtype != np.uint8 or image.ndim != 3:  # pyright: ignore[reportUnnecessaryComparison]
-        raise _Damaged("cannot be decoded")
+        raise _DamagedError("cannot be decoded")
     return np.ascontiguousarray(image, np.uint8)
 
 
@@ -89,8 +89,8 @@ def _read_header(data: bytes) -> _Header:
         if data[:4] in {b"II*\x00", b"MM\x00*"}:
             return _tiff(data)
     except (struct.error, IndexError) as error:
-        raise _Damaged("is truncated") from error
-    raise _Damaged("is no JPEG, PNG, BMP or TIFF" if data else "is empty")
+        raise _DamagedError("is truncated") from error
+    raise _DamagedError("is no JPEG, PNG, BMP or TIFF" if data else "is empty")
 
 
 def _jpeg(data: bytes) -> _Header:
@@ -99,7 +99,7 @@ def _jpeg(data: bytes) -> _Header:
     at = 2
     while True:
         if data[at] != 0xFF:
-            raise _Damaged("is a damaged JPEG")
+            raise _DamagedError("is a damaged JPEG")
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
@@ -110,16 +110,18 @@ def _jpeg(data: bytes) -> _Header:
         if marker in _JPEG_SIZES:
             height, width, colours = struct.unpack_from(">HHB", data, at + 5)
             if colours == 4:
-                raise _Damaged("is a CMYK JPEG, whose colours cannot be trusted: save it as RGB")
+                raise _DamagedError(
+                    "is a CMYK JPEG, whose colours cannot be trusted: save it as RGB"
+                )
             header = _Header(width, height)
         at += 2 + length
         if marker == 0xDA:
             found = _JPEG_MARKER.search(data, at)
             if found is None:
-                raise _Damaged("is a truncated JPEG: its end marker is missing")
+                raise _DamagedError("is a truncated JPEG: its end marker is missing")
             at = found.start(1) - 1
     if header is None:
-        raise _Damaged("is a JPEG without a picture")
+        raise _DamagedError("is a JPEG without a picture")
     return header
 
 
@@ -131,7 +133,7 @@ def _png(data: bytes) -> _Header:
         length, kind = struct.unpack_from(">I4s", data, at)
         (expected,) = struct.unpack_from(">I", data, at + 8 + length)
         if zlib.crc32(data[at + 4 : at + 8 + length]) != expected:
-            raise _Damaged("is a damaged PNG: a checksum is wrong")
+            raise _DamagedError("is a damaged PNG: a checksum is wrong")
         at += 12 + length
     width, height = struct.unpack_from(">II", data, len(_PNG) + 8)
     return _Header(width, height)
@@ -140,10 +142,10 @@ def _png(data: bytes) -> _Header:
 def _bmp(data: bytes) -> _Header:
     start, _, width, height, _, bits, packed = struct.unpack_from("<IIiiHHI", data, 10)
     if packed not in {0, 3} or width <= 0:
-        raise _Damaged("is a BMP of an unusual kind: save it as PNG")
+        raise _DamagedError("is a BMP of an unusual kind: save it as PNG")
     row = (width * bits + 31) // 32 * 4
     if len(data) < start + row * abs(height):
-        raise _Damaged("is a truncated BMP")
+        raise _DamagedError("is a truncated BMP")
     return _Header(width, abs(height))
 
 
@@ -162,16 +164,16 @@ def _tiff(data: bytes) -> _Header:
         if struct.calcsize(form) > 4:
             (where,) = struct.unpack_from(order + "I", data, where)
         if where + struct.calcsize(form) > len(data):
-            raise _Damaged("is a truncated TIFF")
+            raise _DamagedError("is a truncated TIFF")
         tags[tag] = list(struct.unpack_from(form, data, where))
     if 256 not in tags or 257 not in tags:
-        raise _Damaged("is a TIFF without a size")
+        raise _DamagedError("is a TIFF without a size")
     if tags.get(262) == [5]:
-        raise _Damaged("is a CMYK TIFF, whose colours cannot be trusted: save it as RGB")
+        raise _DamagedError("is a CMYK TIFF, whose colours cannot be trusted: save it as RGB")
     places = tags.get(273) or tags.get(324) or []
     lengths = tags.get(279) or tags.get(325) or []
     if not places or len(places) != len(lengths):
-        raise _Damaged("is a TIFF without pixels")
+        raise _DamagedError("is a TIFF without pixels")
     if any(place + length > len(data) for place, length in zip(places, lengths, strict=True)):
-        raise _Damaged("is a truncated TIFF")
+        raise _DamagedError("is a truncated TIFF")
     return _Header(tags[256][0], tags[257][0])

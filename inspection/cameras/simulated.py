@@ -178,27 +178,14 @@ class SimulatedCamera:
         number = self._device.next_grab()
         fault = self._device.plan.take(number) or Fault("")
         if fault.name == "disconnect":
-            self._lost = True
             self._device.unplug(fault.seconds)
-            self._check_present()
+            self._lost = True
+        self._check_present()
         started = time.monotonic()
         shot = self._expose(trigger.part_id or number, started)
-        previous, self._last = self._last, shot
-        if fault.name == "hang":
-            threading.Event().wait(fault.seconds)
-            return shot.frame
-        if fault.name == "lost":
-            self._wait_until(deadline + 1, deadline)
-        rendered = time.monotonic() - started
-        if rendered > max(self._config.exposure, 0.02) and not self._told_slow:
-            self._told_slow = True
-            _log.warning(
-                "camera %s: rendering took %.0f ms, longer than the exposure; use a smaller size",
-                *(self.name, rendered * 1000),
-            )
-        late = fault.seconds if fault.name == "late" else 0.0
-        self._wait_until(started + self._config.exposure + late, deadline)
-        frame = self._spoil(fault.name, shot, previous, trigger)
+        self._tell_if_slow(time.monotonic() - started)
+        self._delay(fault, started, deadline)
+        frame = self._spoil(fault.name, shot, trigger)
         self._last = _Shot(shot.scene, frame)
         return frame
 
@@ -223,6 +210,25 @@ class SimulatedCamera:
             )
         if self._closed.is_set():
             raise CameraLostError(f"camera {self.name} is closed; open it again")
+
+    def _tell_if_slow(self, rendering: float) -> None:
+        if rendering > max(self._config.exposure, 0.02) and not self._told_slow:
+            self._told_slow = True
+            _log.warning(
+                "camera %s: rendering took %.0f ms, longer than the exposure; use a smaller size",
+                *(self.name, rendering * 1000),
+            )
+
+    def _delay(self, fault: Fault, started: float, deadline: float) -> None:
+        if fault.name == "hang":
+            threading.Event().wait(fault.seconds)  # deaf to timeout and close
+            return
+        ready = started + self._config.exposure
+        if fault.name == "late":
+            ready += fault.seconds
+        if fault.name == "lost":
+            ready = deadline + 1.0
+        self._wait_until(ready, deadline)
 
     def _wait_until(self, moment: float, deadline: float) -> None:
         """Wait until `moment` or raise: CameraTimeoutError after `deadline`, CameraLostError."""
@@ -250,9 +256,9 @@ class SimulatedCamera:
             paint_marks(image, scene.boxes)
         return image
 
-    def _spoil(self, fault: str, shot: _Shot, previous: _Shot | None, trigger: Trigger) -> Frame:
+    def _spoil(self, fault: str, shot: _Shot, trigger: Trigger) -> Frame:
         """Return the frame as the fault leaves it. `truth` stays that of the part on the belt."""
-        frame = shot.frame
+        frame, previous = shot.frame, self._last
         if fault == "truncated":
             raise FrameError(
                 Reason.FRAME_INVALID,
