@@ -18,7 +18,7 @@ test: setup ## the whole test suite, under 25 minutes on two cores
 	$(BIN)/pytest $(TEST)
 
 soak: setup ## the long versions: 1,000 parts at a 150 ms takt, 60 kills
-	$(BIN)/inspection soak $(SOAK)
+	$(BIN)/python tests/soak.py $(SOAK)
 
 check: setup ## style, types, import contracts, docs
 	$(BIN)/ruff format --check .

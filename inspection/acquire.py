@@ -28,6 +28,7 @@ REOPEN_AFTER = {Reason.FRAME_STALE, Reason.FRAME_REPEATED, Reason.FRAME_IDENTICA
 _BACKOFF = (0.1, 0.2, 0.5, 1.0)
 _OPEN_TIMEOUT = 10.0
 _PROBE_EVERY = 2.0
+_BLOCKED_AFTER = 0.25
 
 
 class Acquire:
@@ -171,7 +172,7 @@ class Acquire:
     def _grab(self, camera: Camera, part: PartInFlight) -> None:
         left = part.trigger.deadline_mono - time.monotonic()
         timeout = max(0.001, min(self._timeout, left))
-        self._busy_until = time.monotonic() + timeout + 0.5
+        self._busy_until = time.monotonic() + timeout + _BLOCKED_AFTER
         frame = camera.grab(part.trigger, timeout)
         self._busy_until = None
         if self._abandoned:

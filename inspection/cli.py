@@ -42,7 +42,9 @@ def _load(point: Any) -> typer.Typer:
         missing = typer.Typer()
         text = f"not installed here: {error}. Install the extra that brings it: pip install 'inspection[all]'"
 
-        @missing.command(help=text, context_settings={"ignore_unknown_options": True})
+        @missing.command(
+            help=text, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+        )
         def explain() -> None:
             typer.echo(f"inspection {point.name}: {text}", err=True)
             raise typer.Exit(2)

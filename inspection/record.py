@@ -156,10 +156,9 @@ class Record:
         part.timings["recorded"] = time.monotonic() - part.trigger.seen_mono
         part.recorded = inspected.result
         self._wake()
-        if self.healthy:
-            state = self._images.offer(inspected)
-            if state is not None:
-                self._store.images(part.trigger.key, state, [])
+        state = self._images.offer(inspected)
+        if state is not None:
+            self._store.images(part.trigger.key, state, [])
 
     def _down(self, error: Exception) -> None:
         if self.healthy:

@@ -441,6 +441,8 @@ class Station:
             log.error("recipe %d: %s", number, detail)
             self._setup, self._recipe_fault = None, outcome
             self._detect.load(None)
+        elif self._setup is not None and _is_unchanged(self._setup, outcome):
+            self._recipe_fault = None
         else:
             log.info("recipe %d: %s", number, outcome.release.name)
             self._setup, self._recipe_fault = outcome, None
@@ -548,6 +550,14 @@ def _is_same(part: PartInFlight, ctrl: Ctrl) -> bool:
         ctrl.trig_seq,
         ctrl.part_id,
         ctrl.serial,
+    )
+
+
+def _is_unchanged(old: Setup, new: Setup) -> bool:
+    return (old.recipe.sha256, old.release.model_sha256, old.release.name) == (
+        new.recipe.sha256,
+        new.release.model_sha256,
+        new.release.name,
     )
 
 

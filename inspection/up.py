@@ -73,6 +73,7 @@ class _Child:
     output: IO[bytes] | None
     process: subprocess.Popen[bytes]
     started: float
+    finite: bool
     failures: int = 0
     restart_at: float | None = None
     ended: list[int] = field(default_factory=list)
@@ -81,7 +82,9 @@ class _Child:
 class Supervisor:
     """Starts `inspection` processes and starts them again when they end. One thread uses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, backoff: Sequence[float] = _BACKOFF) -> None:
+        """`backoff`: seconds before the first, second … start after an end; the last one repeats."""
+        self._backoff = backoff
         self._children: dict[str, _Child] = {}
 
     def __enter__(self) -> Supervisor:
@@ -90,10 +93,24 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, name: str, arguments: Sequence[str], output: Path | None = None) -> None:
-        """Start `inspection ARGUMENTS…`; its output goes to the end of a file, or to ours."""
+    def start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        output: Path | None = None,
+        *,
+        finite: bool = False,
+    ) -> None:
+        """Start `inspection ARGUMENTS…`.
+
+        Args:
+            name: to speak of it.
+            arguments: verb and options.
+            output: its output goes to the end of this file; None: to ours.
+            finite: it ends by itself with code 0 when its work is done, and is then left alone.
+        """
         handle = output.open("ab") if output else None
-        child = _Child(list(arguments), handle, _spawn(arguments, handle), time.monotonic())
+        child = _Child(list(arguments), handle, _spawn(arguments, handle), time.monotonic(), finite)
         self._children[name] = child
 
     def mend(self) -> None:
@@ -102,10 +119,10 @@ class Supervisor:
         for name, child in self._children.items():
             if child.restart_at is None:
                 code = child.process.poll()
-                if code is None:
+                if code is None or (code == 0 and child.finite):
                     continue
-                child.failures = 0 if now - child.started > _STEADY else child.failures + 1
-                wait = _BACKOFF[min(child.failures, len(_BACKOFF) - 1)]
+                child.failures = 1 if now - child.started > _STEADY else child.failures + 1
+                wait = self._backoff[min(child.failures, len(self._backoff)) - 1]
                 log.error("%s ended with code %d; starting again in %.1f s", name, code, wait)
                 child.ended.append(code)
                 child.restart_at = now + wait
@@ -116,6 +133,19 @@ class Supervisor:
     def pid(self, name: str) -> int:
         """Return the process id of a running child."""
         return self._children[name].process.pid
+
+    def done(self, name: str) -> bool:
+        """Tell whether a finite child has done its work."""
+        child = self._children[name]
+        return child.finite and child.process.poll() == 0
+
+    def kill(self, name: str) -> bool:
+        """SIGKILL a child, as a power cut would; False when it is not running."""
+        process = self._children[name].process
+        if process.poll() is not None:
+            return False
+        process.kill()
+        return True
 
     def restarts(self, name: str) -> int:
         """Return how often a child has ended by itself."""

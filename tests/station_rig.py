@@ -71,6 +71,7 @@ class Process:
     def kill(self) -> None:
         self.popen.send_signal(signal.SIGKILL)
         self.popen.wait()
+        self._file.close()
 
     def stop(self, timeout: float = 10.0) -> int:
         if self.popen.poll() is None:
@@ -124,7 +125,7 @@ class Rig:
 
     @property
     def database(self) -> Path:
-        return self.folder / "results.db"
+        return self.folder / self.station["store"]["url"]
 
     def write(self) -> None:
         (self.folder / "station.yaml").write_text(yaml.safe_dump(self.station), encoding="utf-8")

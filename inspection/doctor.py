@@ -1,0 +1,308 @@
+"""`inspection doctor`: what is missing or misbuilt on this PC, each with what to do about it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from inspection.errors import InspectionError
+
+if TYPE_CHECKING:
+    from inspection.config import StationConfig
+
+app = typer.Typer(add_completion=False)
+
+_MIN_FREE_GB = 5.0
+_BUILT = datetime(2026, 11, 1, tzinfo=UTC)
+_PAIR_TEST = (
+    "import torch, torchvision; "
+    "torchvision.ops.nms(torch.tensor([[0.,0.,1.,1.]]), torch.tensor([1.]), 0.5); "
+    "print(torch.__version__, torchvision.__version__, torch.cuda.is_available())"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what was looked at.
+        state: ok, warn (it runs, but…) or fail.
+        found: what is there.
+        todo: what to do; empty when ok.
+    """
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    todo: str = ""
+
+
+@app.command()
+def doctor(
+    station: Path | None = typer.Argument(
+        None, help="also check this station", metavar="[STATION.yaml]"
+    ),
+    as_json: bool = typer.Option(False, "--json", help="print one JSON object"),
+) -> None:
+    """Check this PC, and a station's camera, PLC, store and releases. Exit code 1 when one fails."""
+    checks = list(check_pc())
+    if station is not None:
+        checks += check_station(station)
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], ensure_ascii=False))
+    else:
+        _print(checks)
+    raise typer.Exit(1 if any(check.state == "fail" for check in checks) else 0)
+
+
+def check_pc() -> Generator[Check]:
+    """Look at what every station needs of its PC."""
+    yield _python()
+    yield _opencv()
+    yield _openvino()
+    yield _onnxruntime()
+    yield _torch_pair()
+    yield _disk(Path.cwd())
+    yield _clock()
+
+
+def check_station(path: Path) -> Generator[Check]:
+    """Look at one station: its file, releases, store, camera, PLC and service."""
+    from inspection.config import load_station
+
+    try:
+        config = load_station(path)
+    except InspectionError as error:
+        yield Check("station file", "fail", str(error), "correct the file")
+        return
+    yield Check("station file", "ok", f"{path}, station {config.station}")
+    yield from _releases(config)
+    yield _guarded("recipe in force", lambda: _recipe(config))
+    yield _guarded("results store", lambda: _store(config))
+    yield _guarded("camera", lambda: _camera(config))
+    yield _guarded("PLC", lambda: _plc(config))
+    yield _guarded("runtime", lambda: _runtime(config))
+
+
+def _guarded(name: str, look: Callable[[], Check]) -> Check:
+    """A check that fails is a finding, never the end of the examination."""
+    try:
+        return look()
+    except InspectionError as error:
+        return Check(name, "fail", str(error), "see the message")
+    except Exception as error:  # whatever a driver throws is what the user must see
+        return Check(name, "fail", f"{type(error).__name__}: {error}", "check driver and cable")
+
+
+def _python() -> Check:
+    version = sys.version.split()[0]
+    if sys.version_info < (3, 11):
+        return Check("Python", "fail", version, "install Python 3.11 or newer")
+    return Check("Python", "ok", version)
+
+
+def _opencv() -> Check:
+    versions = {name: _version(name) for name in ("opencv-python", "opencv-python-headless")}
+    found = {name: version for name, version in versions.items() if version}
+    text = ", ".join(f"{name} {version}" for name, version in found.items())
+    try:
+        import cv2
+    except ImportError as error:
+        return Check("OpenCV", "fail", f"{text}: {error}", "apt-get install libgl1 libglib2.0-0")
+    if len(set(found.values())) > 1:
+        todo = "both write the same folder: install one version of both, see constraints.txt"
+        return Check("OpenCV", "fail", f"{text}; {cv2.__version__} is the one loaded", todo)
+    return Check("OpenCV", "ok", text)
+
+
+def _openvino() -> Check:
+    try:
+        import openvino
+    except ImportError as error:
+        return Check("OpenVINO", "fail", str(error), "pip install -c constraints.txt openvino")
+    core = openvino.Core()
+    devices = [
+        f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME')})" for name in core.available_devices
+    ]
+    return Check("OpenVINO", "ok", f"{_version('openvino')}: {', '.join(devices)}")
+
+
+def _onnxruntime() -> Check:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return Check(
+            "ONNX Runtime", "fail", str(error), "pip install -c constraints.txt onnxruntime"
+        )
+    return Check(
+        "ONNX Runtime",
+        "ok",
+        f"{onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}",
+    )
+
+
+def _torch_pair() -> Check:
+    """In a process of its own: a misbuilt pair can fail in ways that no `except` catches."""
+    name = "torch and torchvision"
+    if _version("torch") is None:
+        return Check(name, "ok", "not installed; only training needs them")
+    done = subprocess.run(
+        [sys.executable, "-c", _PAIR_TEST], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        todo = "install the pair named in constraints.txt from one source"
+        return Check(
+            name, "fail", f"{_version('torch')} with {_version('torchvision')}: {last}", todo
+        )
+    torch, torchvision, cuda = done.stdout.split()
+    return Check(name, "ok", f"{torch} with {torchvision}, GPU {'yes' if cuda == 'True' else 'no'}")
+
+
+def _disk(folder: Path) -> Check:
+    usage = shutil.disk_usage(folder)
+    text = f"{usage.free / 1e9:.0f} of {usage.total / 1e9:.0f} GB free at {folder}"
+    if usage.free < _MIN_FREE_GB * 1e9:
+        return Check("disk", "warn", text, "free some space: pictures are shed when it runs out")
+    return Check("disk", "ok", text)
+
+
+def _clock() -> Check:
+    now = datetime.now(UTC)
+    zone = time.strftime("%Z %z")
+    if now < _BUILT:
+        return Check(
+            "clock",
+            "fail",
+            f"{now:%Y-%m-%d %H:%M} UTC is in the past",
+            "set the clock; switch NTP on",
+        )
+    return Check("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC, local zone {zone}")
+
+
+def _releases(config: StationConfig) -> Generator[Check]:
+    from inspection.release import find_release, list_releases
+
+    found = list_releases(config.releases)
+    if not found:
+        yield Check("releases", "fail", f"none in {config.releases}", "train one: inspection train")
+    for part, numbers in found.items():
+        for number in numbers:
+            name = f"release {part}/{number}"
+            try:
+                release = find_release(config.releases, part, number)
+            except InspectionError as error:
+                yield Check(name, "fail", str(error), "restore it from its backup or release again")
+            else:
+                yield Check(
+                    name,
+                    "ok",
+                    f"hashes agree, {release.task}, classes {', '.join(release.classes)}",
+                )
+
+
+def _recipe(config: StationConfig) -> Check:
+    from inspection.recipe import RecipeBook
+
+    if config.recipe == 0:
+        return Check("recipe in force", "ok", "the PLC asks for one")
+    recipe, release = RecipeBook(config.recipes, config.releases).get(config.recipe)
+    return Check(
+        "recipe in force", "ok", f"{recipe.number}: {release.name}, deadline {recipe.deadline} s"
+    )
+
+
+def _store(config: StationConfig) -> Check:
+    from inspection.store.config import StoreConfig
+    from inspection.store.queries import StoreReader
+
+    store: StoreConfig = config.store
+    path = store.sqlite_path
+    if path is not None and not path.exists():
+        if not path.parent.is_dir():
+            return Check("results store", "fail", f"{path.parent} is no folder", "create it")
+        return Check("results store", "ok", f"{path} will be made at the first start")
+    with StoreReader(store) as reader:
+        counts = reader.counts()
+    return Check("results store", "ok", f"{sum(counts.values())} parts in {store.url}")
+
+
+def _camera(config: StationConfig) -> Check:
+    camera = config.camera.open()
+    try:
+        camera.probe(config.timing.camera_timeout + 2.0)
+    finally:
+        camera.close()
+    return Check("camera", "ok", f"{camera.name} delivers")
+
+
+def _plc(config: StationConfig) -> Check:
+    plc = config.plc.open()
+    pause = threading.Event()
+    try:
+        plc.connect()
+        first = plc.read_words(config.plc.ctrl_address, 16)
+        started = time.monotonic()
+        plc.read_words(config.plc.ctrl_address, 16)
+        trip = time.monotonic() - started
+        pause.wait(0.5)
+        second = plc.read_words(config.plc.ctrl_address, 16)
+    finally:
+        plc.close()
+    text = f"answers in {trip * 1e3:.1f} ms"
+    if first[1] == second[1]:
+        return Check(
+            "PLC", "warn", f"{text}, but its heartbeat (CTRL word 1) stands still",
+            "start the PLC's program; check ctrl_address",
+        )  # fmt: skip
+    return Check("PLC", "ok", f"{text}, heartbeat moves")
+
+
+def _runtime(config: StationConfig) -> Check:
+    from inspection.recipe import RecipeBook
+
+    if config.recipe == 0:
+        return Check("runtime", "ok", "not tried: no recipe at start")
+    _, release = RecipeBook(config.recipes, config.releases).get(config.recipe)
+    runtime = config.runtime.open()
+    try:
+        started = time.monotonic()
+        runtime.load(release, 30.0)
+    finally:
+        runtime.close()
+    return Check(
+        "runtime", "ok", f"{release.name} loaded and run once in {time.monotonic() - started:.1f} s"
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _print(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "", "what", "found", "what to do", title="inspection doctor", title_justify="left"
+    )
+    marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]FAIL[/]"}
+    for check in checks:
+        table.add_row(marks[check.state], check.name, check.found, check.todo)
+    Console().print(table)

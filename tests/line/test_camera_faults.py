@@ -1,0 +1,60 @@
+"""Every fault switch of the simulated camera, on a running line: its reason, no PASS, and recovery."""
+
+from __future__ import annotations
+
+import pytest
+from station_rig import Rig
+
+SCHEDULE = {
+    3: ("lost", "CAMERA_TIMEOUT"),
+    7: ("late:0.8", "CAMERA_TIMEOUT"),
+    9: ("frozen", "FRAME_IDENTICAL"),
+    11: ("repeated", "FRAME_REPEATED"),
+    13: ("stale", "FRAME_STALE"),
+    15: ("black", "FRAME_DARK"),
+    17: ("white", "FRAME_BRIGHT"),
+    19: ("flat", "FRAME_FLAT"),
+    21: ("wrong_size", "FRAME_SIZE"),
+    23: ("disconnect:1.0", "CAMERA_LOST"),
+    25: ("hang:4", "CAMERA_TIMEOUT"),
+    27: ("truncated", "FRAME_INVALID"),
+}
+
+
+def test_each_fault_is_answered_not_inspected_and_mends_itself(tmp_path):
+    faults = [
+        f"{fault.split(':')[0]}@{part}" + "".join(f":{s}" for s in fault.split(":")[1:])
+        for part, (fault, _) in SCHEDULE.items()
+    ]
+    rig = Rig(
+        tmp_path,
+        camera={"faults": [*faults, "late@5:0.3"], "defect_rate": 0.0},
+        recipe={"frame": {"size": [320, 256]}},
+    )
+    with rig.plc_running(parts=30) as plc, rig.line():
+        assert plc.wait(60), plc.counters
+        counters = plc.counters.as_dict()
+    decisions = rig.decisions()
+    assert len(decisions) == 30
+    for part, (decision, reason) in enumerate(decisions, start=1):
+        if part in SCHEDULE:
+            assert (decision, reason) == ("NOT_INSPECTED", SCHEDULE[part][1]), part
+        else:
+            assert (decision, reason) == ("PASS", "NONE"), part
+    assert counters["passes"] == 30 - len(SCHEDULE)
+    assert counters["rejects"]["not_inspected"] == len(SCHEDULE)
+    rig.verify()
+
+
+@pytest.mark.parametrize("fault", ["lost", "hang:6"])
+def test_ready_is_off_until_the_camera_delivers_again(tmp_path, fault):
+    name, _, seconds = fault.partition(":")
+    at = f"{name}@2" + (f":{seconds}" if seconds else "")
+    rig = Rig(tmp_path, camera={"faults": [at, "disconnect@3:1.5"], "defect_rate": 0.0})
+    with rig.plc_running(parts=4, wait_ready=False, takt=0.3) as plc, rig.line() as line:
+        assert plc.wait(30)
+        text = line.text
+    untriggered = plc.counters.untriggered
+    assert sum(untriggered.values()) > 0 or len(rig.rows()) == 4
+    assert "not READY: CAMERA" in text
+    assert "PASS" not in [row["decision"] for row in rig.rows() if row["sequence"] in {2, 3}]

@@ -1,0 +1,132 @@
+"""Station and recipe files: every fault is told with its line and what to do; nothing starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from station_rig import Rig
+
+from inspection.config import load_station
+from inspection.errors import ConfigError, ReleaseError
+from inspection.recipe import RecipeBook, RecipeError
+from inspection.types import Reason
+
+
+@pytest.fixture
+def rig(tmp_path) -> Rig:
+    return Rig(tmp_path)
+
+
+def told(rig: Rig, change) -> str:
+    change(rig.station)
+    rig.write()
+    with pytest.raises(ConfigError) as caught:
+        load_station(rig.folder / "station.yaml")
+    return str(caught.value)
+
+
+def test_a_good_file(rig):
+    config = load_station(rig.folder / "station.yaml")
+    assert config.releases.is_absolute()
+    assert config.store.sqlite_path == rig.database
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda s: s.update(recepie=s.pop("recipe")), ["recepie", "did you mean 'recipe'"]),
+        (lambda s: s["plc"].update(prot=502), ["plc", "prot"]),
+        (lambda s: s["plc"].update(type="modbuss"), ["modbuss", "installed: modbus"]),
+        (lambda s: s["plc"].update(port=70000), ["port", "70000"]),
+        (lambda s: s["timing"].update(poll="fast"), ["timing.poll", "fast"]),
+        (lambda s: s["timing"].update(poll=float("nan")), ["timing.poll"]),
+        (lambda s: s.pop("store"), ["store", "is missing"]),
+        (lambda s: s.update(station="no spaces please"), ["station"]),
+        (lambda s: s.update(releases="nowhere"), ["nowhere", "no folder"]),
+        (lambda s: s["camera"].update(faults=["frozen"]), ["camera"]),
+    ],
+)
+def test_faults_are_named(rig, change, words):
+    message = told(rig, change)
+    for word in words:
+        assert word in message
+    assert "line " in message or "no folder" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "station: [", "a: &x {b: *x}", "a: 1\na: 2", "\x00", "!!python/object/apply:os.system ['true']"],
+)
+def test_what_is_no_station_file(tmp_path, text):
+    (tmp_path / "station.yaml").write_text(text)
+    with pytest.raises(ConfigError):
+        load_station(tmp_path / "station.yaml")
+
+
+def test_a_typo_stops_the_line_before_it_starts(rig):
+    rig.station["camera"]["defect_ratio"] = 0.1
+    rig.write()
+    done = subprocess.run(
+        [sys.executable, "-m", "inspection", "line", str(rig.folder / "station.yaml")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "defect_ratio" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not rig.database.exists()
+
+
+def book(rig: Rig) -> RecipeBook:
+    return RecipeBook(rig.folder / "recipes", rig.releases)
+
+
+def test_recipe_limits_go_over_those_of_the_release(rig):
+    rig.recipe(1, limits={"dent": {"t1": 0.1, "t2": 0.9, "min_size": 3}})
+    recipe, release = book(rig).get(1)
+    assert recipe.limits["dent"].t2 == 0.9
+    assert recipe.limits["scratch"] == release.limits["scratch"]
+    assert set(recipe.limits) == set(release.classes)
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "reason"),
+    [
+        (9, {}, Reason.RECIPE_UNKNOWN),
+        (1, {"limits": {"dint": {"t1": 0.1, "t2": 0.2}}}, Reason.RECIPE_INVALID),
+        (1, {"limits": {"dent": {"t1": 0.5, "t2": 0.2}}}, Reason.RECIPE_INVALID),
+        (1, {"limits": {"dent": {"t1": float("nan"), "t2": 0.2}}}, Reason.RECIPE_INVALID),
+        (1, {"deadline": 0}, Reason.RECIPE_INVALID),
+        (1, {"regions": [{"box": [10, 10, 5, 20]}]}, Reason.RECIPE_INVALID),
+        (1, {"part": "../../etc"}, Reason.RECIPE_INVALID),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_its_reason(rig, number, changes, reason):
+    rig.recipe(1, **changes)
+    with pytest.raises(RecipeError) as caught:
+        book(rig).get(number)
+    assert caught.value.reason is reason
+
+
+def test_two_files_with_one_number_are_refused(rig):
+    text = (rig.folder / "recipes" / "1.yaml").read_text()
+    (rig.folder / "recipes" / "copy.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"1\.yaml, copy\.yaml"):
+        book(rig).get(1)
+
+
+def test_a_recipe_for_a_release_that_is_not_there(rig):
+    rig.recipe(1, release=8)
+    with pytest.raises(ReleaseError, match="8"):
+        book(rig).get(1)
+
+
+def test_round_trip_of_regions(rig):
+    regions = [{"box": [0, 0, 10, 10], "expected": {"dent": 1}}, {"box": [5, 5, 9, 9], "ignore": True}]
+    rig.recipe(1, regions=regions)
+    assert yaml.safe_load((rig.folder / "recipes" / "1.yaml").read_text())["regions"] == regions
+    recipe, _ = book(rig).get(1)
+    assert recipe.regions[0].expected == {"dent": 1}
+    assert recipe.regions[1].ignore

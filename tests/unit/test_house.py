@@ -1,0 +1,100 @@
+"""The house stays as it was drawn: packages, names, imports, and what the line may load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {
+    "datasets": "inspection_datasets",
+    "training": "inspection_training",
+    "serve": "inspection_serve",
+}
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_top_folders_shadow_nobodys_module(folder):
+    assert not (ROOT / folder / "__init__.py").exists()
+    assert not list((ROOT / folder).glob("*.py"))
+    packages = [p.parent.name for p in (ROOT / folder).glob("*/__init__.py")]
+    assert packages == [PACKAGES[folder]]
+
+
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_a_top_folder_is_not_importable_as_a_package(folder):
+    code = f"import importlib.util as u; s = u.find_spec({folder!r}); print(s and s.origin)"
+    found = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    assert str(ROOT) not in found.stdout
+
+
+def test_no_forbidden_module_names():
+    forbidden = {"utils", "helpers", "common", "managers", "services", "core", "misc"}
+    tracked = [p for d in ("inspection", *PACKAGES) for p in (ROOT / d).rglob("*.py")]
+    assert not [p for p in tracked if p.stem in forbidden or p.parent.name in forbidden]
+
+
+@pytest.mark.parametrize(
+    "group", ["inspection.verbs", "inspection.cameras", "inspection.runtimes", "inspection.plc"]
+)
+def test_every_entry_point_loads(group):
+    points = [point for point in entry_points(group=group)]
+    assert points
+    for point in points:
+        assert point.load() is not None
+
+
+def loaded_after(code: str) -> set[str]:
+    """Names of the top-level modules that are loaded after some code ran in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sorted(sys.modules))"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+def test_the_hot_path_is_free_of_frameworks():
+    loaded = loaded_after("import inspection.station, inspection.decide, inspection.channel")
+    assert not loaded & {"fastapi", "torch", "pydantic", "yaml", "sqlite3", "cv2", "sqlalchemy"}
+
+
+WEB_AND_TRAINING = {
+    "fastapi", "starlette", "uvicorn", "jinja2", "torch", "torchvision", "ultralytics",
+    "albumentations", "scipy", "requests", "httpx", "tritonclient",
+}  # fmt: skip
+
+
+def test_the_line_imports_neither_torch_nor_a_web_framework(tmp_path):
+    """A whole station is opened, run and stopped in one process, then its modules are listed."""
+    from station_rig import Rig
+
+    rig = Rig(tmp_path)
+    code = f"""
+import threading
+from pathlib import Path
+from inspection.config import load_station
+from inspection.line import run_station, start_logging
+start_logging(False)
+stop = threading.Event()
+threading.Timer(3.0, stop.set).start()
+run_station(load_station(Path({str(rig.folder / "station.yaml")!r})), stop)
+"""
+    with rig.plc_running(parts=2):
+        loaded = loaded_after(code)
+    assert not loaded & WEB_AND_TRAINING
+    assert "sqlalchemy" in loaded
+    assert [decision for decision, _ in rig.decisions()], "parts were inspected meanwhile"
+
+
+def test_help_loads_nothing_heavy():
+    loaded = loaded_after(
+        "from typer.testing import CliRunner\n"
+        "from inspection.cli import app\n"
+        "result = CliRunner().invoke(app, ['--help'])\n"
+        "assert result.exit_code == 0, result.output"
+    )
+    assert not loaded & (WEB_AND_TRAINING | {"cv2", "openvino", "onnxruntime"})
