@@ -125,13 +125,18 @@ class FaultProxy:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._leave.wait()
+        for each in server.sockets:  # accept no more, and let what was just accepted come up:
+            self._loop.remove_reader(each.fileno())  # closing at once would leak its socket
+        for _ in range(5):
+            await asyncio.sleep(0)
         server.close()
         self._abort_all(threading.Event())
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
 
     def _abort_all(self, done: threading.Event) -> None:
         for writer in list(self._writers):
@@ -163,12 +168,13 @@ class FaultProxy:
         except (OSError, asyncio.CancelledError):  # upstream is down, or the proxy stops
             pass
         finally:
-            for end in (writer, upstream):
-                if end is not None:
-                    self._writers.discard(end)
-                    end.close()
-                    with contextlib.suppress(OSError):
-                        await end.wait_closed()
+            ends = [end for end in (writer, upstream) if end is not None]
+            for end in ends:
+                self._writers.discard(end)
+                end.close()
+            for end in ends:
+                with contextlib.suppress(OSError, asyncio.CancelledError):
+                    await end.wait_closed()
 
     async def _forward(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: bytearray

@@ -225,19 +225,21 @@ class SimulatedPlc:
             address=(config.host, config.port),
         )
         self._loop, self._leave, self._server = asyncio.get_running_loop(), asyncio.Event(), server
+        listener: Any = None
         try:
             await server.async_getValues(config.unit, _READ, memory.first, 1)
             self._next_scan = self._loop.time()
             self._scan()  # what stands in CTRL is right before anybody can read it
             await server.serve_forever(background=True)
-            listener: Any = server.transport
+            listener = server.transport
             self._port = int(listener.sockets[0].getsockname()[1])
             self._listening.set()
             await self._leave.wait()
         finally:
+            if listener is not None:
+                await _accept_no_more(self._loop, listener)
             await server.shutdown()
-            for _ in range(5):  # let the closed connections say goodbye
-                await asyncio.sleep(0)
+            await _turns()
 
     def _scan(self) -> None:
         loop, leave = self._loop, self._leave
@@ -289,3 +291,16 @@ class SimulatedPlc:
     def _close_log(self) -> None:
         if self._log is not None:
             self._log.close()
+
+
+async def _accept_no_more(loop: asyncio.AbstractEventLoop, listener: Any) -> None:
+    """Let what was just accepted come up; closing the listener at once would leak its socket."""
+    for each in listener.sockets:
+        loop.remove_reader(each.fileno())
+    await _turns()
+
+
+async def _turns() -> None:
+    """Let the loop turn often enough for connections to open or close to their end."""
+    for _ in range(5):
+        await asyncio.sleep(0)

@@ -107,8 +107,7 @@ def _main(fields: dict[str, Any], json_output: bool) -> int:
     plc = SimulatedPlc(config)
     signals = _Signals()
     try:
-        plc.start()
-        with plc, signals.caught():
+        with signals.caught(), plc:
             _say(f"simulated PLC listens on {config.host}:{plc.port}")
             _follow(plc, config, signals)
     except (ConfigError, PlcError) as error:

@@ -360,6 +360,39 @@ def test_an_answer_that_is_not_the_answer_is_an_error(
     driver.close()
 
 
+def test_an_answer_that_dribbles_in_ends_after_two_timeouts_at_most(
+    open_driver: Callable[[int], Plc],
+) -> None:
+    sent = 0
+    leave = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            nonlocal sent
+            client, _ = listener.accept()
+            with client:
+                request = client.recv(300)
+                for byte in header(request, 253) + bytes([3, 250]) + bytes(250):
+                    try:
+                        client.sendall(bytes([byte]))
+                    except OSError:
+                        return
+                    sent += 1
+                    if leave.wait(TIMEOUT / 3):
+                        return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        driver = open_driver(listener.getsockname()[1])
+        driver.connect()
+        with pytest.raises(PlcError):
+            driver.read_words(0, 125)
+        assert sent < 30
+        leave.set()
+        thread.join(10)
+    driver.close()
+
+
 # ---------------------------------------------------------------- the simulated PLC's memory, by mbpoll
 
 
