@@ -83,6 +83,8 @@ class Link:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self.url = url
+        self.connections = 0
+        """How many were made: a new one may lead to another process."""
         self._host = parts.hostname or ""
         self._port = parts.port or 80
         self._connection: http.client.HTTPConnection | None = None
@@ -93,11 +95,8 @@ class Link:
         """True when the service is on this host."""
         return self._host in {"localhost", "::1"} or self._host.startswith("127.")
 
-    def connect(self, deadline: float) -> bool:
-        """Make sure that a usable connection is open.
-
-        Returns:
-            True when a new one was made.
+    def connect(self, deadline: float) -> None:
+        """Make sure that a usable connection is open; a new one adds to `connections`.
 
         Raises:
             InferenceTimeoutError, InferenceError: none could be made by `deadline`.
@@ -105,7 +104,7 @@ class Link:
         if self._socket is not None:
             readable, _, _ = select.select([self._socket], [], [], 0)
             if not readable:
-                return False
+                return
             self.close()  # the service hung up, or sent what nobody asked for
         left = deadline - time.monotonic()
         if left <= 0:
@@ -124,7 +123,7 @@ class Link:
         self._socket = _DeadlineSocket(fileno=plain.detach())
         self._connection = http.client.HTTPConnection(self._host, self._port)
         self._connection.sock = self._socket
-        return True
+        self.connections += 1
 
     def exchange(
         self,

@@ -82,7 +82,7 @@ class OnnxRuntime:
         options.intra_op_num_threads = self._config.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+        has_cuda = has_cuda_provider()
         if self._config.providers == "cuda" and not has_cuda:
             raise InferenceError(
                 "providers is cuda, but this ONNX Runtime has no CUDA; install onnxruntime-gpu "
@@ -115,3 +115,10 @@ def _run(
             f"ONNX Runtime failed on {release.name}: {error}; load the release again"
         ) from error
     return check_outputs(release, dict(zip(names, values, strict=True)), len(images))
+
+
+def has_cuda_provider() -> bool:
+    """Tell whether the installed ONNX Runtime was built with CUDA."""
+    import onnxruntime as ort
+
+    return "CUDAExecutionProvider" in ort.get_available_providers()

@@ -81,7 +81,7 @@ class Service:
         self._use_memory = config.shared_memory == "on" or (
             config.shared_memory == "auto" and self._link.local
         )
-        self._registered = False
+        self._registered_on = 0
         self._session = secrets.token_hex(4)
         self._count = 0
         self._pause = threading.Event()
@@ -90,8 +90,8 @@ class Service:
 
     @property
     def shared_memory(self) -> bool:
-        """True when the last images went through shared memory."""
-        return self._registered
+        """True when images go through shared memory."""
+        return self._use_memory and self._registered_on > 0
 
     def load(self, release: Release, timeout: float) -> None:
         """Wait until the service has the release ready, prove that it is the one, and run it once.
@@ -204,8 +204,7 @@ class Service:
     ) -> dict[str, NDArray[np.float32]]:
         self._count += 1
         request_id = f"{self._session}-{self._count}"
-        if self._link.connect(deadline):
-            self._registered = False  # another process may listen there now
+        self._link.connect(deadline)
         image: dict[str, Any] = {
             "name": "images",
             "shape": list(images.shape),
@@ -250,12 +249,12 @@ class Service:
             if self._segment is None or self._segment.size < images.nbytes:
                 if self._segment is not None:
                     self._segment.close()
-                self._registered = False
+                self._registered_on = 0
                 self._segment = Segment(images.nbytes)
         except OSError as error:
             return self._no_memory(f"shared memory cannot be made: {error}")
         self._segment.write(images)
-        if not self._registered:
+        if self._registered_on != self._link.connections:  # maybe another process by now
             answer = self._post(
                 f"/v2/systemsharedmemory/region/{self._segment.name}/register",
                 {"key": self._segment.key, "offset": 0, "byte_size": self._segment.size},
@@ -263,7 +262,7 @@ class Service:
             )
             if answer.status != 200 and not self._knows_region(deadline):
                 return self._no_memory(f"the service refused it: {answer.error()}")
-            self._registered = True
+            self._registered_on = self._link.connections
         return True
 
     def _knows_region(self, deadline: float) -> bool:

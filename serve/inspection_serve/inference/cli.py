@@ -1,0 +1,72 @@
+"""`inspection serve`: run the inference service until it is told to stop."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+class Device(enum.StrEnum):
+    """Where networks run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Library(enum.StrEnum):
+    """Which library runs them."""
+
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+
+
+@app.command()
+def serve(  # noqa: PLR0917
+    releases: Annotated[
+        Path, typer.Option(help="folder of released models", exists=True, file_okay=False)
+    ],
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one", min=0, max=65535)] = 8500,
+    device: Annotated[
+        Device, typer.Option(help="auto takes CUDA when there; cuda never falls back")
+    ] = Device.AUTO,
+    runtime: Annotated[
+        Library | None,
+        typer.Option(help="default: onnxruntime with CUDA, else openvino", show_default=False),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(help="threads for one inference; 0: the library's choice", min=0, max=256)
+    ] = 0,
+    max_batch: Annotated[int, typer.Option(help="most images run together", min=1, max=64)] = 8,
+    max_delay_ms: Annotated[
+        float, typer.Option(help="longest wait for other requests", min=0, max=100)
+    ] = 2.0,
+    stall: Annotated[
+        float, typer.Option(help="an inference longer than this, in seconds, is a fault", min=0.01)
+    ] = 30.0,
+) -> None:
+    """Serve released models over the Open Inference Protocol.
+
+    The release in force of every part is loaded at the start. Exit code 70 is a fault of the
+    runtime: start it again. Exit code 71: the address or the device cannot be used.
+    """
+    from inspection_serve.inference.process import Settings, run
+
+    settings = Settings(
+        releases=releases,
+        host=host,
+        port=port,
+        device=device.value,
+        runtime=runtime.value if runtime else None,
+        threads=threads,
+        max_batch=max_batch,
+        max_delay=max_delay_ms / 1000,
+        stall=stall,
+    )
+    raise typer.Exit(run(settings))

@@ -1,0 +1,153 @@
+"""The service as a process: socket, signals, and how it ends.
+
+It ends with 0 when told to stop, and with 70 on a fault of the runtime: a device in an unknown
+state must not answer for one more part, and the supervisor starts a fresh process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspection.errors import ConfigError
+from inspection.protocols import Runtime
+
+FAULT = 70
+"""Exit code after a fault."""
+NO_ADDRESS = 71
+"""Exit code when the address cannot be listened on."""
+GRACE = 5.0
+"""Seconds for requests in flight when stopping."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `inspection serve` was told; see its help."""
+
+    releases: Path
+    host: str = "127.0.0.1"
+    port: int = 8500
+    device: str = "auto"
+    runtime: str | None = None
+    threads: int = 0
+    max_batch: int = 8
+    max_delay: float = 0.002
+    stall: float = 30.0
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM, SIGINT or a fault; return the exit code."""
+    import uvicorn
+
+    from inspection_serve.inference.app import Health, build_app
+    from inspection_serve.inference.metrics import Metrics
+    from inspection_serve.inference.models import Models
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        open_runtime = choose_runtime(settings)
+        listener = _listen(settings.host, settings.port)
+    except ConfigError as error:
+        _log.error("%s", error)
+        return NO_ADDRESS
+    health, metrics = Health(), Metrics()
+    stop: list[uvicorn.Server] = []
+
+    def fault(why: str) -> None:
+        if health.fault:
+            return
+        health.fault = why
+        _log.critical("fault, the service ends: %s", why)
+        for server in stop:
+            server.should_exit = True
+        last = threading.Timer(GRACE, os._exit, [FAULT])  # a hanging thread cannot hold it
+        last.daemon = True
+        last.start()
+
+    models = Models(
+        settings.releases,
+        open_runtime,
+        metrics,
+        fault,
+        max_batch=settings.max_batch,
+        max_delay=settings.max_delay,
+    )
+    app = build_app(
+        models,
+        metrics,
+        health,
+        stall=settings.stall,
+        on_fault=fault,
+        on_loaded=lambda: _say(f"serving {', '.join(models.describe()) or 'nothing yet'}"),
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=600,
+            timeout_graceful_shutdown=int(GRACE) - 2,
+        )
+    )
+    stop.append(server)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _nothing)  # uvicorn sends the signal again when it is done
+    host, port = listener.getsockname()[:2]
+    _say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+    server.run(sockets=[listener])
+    logging.shutdown()
+    return FAULT if health.fault else 0
+
+
+def choose_runtime(settings: Settings) -> Callable[[], Runtime]:
+    """Return what opens a runtime for each release.
+
+    Raises:
+        ConfigError: device and runtime do not fit together, or are not on this machine.
+    """
+    from inspection.runtimes.onnxruntime import OnnxRuntimeConfig, has_cuda_provider
+    from inspection.runtimes.openvino import OpenVinoConfig
+
+    has_cuda = settings.device != "cpu" and has_cuda_provider()
+    if settings.device == "cuda" and not has_cuda:
+        raise ConfigError("device cuda: this ONNX Runtime has no CUDA; install onnxruntime-gpu")
+    if settings.device == "cuda" and settings.runtime == "openvino":
+        raise ConfigError("device cuda runs with onnxruntime, not with openvino")
+    cuda = has_cuda and settings.runtime != "openvino"
+    if cuda or settings.runtime == "onnxruntime":
+        return OnnxRuntimeConfig(threads=settings.threads, providers="cuda" if cuda else "cpu").open
+    return OpenVinoConfig(threads=settings.threads).open
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error}); is another service running? Use --port"
+        ) from error
+    return listener
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _nothing(number: int, frame: object) -> None:
+    """Take a signal without dying of it."""

@@ -1,0 +1,142 @@
+"""Triton's system shared memory extension: images and outputs in POSIX shared memory.
+
+Nothing is mapped. Bytes are read from and written to the region's file, so that a client that
+shortens or removes its memory gets an error and cannot take the service down with a bus error, and
+nothing stays behind when a region is given back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection_serve.inference.protocol import MemorySlice, RequestError
+
+FOLDER = Path("/dev/shm")  # noqa: S108
+MAX_REGIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    name: str
+    key: str
+    offset: int
+    size: int
+    fd: int
+
+
+class SharedMemory:
+    """The regions that clients registered. Used by the event loop's thread alone."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._folder = folder
+        self._regions: dict[str, _Region] = {}
+
+    def register(self, name: str, key: Any, offset: Any, size: Any) -> None:
+        """Open a region. Raises RequestError: name taken, key not there, smaller than said."""
+        if name in self._regions:
+            raise RequestError(f"shared memory region {name!r} is registered already")
+        if len(self._regions) >= MAX_REGIONS:
+            raise RequestError(f"{MAX_REGIONS} regions are registered; unregister some first")
+        plain = key.removeprefix("/") if isinstance(key, str) else ""
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}", plain):
+            raise RequestError("`key` must be a plain name of POSIX shared memory, like /name")
+        for number in (offset, size):
+            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 40:
+                raise RequestError("`offset` and `byte_size` must be whole numbers from 0")
+        fd = self._open(plain)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or offset + size > status.st_size or size == 0:
+            os.close(fd)
+            raise RequestError(
+                f"shared memory {key!r} has {status.st_size} bytes, "
+                f"{size} from {offset} were to be registered"
+            )
+        self._regions[name] = _Region(name, key, offset, size, fd)
+
+    def unregister(self, name: str | None = None) -> None:
+        """Close one region, or all. An unknown one is no error, as in Triton."""
+        for known in [name] if name is not None else list(self._regions):
+            region = self._regions.pop(known, None)
+            if region is not None:
+                os.close(region.fd)
+
+    def status(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Describe one region, or all. Raises RequestError when the one is unknown."""
+        regions = [self._find(name)] if name is not None else list(self._regions.values())
+        return [
+            {"name": r.name, "key": r.key, "offset": r.offset, "byte_size": r.size} for r in regions
+        ]
+
+    def read(self, where: MemorySlice, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+        """Return a copy of the images there. Raises RequestError: outside the region, or shorter."""
+        region = self._inside(where)
+        images = np.empty(shape, np.uint8)
+        view = memoryview(images).cast("B")
+        done = 0
+        while done < where.size:
+            got = os.preadv(region.fd, [view[done:]], region.offset + where.offset + done)
+            if got == 0:
+                raise RequestError(f"shared memory region {where.region!r} became shorter")
+            done += got
+        return images
+
+    def write(self, where: MemorySlice, value: NDArray[np.float32]) -> None:
+        """Put an output there. Raises RequestError: no room, or the client made it read-only."""
+        region = self._inside(where)
+        if value.nbytes > where.size:
+            raise RequestError(
+                f"the output has {value.nbytes} bytes, there is room for {where.size}"
+            )
+        start = region.offset + where.offset
+        if os.fstat(region.fd).st_size < start + value.nbytes:
+            raise RequestError(f"shared memory region {where.region!r} became shorter")
+        data = np.ascontiguousarray(value, "<f4").tobytes()
+        try:
+            written = os.pwrite(region.fd, data, start)
+        except OSError as error:
+            raise RequestError(
+                f"shared memory region {where.region!r} cannot be written: {error}"
+            ) from error
+        if written != len(data):
+            raise RequestError(f"shared memory region {where.region!r} took {written} bytes only")
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.unregister()
+
+    def _open(self, plain: str) -> int:
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            with contextlib.suppress(PermissionError):
+                return os.open(self._folder / plain, os.O_RDWR | flags)
+            return os.open(self._folder / plain, os.O_RDONLY | flags)
+        except OSError as error:
+            raise RequestError(
+                f"shared memory /{plain} cannot be opened: {error.strerror}"
+            ) from error
+
+    def _find(self, name: str) -> _Region:
+        try:
+            return self._regions[name]
+        except KeyError:
+            raise RequestError(
+                f"unknown shared memory region {name[:256]!r}; register it"
+            ) from None
+
+    def _inside(self, where: MemorySlice) -> _Region:
+        region = self._find(where.region)
+        if where.offset + where.size > region.size:
+            raise RequestError(
+                f"{where.size} bytes from {where.offset} are outside region {where.region!r}, "
+                f"which has {region.size}"
+            )
+        return region
