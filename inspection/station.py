@@ -180,6 +180,7 @@ class Station:
         ctrl = self._exchange.connect()
         log.info("PLC link is up")
         self._exchange.raise_flags(StatFlag.ONLINE)
+        self._restore_last(ctrl)
         part = self._part
         if part is not None and self._published is not None:
             self._published = (

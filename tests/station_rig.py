@@ -1,10 +1,10 @@
 """A whole station on loopback for tests: line, PLC and, where wanted, the inference service.
 
-    rig = Rig(tmp_path)                     files: station.yaml, recipes/1.yaml, releases/plate/1
-    plc = rig.plc(parts=5)                  simulated PLC in this process, its log in rig.plc_log
-    with rig.line():                        `inspection line` as a process
-        assert plc.wait(30)
-    rig.verify()                            `inspection verify` must be clean
+rig = Rig(tmp_path)                     files: station.yaml, recipes/1.yaml, releases/plate/1
+plc = rig.plc(parts=5)                  simulated PLC in this process, its log in rig.plc_log
+with rig.line():                        `inspection line` as a process
+    assert plc.wait(30)
+rig.verify()                            `inspection verify` must be clean
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class Process:
                 self.popen.wait(timeout)
             except subprocess.TimeoutExpired:
                 self.kill()
-                raise AssertionError(f"did not stop within {timeout} s:\n{self.text[-3000:]}") from None
+                raise AssertionError(
+                    f"did not stop within {timeout} s:\n{self.text[-3000:]}"
+                ) from None
         self._file.close()
         return self.popen.returncode
 
@@ -178,11 +180,18 @@ class Rig:
             process.stop()
 
     def rows(self, where: str = "1") -> list[dict[str, Any]]:
-        """Rows of the parts table, oldest first."""
+        """Rows of the parts table, oldest first; none before the store is made."""
+        if not self.database.exists():
+            return []
         with contextlib.closing(sqlite3.connect(self.database, timeout=5)) as connection:
             connection.row_factory = sqlite3.Row
             query = f"select * from parts where {where} order by id"
-            return [dict(row) for row in connection.execute(query)]
+            try:
+                return [dict(row) for row in connection.execute(query)]
+            except sqlite3.OperationalError as error:
+                if "no such table" in str(error):
+                    return []
+                raise
 
     def decisions(self) -> list[tuple[str, str]]:
         """(decision, reason) of each row, oldest first."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import time
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import (
+    CompileError,
     DataError,
     DBAPIError,
     IntegrityError,
@@ -29,6 +31,9 @@ from inspection.store.config import StoreConfig
 
 CHECK_SECONDS = 20.0
 """A check of the whole file stops here; a larger file is then trusted until a page proves bad."""
+
+MIN_FREE = 4 << 20
+"""Free bytes below which the store says so before a commit fails."""
 
 _JOURNAL_SIZE_LIMIT = 64 << 20
 _CORRUPT_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -79,7 +84,9 @@ def _sqlite_engine(config: StoreConfig, *, read_only: bool) -> sa.Engine:
     path = config.sqlite_path
     if path is None:
         raise ValueError(config.url)
-    query = {"mode": "ro", "uri": "true"} if read_only else {"mode": "rwc", "uri": "true"}
+    query = {"mode": "ro" if read_only else "rwc", "uri": "true"}
+    if read_only and not os.access(path.parent, os.W_OK) and not _has_log(path):
+        query["immutable"] = "1"  # a read-only disk: no one can be writing
     url = sa.URL.create("sqlite", database=path.absolute().as_uri(), query=query)
     arguments = {
         "timeout": config.busy_timeout,
@@ -107,11 +114,14 @@ def _sqlite_engine(config: StoreConfig, *, read_only: bool) -> sa.Engine:
     return engine
 
 
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
 def store_error(error: Exception, config: StoreConfig, what: str) -> StoreError:
     """Return a StoreError that says what could not be done, to which store, why, and what to do."""
     where = sa.make_url(config.database_url).render_as_string(hide_password=True)
-    if isinstance(error, StoreError):
-        return error
     original = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(original, "sqlite_errorcode", None)
     if isinstance(code, int) and (code & 0xFF) in _SQLITE_SAYS:
@@ -142,7 +152,9 @@ def is_refused(error: BaseException) -> bool:
     """Tell whether the database refused the row itself: trying again cannot help."""
     if isinstance(error, DBAPIError):
         return isinstance(error, IntegrityError | DataError)
-    return isinstance(error, StatementError | ValueError | TypeError | OverflowError)
+    return isinstance(
+        error, StatementError | CompileError | ValueError | TypeError | LookupError | OverflowError
+    )
 
 
 def put_aside_if_corrupt(config: StoreConfig, *, thorough: bool = False) -> Path | None:
@@ -222,6 +234,8 @@ def open_connection(config: StoreConfig) -> sa.Connection:
     except (SQLAlchemyError, sqlite3.Error, StoreError) as error:
         if connection is not None:
             discard(connection)
+        if isinstance(error, StoreError):
+            raise
         raise store_error(error, config, "the store cannot be opened") from error
     return connection
 
@@ -291,6 +305,30 @@ def migrate(connection: sa.Connection, config: StoreConfig) -> None:
             raise StoreError(
                 f"the store's tables cannot be brought to {tables.HEAD}: {error}"
             ) from error
+
+
+def check_disk(config: StoreConfig) -> None:
+    """Raise StoreError when the SQLite file's disk is read-only or all but full."""
+    path = config.sqlite_path
+    if path is None:
+        return
+    try:
+        volume = os.statvfs(path.parent)
+    except OSError as error:
+        raise StoreError(f"the folder of store {path} cannot be read: {error}") from error
+    if volume.f_flag & os.ST_RDONLY:
+        raise StoreError(f"the disk of store {path} is read-only; check the disk, then remount it")
+    if volume.f_bavail * volume.f_frsize < MIN_FREE:
+        raise StoreError(f"the disk of store {path} is full; free some space")
+
+
+def check_writable(connection: sa.Connection) -> None:
+    """Raise when a transaction that writes cannot begin; on SQLite it has begun already."""
+    if connection.dialect.name == "postgresql":
+        if connection.execute(sa.text("SHOW transaction_read_only")).scalar() != "off":
+            raise StoreError("the PostgreSQL server takes no writes (a standby?); check the server")
+    else:
+        connection.execute(sa.text("SELECT id FROM parts LIMIT 1"))
 
 
 def discard(connection: sa.Connection) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from inspection.store.config import StoreConfig
 from inspection.store.database import discard, make_engine
+from inspection.store.rows import stored_images
 from inspection.store.tables import parts
 from inspection.types import Decision
 
@@ -143,8 +144,7 @@ class DiskGuard:
         if not found:
             return 0
         for row in found:
-            for image in row.images or []:
-                self._delete(str(image.get("path", "")))
+            self._delete_all(row)
         with connection.begin():
             self._set(connection, [row.id for row in found], "expired")
         return len(found)
@@ -155,6 +155,15 @@ class DiskGuard:
             connection.execute(
                 sa.update(parts).where(parts.c.id.in_(records)).values(image_state=state)
             )
+
+    def _delete_all(self, row: Any) -> None:
+        try:
+            images = stored_images(row.images)
+        except (KeyError, TypeError, ValueError):
+            _logger.exception("record %s: its list of pictures is malformed; none deleted", row.id)
+            return
+        for image in images:
+            self._delete(image.path)
 
     def _delete(self, name: str) -> None:
         path = (self._folder / name).resolve()

@@ -238,21 +238,31 @@ class Journal:
                 self.notes.append(Note(slot, order, values))
         self.notes.sort(key=lambda note: note.order)
 
-    def _quarantine(self, slot: int, block: bytes, error: ValueError) -> None:
-        """Copy a damaged slot beside the journal, then free it; if that fails it stays taken."""
+    def put_aside(self, note: Note) -> None:
+        """Copy a part that nobody can write beside the journal, then free its slot."""
+        try:
+            self._copy_out(note.slot, os.pread(self._file, SLOT, note.slot * SLOT))
+        except OSError:
+            _logger.exception("journal %s: slot %d could not be put aside", self._path, note.slot)
+            return
+        self._taken.discard(note.slot)
+
+    def _copy_out(self, slot: int, block: bytes) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         aside = self._path.with_name(f"{self._path.name}.slot{slot}.{stamp}")
-        self.damaged.append(
-            f"journal {self._path.name} slot {slot}: {error}; its bytes are in {aside.name}"
-        )
+        aside.write_bytes(block)
+        self._put(slot, bytes(_HEADER.size))
+        return aside
+
+    def _quarantine(self, slot: int, block: bytes, error: ValueError) -> None:
+        """Copy a damaged slot beside the journal, then free it; if that fails it stays taken."""
+        text = f"journal {self._path.name} slot {slot}: {error}"
         try:
-            aside.write_bytes(block)
-            self._put(slot, bytes(_HEADER.size))
+            text += f"; its bytes are in {self._copy_out(slot, block).name}"
         except OSError:
-            _logger.exception(
-                "journal %s: damaged slot %d could not be put aside", self._path, slot
-            )
+            _logger.exception("journal %s: slot %d could not be put aside", self._path, slot)
             self._taken.add(slot)
+        self.damaged.append(text)
 
     def _put(self, slot: int, block: bytes) -> None:
         if self._file < 0:

@@ -6,7 +6,7 @@ Every read is one short transaction: an open one would make SQLite's log grow. P
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -199,7 +199,7 @@ class StoreReader:
             raise _conflict(record)
 
     @contextmanager
-    def _read(self, what: str) -> Iterator[sa.Connection]:
+    def _read(self, what: str) -> Generator[sa.Connection]:
         try:
             with self._reading.connect() as connection, connection.begin():
                 yield connection

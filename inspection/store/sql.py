@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -74,15 +73,16 @@ class SqlStore:
         self._config = config
         self._turn = threading.RLock()
         self._connection: sa.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+        self._identity: list[tuple[int, int]] = []
         self._locks: dict[str, FileLock | None] = {}
+        self._settled: set[str] = set()
         self._check = True
         self._met_damage = False
         self._lost = 0
         self._waiting: deque[_Waiting] = deque()
         self._journal = Journal(config.journal_path)
         for note in self._journal.notes:
-            self._wait_for_part(note.values, note)
+            self._take_up(note)
         for text in self._journal.damaged:
             self._wait_for_alarm("", text)
         try:
@@ -121,9 +121,8 @@ class SqlStore:
         with self._turn:
             marks = self._journal.marks
             above = marks.epochs.get(station, 0)
-            first = station not in self._locks
-            if first:
-                self._lock(station)
+            first = station not in self._settled
+            self._claim(station)
             number = self._transact(
                 f"station {station}: a new epoch ({cause})",
                 lambda c: writes.insert_epoch(c, station, cause, above),
@@ -132,6 +131,7 @@ class SqlStore:
             self._journal.mark(Marks(epochs, marks.record or RESERVE))
             if first:
                 self._settle_pictures(station)
+                self._settled.add(station)
             return number
 
     def last_part(self, station: str) -> StoredAnswer | None:
@@ -145,6 +145,7 @@ class SqlStore:
     def close_open_parts(self, station: str, reason: Reason) -> int:
         """See `protocols.Store`."""
         with self._turn:
+            self._claim(station)
             return self._transact(
                 f"station {station}: closing open parts",
                 lambda c: writes.close_open(c, station, reason),
@@ -236,6 +237,16 @@ class SqlStore:
 
     # -- bad times
 
+    def check(self) -> None:
+        """See `protocols.Store`. Takes and gives back the right to write; looks at the disk."""
+        with self._turn:
+            if self._waiting:
+                raise StoreError(
+                    f"{len(self._waiting)} calls wait to be written; recover the store"
+                )
+            database.check_disk(self._config)
+            self._transact("the store is checked", database.check_writable)
+
     def recover(self) -> None:
         """See `protocols.Store`. A corrupt SQLite file is put aside; pictures are not touched."""
         with self._turn:
@@ -248,7 +259,12 @@ class SqlStore:
                     self._wait_for_alarm(
                         station, f"the store was corrupt; it is kept as {aside.name}"
                     )
-            self._connection = database.open_connection(self._config)
+            try:
+                self._connection = database.open_connection(self._config)
+            except StoreError as error:
+                self._met_damage = database.is_corrupt(error)
+                self._check |= self._met_damage
+                raise
             self._identity = self._file_identity()
             marked = self._journal.marks.record
             if marked:
@@ -293,7 +309,7 @@ class SqlStore:
         if self._identity != self._file_identity():
             self._drop()
             raise StoreError(
-                f"{what}: the file {self._config.sqlite_path} was deleted or replaced; recover"
+                f"{what}: store {self._config.sqlite_path} or its log was deleted or replaced; recover it"
             )
         return answer
 
@@ -311,6 +327,13 @@ class SqlStore:
             except StoreError:
                 self._wait(_Waiting(what, key.station, apply, key))
                 raise
+
+    def _take_up(self, note: Note) -> None:
+        try:
+            self._wait_for_part(note.values, note)
+        except (KeyError, TypeError) as error:
+            self._journal.put_aside(note)
+            self._wait_for_alarm("", f"journal slot {note.slot} names no part ({error!r})")
 
     def _wait_for_part(self, values: rows.Values, note: Note | None) -> None:
         key = PartKey(values["station"], values["epoch"], values["sequence"])
@@ -346,14 +369,15 @@ class SqlStore:
             except (RefusedError, writes.RowMissingError) as error:
                 _logger.exception("a remembered call cannot be written")
                 self._waiting.popleft()
+                if waiting.note is not None:
+                    self._journal.put_aside(waiting.note)
                 if waiting.what != "alarm":
-                    self._wait_for_alarm(
-                        waiting.station, f"a remembered call was refused: {error}"[:2000]
-                    )
+                    text = f"a remembered call was refused: {error}"
+                    self._wait_for_alarm(waiting.station, text[:2000])
             else:
                 self._waiting.popleft()
-            if waiting.note is not None:
-                self._journal.clear(waiting.note)
+                if waiting.note is not None:
+                    self._journal.clear(waiting.note)
         if self._lost:
             lost, self._lost = self._lost, 0
             self._wait_for_alarm(
@@ -376,6 +400,11 @@ class SqlStore:
             except StoreError:
                 _logger.exception("record ids could not be marked; the next part tries again")
         return record
+
+    def _claim(self, station: str) -> None:
+        """Refuse a second process before anything of this station is changed."""
+        if station not in self._locks:
+            self._lock(station)
 
     def _lock(self, station: str) -> None:
         path, connection = self._config.sqlite_path, self._connection
@@ -420,12 +449,13 @@ class SqlStore:
 
             self._transact(f"part {key}: its picture is {state}", apply)
 
-    def _file_identity(self) -> tuple[int, int] | None:
+    def _file_identity(self) -> list[tuple[int, int]]:
+        """Return which files lie where the database and its log should; empty on PostgreSQL."""
         path = self._config.sqlite_path
         if path is None:
-            return None
+            return []
         try:
-            found = os.stat(path)
+            found = [path.stat(), path.with_name(path.name + "-wal").stat()]
         except OSError:
-            return None
-        return found.st_dev, found.st_ino
+            return []
+        return [(one.st_dev, one.st_ino) for one in found]

@@ -51,10 +51,16 @@ def test_ready_is_off_until_the_camera_delivers_again(tmp_path, fault):
     name, _, seconds = fault.partition(":")
     at = f"{name}@2" + (f":{seconds}" if seconds else "")
     rig = Rig(tmp_path, camera={"faults": [at, "disconnect@3:1.5"], "defect_rate": 0.0})
-    with rig.plc_running(parts=4, wait_ready=False, takt=0.3) as plc, rig.line() as line:
+    with rig.plc_running(parts=4, takt=0.1) as plc, rig.line() as line:
         assert plc.wait(30)
-        text = line.text
-    untriggered = plc.counters.untriggered
-    assert sum(untriggered.values()) > 0 or len(rig.rows()) == 4
-    assert "not READY: CAMERA" in text
-    assert "PASS" not in [row["decision"] for row in rig.rows() if row["sequence"] in {2, 3}]
+        events = [e for e in line.text.splitlines() if "READY" in e]
+    off = next(i for i, event in enumerate(events) if "not READY: CAMERA" in event)
+    assert '"READY"' in events[off + 1]
+    assert [decision for decision, _ in rig.decisions()] == [
+        "PASS",
+        "NOT_INSPECTED",
+        "NOT_INSPECTED",
+        "PASS",
+    ]
+    states = [event["cause"] for event in rig.events() if event["event"] == "reject"]
+    assert not states, "the conveyor waited for READY"

@@ -40,7 +40,10 @@ def test_every_fault_in_one_shift_with_a_sequence_wrap(tmp_path):
 
 def test_a_frozen_plc_is_not_served(tmp_path):
     rig = Rig(tmp_path, camera={"defect_rate": 0.0})
-    with rig.plc_running(parts=3, faults=("frozen_heartbeat:3@2",), ack_timeout=0.5) as plc, rig.line():
+    with (
+        rig.plc_running(parts=3, faults=("frozen_heartbeat:3@2",), ack_timeout=0.5) as plc,
+        rig.line(),
+    ):
         assert plc.wait(30)
     assert rig.outcomes() == ["pass", "no_ack", "pass"]
     assert len(rig.rows()) == 2

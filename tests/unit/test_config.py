@@ -58,7 +58,15 @@ def test_faults_are_named(rig, change, words):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "station: [", "a: &x {b: *x}", "a: 1\na: 2", "\x00", "!!python/object/apply:os.system ['true']"],
+    [
+        "",
+        "[]",
+        "station: [",
+        "a: &x {b: *x}",
+        "a: 1\na: 2",
+        "\x00",
+        "!!python/object/apply:os.system ['true']",
+    ],
 )
 def test_what_is_no_station_file(tmp_path, text):
     (tmp_path / "station.yaml").write_text(text)
@@ -124,7 +132,10 @@ def test_a_recipe_for_a_release_that_is_not_there(rig):
 
 
 def test_round_trip_of_regions(rig):
-    regions = [{"box": [0, 0, 10, 10], "expected": {"dent": 1}}, {"box": [5, 5, 9, 9], "ignore": True}]
+    regions = [
+        {"box": [0, 0, 10, 10], "expected": {"dent": 1}},
+        {"box": [5, 5, 9, 9], "ignore": True},
+    ]
     rig.recipe(1, regions=regions)
     assert yaml.safe_load((rig.folder / "recipes" / "1.yaml").read_text())["regions"] == regions
     recipe, _ = book(rig).get(1)

@@ -28,7 +28,9 @@ def test_top_folders_shadow_nobodys_module(folder):
 @pytest.mark.parametrize("folder", PACKAGES)
 def test_a_top_folder_is_not_importable_as_a_package(folder):
     code = f"import importlib.util as u; s = u.find_spec({folder!r}); print(s and s.origin)"
-    found = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True
+    )
     assert str(ROOT) not in found.stdout
 
 

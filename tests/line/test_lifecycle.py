@@ -1,0 +1,84 @@
+"""Starting, stopping and being killed at the worst moments."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+
+import pytest
+from station_rig import Rig, until
+
+SLOW = {"camera": {"defect_rate": 0.0, "exposure": 1.0}, "recipe": {"deadline": 4.0}}
+TIMING = {"camera_timeout": 3.0}
+
+
+def test_sigterm_lets_the_part_in_flight_end(tmp_path):
+    rig = Rig(tmp_path, **SLOW, timing=TIMING)
+    with rig.plc_running(parts=1, result_timeout=6.0) as plc:
+        line = rig.start_line()
+        until(lambda: rig.rows("state = 'triggered'"), what="a part")
+        line.popen.send_signal(signal.SIGTERM)
+        assert line.stop(5.0) == 0
+        plc.wait(10)
+    assert rig.decisions()[0] == ("PASS", "NONE")
+    assert rig.outcomes()[0] == "pass"
+    rig.verify()
+
+
+def test_killed_between_trigger_and_decision(tmp_path):
+    """The row is closed at the restart and the PLC, which still waits, gets NOT INSPECTED."""
+    rig = Rig(tmp_path, **SLOW, timing=TIMING)
+    with rig.plc_running(parts=2, takt=0.1, ack_timeout=20.0, result_timeout=20.0) as plc:
+        line = rig.start_line()
+        until(lambda: rig.rows("state = 'triggered'"), what="a part")
+        until(lambda: plc.counters.triggers == 1, what="a trigger")
+        line.kill()
+        with rig.line():
+            assert plc.wait(40), plc.counters
+    assert rig.decisions() == [("NOT_INSPECTED", "RESTART"), ("PASS", "NONE")]
+    assert rig.outcomes() == ["not_inspected", "pass"]
+    epochs = [row["epoch"] for row in rig.rows()]
+    assert epochs[0] < epochs[1]
+    rig.verify()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("call", ["fdatasync", "sendto"])
+@pytest.mark.parametrize("at", [0, 1, 3, 5])
+def test_killed_at_a_system_call(tmp_path, call, at):
+    """SIGKILL at one commit, or at one write to the PLC, while parts are running."""
+    rig = Rig(tmp_path, camera={"defect_rate": 0.0}, store={"images": {"ok_every": 0}})
+    first = {"fdatasync": 12, "sendto": 400}[call] + at
+    kill = ["strace", "-qq", "-f", "-o", "/dev/null", "-e", f"trace={call}"]
+    kill += ["-e", f"inject={call}:signal=SIGKILL:when={first}"]
+    with rig.plc_running(parts=12, takt=0.05, ack_timeout=30.0, result_timeout=30.0) as plc:
+        line = rig.start_line(kill)
+        until(lambda: line.popen.poll() is not None or plc.wait(0), 60, "the kill")
+        line.stop()
+        with rig.line():
+            assert plc.wait(60), plc.counters
+    assert len(rig.rows()) == 12
+    rig.verify()
+
+
+def test_the_plc_restarts_from_nothing_and_counts_from_one(tmp_path):
+    """A PLC that lost its memory pulses RESET; its sequence 1 is a new part, not the old one."""
+    rig = Rig(tmp_path, camera={"defect_rate": 0.0})
+    with rig.line():
+        with rig.plc_running(parts=2) as plc:
+            assert plc.wait(30)
+        rig.plc_log.rename(tmp_path / "first.log")
+        with rig.plc_running(parts=2) as plc:
+            assert plc.wait(30)
+    assert [row["sequence"] for row in rig.rows()] == [1, 2, 1, 2]
+    assert len({row["epoch"] for row in rig.rows()}) == 2
+    assert rig.outcomes() == ["pass", "pass"]
+
+
+def test_the_line_starts_before_its_plc(tmp_path):
+    rig = Rig(tmp_path, camera={"defect_rate": 0.0})
+    with rig.line() as line:
+        until(lambda: "camera camera delivers" in line.text, what="the camera")
+        with rig.plc_running(parts=2) as plc:
+            assert plc.wait(30)
+    assert rig.outcomes() == ["pass", "pass"]
