@@ -17,8 +17,9 @@ demo: setup ## train, release, and run a shift of 100 simulated parts
 test: setup ## the whole test suite, under 25 minutes on two cores
 	$(BIN)/pytest $(TEST)
 
-soak: setup ## the long versions: 1,000 parts at a 150 ms takt, 60 kills
+soak: setup ## the long versions: 1,000 parts at a 150 ms takt, 60 kills, a fault at every system call
 	$(BIN)/python tests/soak.py $(SOAK)
+	$(BIN)/pytest -m soak
 
 check: setup ## style, types, import contracts, docs
 	$(BIN)/ruff format --check .

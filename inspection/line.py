@@ -95,14 +95,15 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
     from inspection.recipe import RecipeBook
     from inspection.record import Record
     from inspection.station import Station
-    from inspection.store.config import open_images, open_store
+    from inspection.store.images import ImageWriter
+    from inspection.store.sql import SqlStore
     from inspection.types import PartKey, Reason, Result, StoredImage
 
     metrics = LineMetrics(config.station)
     if config.metrics_port:
         metrics.serve(config.metrics_port)
     book = RecipeBook(config.recipes, config.releases)
-    store = open_store(config.store)
+    store = SqlStore(config.store)
     closed = store.close_open_parts(config.station, Reason.RESTART)
     if closed:
         log.warning("%d parts were open when the line stopped: NOT_INSPECTED", closed)
@@ -113,7 +114,7 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
     def image_done(key: PartKey, state: str, files: list[StoredImage]) -> None:
         record[0].images(key, state, files)
 
-    images = open_images(config.store, image_done)
+    images = ImageWriter(config.store, image_done)
 
     def open_record(wake: Callable[[], None]) -> Record:
         record.append(Record(store, images, config.station, wake))

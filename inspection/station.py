@@ -20,8 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inspection.acquire import Acquire
+from inspection.changeover import Changeover
 from inspection.detect import DetectStage
-from inspection.errors import ConfigError, InspectionError, PlcError, ReleaseError
+from inspection.errors import InspectionError, PlcError
 from inspection.part import PartInFlight, Setup, utc_now
 from inspection.plc.exchange import Exchange
 from inspection.plc.words import MAP_VERSION, Ctrl, CtrlFlag, StatFlag
@@ -105,7 +106,6 @@ class Station:
         self._open_acquire = lambda: open_acquire(wake, self._detect.deliver)
         self._acquire = self._open_acquire()
         self._abandoned = 0
-        self._recipes = recipes
         self._epoch = epoch
         self._timing = timing
         self._answered = answered
@@ -124,13 +124,10 @@ class Station:
         self._announced: Reason | None = None
         self._stopping = False
 
-        self._setup: Setup | None = None
-        self._recipe_fault: Reason | None = Reason.RECIPE_NONE
-        self._recipe_loading: threading.Thread | None = None
-        self._recipe_loaded: tuple[int, Setup | Reason, str] | None = None
+        self._changeover = Changeover(recipes, self._detect.load, wake)
         self._recipe_answered = False
         if first_recipe:
-            self._load_recipe(first_recipe)
+            self._changeover.request(first_recipe)
 
     @property
     def ready(self) -> bool:
@@ -245,7 +242,7 @@ class Station:
         if self._last_sequence and ctrl.trig_seq <= self._last_sequence:
             self._new_epoch("sequence went back")
         self._last_sequence = ctrl.trig_seq
-        part = PartInFlight(self._trigger(ctrl, now), self._setup)
+        part = PartInFlight(self._trigger(ctrl, now), self._changeover.setup)
         self._part, self._queued, self._published = part, False, None
         if overrun:
             part.settle(Result.not_inspected(Reason.OVERRUN, "trigger while BUSY"))
@@ -265,7 +262,8 @@ class Station:
         self._exchange.accept(ctrl.trig_seq)
 
     def _trigger(self, ctrl: Ctrl, now: float) -> Trigger:
-        recipe_deadline = self._setup.recipe.deadline if self._setup else _DEFAULT_DEADLINE
+        setup = self._changeover.setup
+        recipe_deadline = setup.recipe.deadline if setup else _DEFAULT_DEADLINE
         deadline = ctrl.deadline_ms / 1000 if ctrl.deadline_ms else recipe_deadline
         key = PartKey(self._name, self._epoch, ctrl.trig_seq)
         return Trigger(key, ctrl.part_id, ctrl.serial, now, utc_now(), now + deadline)
@@ -394,77 +392,48 @@ class Station:
             log.info("part %s: the PLC may still wait, the stored answer is sent again", stored.key)
             self._part, self._queued = part, True
 
-    # ------------------------------------------------------------------ recipes
+    # ------------------------------------------------------------------ changeover
 
     def _follow_recipe(self, ctrl: Ctrl) -> None:
-        self._take_loaded_recipe()
+        changeover = self._changeover
+        if self._part is None:
+            changeover.take()
         if not ctrl.has(CtrlFlag.RECIPE_REQ):
             self._recipe_answered = False
             self._exchange.drop_flags(StatFlag.RECIPE_ACK)
             return
-        if self._part is not None or self._recipe_loading is not None:
+        if self._part is not None or changeover.pending:
             return
         if not self._recipe_answered:
             self._recipe_answered = True
-            self._load_recipe(ctrl.recipe)
-        elif self._setup is not None and self._setup.recipe.number == ctrl.recipe:
-            if self._detect.ready_for(self._setup):
+            changeover.request(ctrl.recipe)
+        elif changeover.number == ctrl.recipe:
+            if self._detect.ready_for(changeover.setup):
                 self._exchange.show(Reason.NONE, ctrl.recipe)
                 self._exchange.raise_flags(StatFlag.RECIPE_ACK)
-        elif self._recipe_fault is None:
+        elif changeover.fault is None:
             self._recipe_answered = False
-
-    def _load_recipe(self, number: int) -> None:
-        """Read and check a recipe in a thread of its own: hashing outlasts a heartbeat."""
-
-        def load() -> None:
-            try:
-                outcome: tuple[int, Setup | Reason, str] = (number, self._recipes(number), "")
-            except ReleaseError as error:
-                outcome = (number, Reason.RELEASE_INVALID, str(error))
-            except ConfigError as error:
-                outcome = (number, getattr(error, "reason", Reason.RECIPE_INVALID), str(error))
-            except Exception as error:
-                log.exception("recipe %d", number)
-                outcome = (number, Reason.RECIPE_INVALID, f"{type(error).__name__}: {error}")
-            self._recipe_loaded = outcome
-            self._wake_event.set()
-
-        self._recipe_loading = threading.Thread(target=load, name="recipe", daemon=True)
-        self._recipe_loading.start()
-
-    def _take_loaded_recipe(self) -> None:
-        if self._recipe_loaded is None or self._part is not None:
-            return
-        number, outcome, detail = self._recipe_loaded
-        self._recipe_loaded, self._recipe_loading = None, None
-        if isinstance(outcome, Reason):
-            log.error("recipe %d: %s", number, detail)
-            self._setup, self._recipe_fault = None, outcome
-            self._detect.load(None)
-        elif self._setup is not None and _is_unchanged(self._setup, outcome):
-            self._recipe_fault = None
-        else:
-            log.info("recipe %d: %s", number, outcome.release.name)
-            self._setup, self._recipe_fault = outcome, None
-            self._detect.load(outcome)
 
     # ------------------------------------------------------------------ READY and its cause
 
     def _find_cause(self, ctrl: Ctrl) -> Reason | None:
         """Return why a part could not be inspected now; None when it could."""
+        changeover = self._changeover
         checks: tuple[tuple[bool, Reason | None], ...] = (
             (self._stopping, Reason.STOPPED),
             (not self._exchange.plc_alive(), Reason.PLC_HEARTBEAT),
             (ctrl.map_version != MAP_VERSION, Reason.MAP_VERSION),
             (not ctrl.has(CtrlFlag.ENABLE), Reason.PLC_DISABLED),
-            (self._recipe_fault is not None, self._recipe_fault),
-            (self._recipe_loading is not None, Reason.MODEL_LOADING),
+            (changeover.fault is not None, changeover.fault),
+            (changeover.pending, Reason.MODEL_LOADING),
             (not self._record.healthy, Reason.STORE_FAILED),
             (not self._acquire.healthy, self._acquire.fault or Reason.CAMERA_LOST),
             (self._part is None and self._acquire.busy, Reason.CAMERA_TIMEOUT),
             (self._part is None and self._detect.busy, Reason.INFERENCE_TIMEOUT),
-            (not self._detect.ready_for(self._setup), self._detect.fault or Reason.MODEL_LOADING),
+            (
+                not self._detect.ready_for(changeover.setup),
+                self._detect.fault or Reason.MODEL_LOADING,
+            ),
         )
         return next((reason for is_so, reason in checks if is_so), None)
 
@@ -487,8 +456,7 @@ class Station:
             self._exchange.raise_flags(flags, drop=StatFlag.READY)
         if self._part is None and not self._exchange.stat.has(StatFlag.RESULT_VALID):
             self._exchange.drop_flags(StatFlag.BUSY)
-            in_force = self._setup.recipe.number if self._setup else 0
-            self._exchange.show(cause or Reason.NONE, in_force)
+            self._exchange.show(cause or Reason.NONE, self._changeover.number)
 
     def _set_cause(self, cause: Reason | None) -> None:
         if cause is self._cause:
@@ -551,14 +519,6 @@ def _is_same(part: PartInFlight, ctrl: Ctrl) -> bool:
         ctrl.trig_seq,
         ctrl.part_id,
         ctrl.serial,
-    )
-
-
-def _is_unchanged(old: Setup, new: Setup) -> bool:
-    return (old.recipe.sha256, old.release.model_sha256, old.release.name) == (
-        new.recipe.sha256,
-        new.release.model_sha256,
-        new.release.name,
     )
 
 

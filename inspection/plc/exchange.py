@@ -109,9 +109,7 @@ class Exchange:
         missing = StatFlag.MISSED_TRIGGER if missed else NO_FLAGS
         flags = self._stat.flags & ~StatFlag.READY | StatFlag.BUSY | missing
         self._stat = replace(self._stat.without_result(), ack_seq=sequence, flags=flags)
-        self._plc.write_words(
-            self._stat_address + STAT_ACK_SEQ, self._stat.pack()[STAT_ACK_SEQ:]
-        )
+        self._plc.write_words(self._stat_address + STAT_ACK_SEQ, self._stat.pack()[STAT_ACK_SEQ:])
         self._write_flags()
 
     def write_result(self, sequence: int, result: Result, *, record_id: int, cycle: float) -> None:

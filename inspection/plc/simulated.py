@@ -43,7 +43,7 @@ class Memory:
         self._stat = config.stat_address - self.first
         self._words: list[int] = [0] * self.count
 
-    async def access(  # noqa: PLR0917 - the signature is the server's
+    async def access(
         self,
         function: int,
         start: int,

@@ -1,18 +1,14 @@
-"""Settings of the results store and its pictures, and the two functions that open them."""
+"""Settings of the results store and its pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from inspection.types import PartKey, StoredImage
-
-if TYPE_CHECKING:
-    from inspection.store.images import ImageWriter
-    from inspection.store.sql import SqlStore
 
 Done = Callable[[PartKey, str, list[StoredImage]], None]
 """Called with a part's final image state (`saved`, `shed`, `disk_full`, `failed`) and its files."""
@@ -120,28 +116,3 @@ class StoreConfig(BaseModel):
                 "images": self.images.model_copy(update={"folder": folder / self.images.folder}),
             }
         )
-
-
-def open_store(config: StoreConfig) -> SqlStore:
-    """Open the store for the line: check, migrate, and write what the journal still holds.
-
-    A corrupt SQLite file is put aside as `NAME.corrupt.UTC` and a new one is made.
-
-    Raises:
-        StoreError: it cannot be opened now: locked, full, unreachable, in use, or newer than this
-            program.
-    """
-    from inspection.store.sql import SqlStore
-
-    return SqlStore(config)
-
-
-def open_images(config: StoreConfig, done: Done) -> ImageWriter:
-    """Start the thread that writes pictures; it calls `done` for each, from that thread.
-
-    Raises:
-        StoreError: the picture folder cannot be made.
-    """
-    from inspection.store.images import ImageWriter
-
-    return ImageWriter(config, done)

@@ -38,43 +38,50 @@ class DiskGuard:
 
     def __init__(self, config: StoreConfig) -> None:
         """Remember the settings; nothing is opened yet."""
+        self._stations: set[str] = set()
         self._config = config
         self._folder = config.images.folder
-        self._connection: sa.Connection | None = None
+        self._reading = make_engine(config, read_only=True)
+        self._writing: sa.Connection | None = None
         self._next_age = time.monotonic()
         self._started = time.monotonic()
         self._newest: datetime | None = None
+
+    def watch(self, station: str) -> None:
+        """Look after this station's pictures: others in the same store lie on other machines."""
+        self._stations.add(station)
 
     def has_room(self) -> bool:
         """Tell whether a picture may be written; if not, first delete the oldest of passed parts."""
         if not self._short():
             return True
+        passed = self._saved(Decision.PASS)
         try:
             while self._short():
-                if not self._expire(self._oldest_passed()):
+                if not self._expire(passed):
                     return False
         except SQLAlchemyError:
-            _logger.exception("no room can be made for pictures: the store cannot be read")
+            _logger.exception("no room can be made for pictures: the store cannot be used")
             self.close()
             return False
         return True
 
     def tend(self) -> None:
-        """Delete a few pictures past their time; call often."""
+        """Delete a few pictures past their time; call often. Raises SQLAlchemyError, once a minute."""
         if time.monotonic() < self._next_age:
             return
+        self._next_age = time.monotonic() + _AGE_SECONDS
         try:
-            left = self._expire(self._unfinished()) or self._expire(self._too_old())
+            deleted = [self._expire(query) for query in self._due()]
         except SQLAlchemyError:
             self.close()
-            self._next_age = time.monotonic() + _AGE_SECONDS
             raise
-        if not left:
-            self._next_age = time.monotonic() + _AGE_SECONDS
+        if any(deleted):
+            self._next_age = time.monotonic()
 
     def close(self) -> None:
-        """Close the connection. May be called twice."""
-        connection, self._connection = self._connection, None
+        """Close the connections. May be called twice."""
+        connection, self._writing = self._writing, None
         if connection is not None:
             discard(connection)
 
@@ -85,50 +92,39 @@ class DiskGuard:
         total = volume.f_blocks * volume.f_frsize
         return free < max(settings.min_free_gb * 1e9, settings.min_free_percent / 100 * total)
 
-    def _open(self) -> sa.Connection:
-        if self._connection is None:
-            self._connection = make_engine(self._config).connect()
-        return self._connection
+    def _read(self, query: sa.Executable) -> Sequence[Any]:
+        """Read without the right to write, so that the line never waits for a search."""
+        with self._reading.connect() as connection, connection.begin():
+            return connection.execute(query).all()
 
-    def _oldest_passed(self) -> sa.Select[Any, Any]:
+    def _saved(self, decision: Decision) -> sa.Select[Any, Any]:
         return (
-            sa.select(parts.c.id, parts.c.images)
-            .where(parts.c.image_state == "saved", parts.c.decision == Decision.PASS.value)
-            .order_by(parts.c.id)
+            self._pictures("saved")
+            .where(parts.c.decision == decision.value)
+            .order_by(parts.c.triggered_at)
             .limit(BATCH)
         )
 
-    def _unfinished(self) -> sa.Select[Any, Any]:
-        return (
-            sa.select(parts.c.id, parts.c.images)
-            .where(parts.c.image_state == "expiring")
-            .limit(BATCH)
-        )
+    def _pictures(self, state: str) -> sa.Select[Any, Any]:
+        mine = parts.c.station.in_(sorted(self._stations))
+        return sa.select(parts.c.id, parts.c.images).where(parts.c.image_state == state, mine)
 
-    def _too_old(self) -> sa.Select[Any, Any]:
+    def _due(self) -> list[sa.Select[Any, Any]]:
+        """Return what to delete now: deletions cut short, then pictures past their time."""
         now, settings = self._trusted_now(), self._config.images
-        passed = parts.c.decision == Decision.PASS.value
-        ok_before = (now - timedelta(days=settings.keep_ok_days)).isoformat(timespec="microseconds")
-        ng_before = (now - timedelta(days=settings.keep_ng_days)).isoformat(timespec="microseconds")
-        return (
-            sa.select(parts.c.id, parts.c.images)
-            .where(
-                parts.c.image_state == "saved",
-                sa.or_(
-                    sa.and_(passed, parts.c.triggered_at < ok_before),
-                    sa.and_(sa.not_(passed), parts.c.triggered_at < ng_before),
-                ),
-            )
-            .order_by(parts.c.id)
-            .limit(BATCH)
-        )
+        queries = [self._pictures("expiring").limit(BATCH)]
+        for decision in Decision:
+            passed = decision is Decision.PASS
+            days = settings.keep_ok_days if passed else settings.keep_ng_days
+            before = (now - timedelta(days=days)).isoformat(timespec="microseconds")
+            queries.append(self._saved(decision).where(parts.c.triggered_at < before))
+        return queries
 
     def _trusted_now(self) -> datetime:
         """Return the time, at most a week past what the store knew: a wrong clock deletes little."""
         now = datetime.now(UTC)
         if self._newest is None:
-            with self._open().begin():
-                text = self._open().execute(sa.select(sa.func.max(parts.c.triggered_at))).scalar()
+            text = self._read(sa.select(sa.func.max(parts.c.triggered_at)))[0][0]
             self._newest = now if text is None else datetime.fromisoformat(text)
             if self._newest.tzinfo is None:
                 self._newest = self._newest.replace(tzinfo=UTC)
@@ -137,24 +133,22 @@ class DiskGuard:
 
     def _expire(self, query: sa.Select[Any, Any]) -> int:
         """Delete the pictures of the rows found; return how many rows."""
-        connection = self._open()
-        with connection.begin():
-            found = connection.execute(query).all()
-            self._set(connection, [row.id for row in found], "expiring")
+        found = self._read(query)
         if not found:
             return 0
+        records = [row.id for row in found]
+        self._set(records, "expiring")
         for row in found:
             self._delete_all(row)
-        with connection.begin():
-            self._set(connection, [row.id for row in found], "expired")
+        self._set(records, "expired")
         return len(found)
 
-    @staticmethod
-    def _set(connection: sa.Connection, records: Sequence[int], state: str) -> None:
-        if records:
-            connection.execute(
-                sa.update(parts).where(parts.c.id.in_(records)).values(image_state=state)
-            )
+    def _set(self, records: Sequence[int], state: str) -> None:
+        if self._writing is None:
+            self._writing = make_engine(self._config).connect()
+        with self._writing.begin():
+            change = sa.update(parts).where(parts.c.id.in_(records)).values(image_state=state)
+            self._writing.execute(change)
 
     def _delete_all(self, row: Any) -> None:
         try:

@@ -144,6 +144,7 @@ class ImageWriter:
     def _save(self, inspected: Inspected) -> None:
         key = inspected.trigger.key
         try:
+            self._guard.watch(key.station)
             if not self._guard.has_room():
                 self._tell(key, "disk_full", [])
                 return

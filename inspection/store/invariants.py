@@ -227,7 +227,12 @@ def check_late_never_sent(facts: Facts) -> Finding:
         )
         if decided is None or row.committed_mono is None:
             finding.breach(f"{_name(row)}: was sent without a committed decision")
-        elif judged and told is not None and told.on_the_clock_of(decided) and told.mono < row.committed_mono:
+        elif (
+            judged
+            and told is not None
+            and told.on_the_clock_of(decided)
+            and told.mono < row.committed_mono
+        ):
             finding.breach(f"{_name(row)}: was sent before it was committed")
     for found in facts.matched:
         for trigger, _row in found.pairs:

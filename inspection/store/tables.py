@@ -120,25 +120,14 @@ parts = sa.Table(
     sa.Index("parts_decision", "decision", "id"),
     sa.Index("parts_time", "triggered_at", "decision"),
     sa.Index("parts_part_id", "part_id"),
-    sa.Index(
-        "parts_serial",
-        "serial",
-        sqlite_where=sa.text("serial <> ''"),
-        postgresql_where=sa.text("serial <> ''"),
-    ),
+    sa.Index("parts_serial", "serial"),
+    sa.Index("parts_station", "station", "id"),
+    sa.Index("parts_pictures", "image_state", "decision", "triggered_at"),
     sa.Index(
         "parts_open",
         "station",
         sqlite_where=sa.text("state = 'triggered'"),
         postgresql_where=sa.text("state = 'triggered'"),
-    ),
-    sa.Index(
-        "parts_pictures",
-        "image_state",
-        "decision",
-        "id",
-        sqlite_where=sa.text("image_state IN ('pending', 'saved', 'expiring')"),
-        postgresql_where=sa.text("image_state IN ('pending', 'saved', 'expiring')"),
     ),
     sqlite_autoincrement=True,
 )

@@ -29,7 +29,7 @@ from store_samples import (
 from inspection.errors import StoreError
 from inspection.protocols import Store
 from inspection.store import database, tables
-from inspection.store.config import StoreConfig, open_store
+from inspection.store.config import StoreConfig
 from inspection.store.queries import PartFilter, StoreReader, VersionConflictError
 from inspection.store.sql import RESERVE, SqlStore
 from inspection.types import Decision, PartKey, PartState, Reason, Result, StoredImage, Verdict
@@ -55,14 +55,14 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> StoreConfig:
 
 @pytest.fixture
 def store(config: StoreConfig) -> Iterator[SqlStore]:
-    opened = open_store(config)
+    opened = SqlStore(config)
     yield opened
     opened.close()
 
 
 def row(config: StoreConfig, key: PartKey) -> dict[str, object]:
     with StoreReader(config) as reader:
-        found = [r for r in reader.page(PartFilter(station=key.station), limit=1000)]
+        found = reader.page(PartFilter(station=key.station), limit=1000)
     return next(r for r in found if (r["epoch"], r["sequence"]) == (key.epoch, key.sequence))
 
 
@@ -131,12 +131,12 @@ def test_one_part_from_trigger_to_acknowledgement(store: SqlStore, config: Store
 
 
 def test_epochs_count_up_for_each_station_and_over_restarts(config: StoreConfig) -> None:
-    first = open_store(config)
+    first = SqlStore(config)
     assert first.begin_epoch("a", "start") == 1
     assert first.begin_epoch("a", "wrap") == 2
     assert first.begin_epoch("b", "start") == 1
     first.close()
-    again = open_store(config)
+    again = SqlStore(config)
     assert again.begin_epoch("a", "start") == 3
     again.close()
 
@@ -287,11 +287,11 @@ def test_what_was_remembered_is_written_by_recover(store: SqlStore, config: Stor
 
 
 def test_what_was_remembered_survives_a_restart_without_recover(config: StoreConfig) -> None:
-    first = open_store(config)
+    first = SqlStore(config)
     parts = [not_inspected(trigger(n)) for n in (1, 2, 3)]
-    assert all([first.remember(part) for part in parts])
+    assert [first.remember(part) for part in parts] == [True] * 3
     first.close()
-    again = open_store(config)
+    again = SqlStore(config)
     for part in parts:
         assert row(config, part.trigger.key)["reason"] == "STORE_FAILED"
     again.close()
@@ -351,11 +351,11 @@ def test_a_call_for_a_row_that_does_not_exist_fails_and_does_not_block(
 
 
 def test_a_second_process_of_the_station_is_refused(config: StoreConfig, tmp_path: Path) -> None:
-    first = open_store(config)
+    first = SqlStore(config)
     first.begin_epoch("st1", "start")
     with pytest.raises(StoreError, match="in use"):
-        open_store(config)
-    other = open_store(config.model_copy(update={"journal": tmp_path / "other.journal"}))
+        SqlStore(config)
+    other = SqlStore(config.model_copy(update={"journal": tmp_path / "other.journal"}))
     with pytest.raises(StoreError, match="another process"):
         other.begin_epoch("st1", "start")
     assert other.begin_epoch("st2", "start") == 1
@@ -429,17 +429,17 @@ def test_tables_and_newest_migration_agree(store: SqlStore, config: StoreConfig)
 
 
 def test_a_store_of_a_newer_program_is_refused(config: StoreConfig) -> None:
-    open_store(config).close()
+    SqlStore(config).close()
     with database.make_engine(config).begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreError, match="update the program"):
-        open_store(config)
+        SqlStore(config)
     with pytest.raises(StoreError, match="9999"):
         StoreReader(config)
 
 
 def test_a_new_database_never_gives_a_record_or_epoch_again(config: StoreConfig) -> None:
-    first = open_store(config)
+    first = SqlStore(config)
     assert first.begin_epoch("st1", "start") == 1
     given = first.triggered(trigger(1), 1)
     first.close()
@@ -448,14 +448,14 @@ def test_a_new_database_never_gives_a_record_or_epoch_again(config: StoreConfig)
         connection.execute(sa.text("DROP TABLE alembic_version"))
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("DROP FUNCTION verdicts_append_only"))
-    again = open_store(config)
+    again = SqlStore(config)
     assert again.begin_epoch("st1", "start") == 2
     assert again.triggered(trigger(2, epoch=2), 1) > given + RESERVE // 2
     again.close()
 
 
 def test_close_twice_and_use_after_close(config: StoreConfig) -> None:
-    store = open_store(config)
+    store = SqlStore(config)
     store.close()
     store.close()
     with pytest.raises(StoreError):
@@ -465,6 +465,6 @@ def test_close_twice_and_use_after_close(config: StoreConfig) -> None:
 def test_the_password_is_never_in_a_message(tmp_path: Path) -> None:
     config = store_config(tmp_path, url="postgresql://someone:secret@127.0.0.1:1/none")
     with pytest.raises(StoreError) as caught:
-        open_store(config)
+        SqlStore(config)
     assert "secret" not in str(caught.value)
     assert "***" in str(caught.value)

@@ -44,7 +44,7 @@ def test_no_forbidden_module_names():
     "group", ["inspection.verbs", "inspection.cameras", "inspection.runtimes", "inspection.plc"]
 )
 def test_every_entry_point_loads(group):
-    points = [point for point in entry_points(group=group)]
+    points = list(entry_points(group=group))
     assert points
     for point in points:
         assert point.load() is not None

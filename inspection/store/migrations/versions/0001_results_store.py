@@ -113,18 +113,12 @@ def _part_indexes() -> None:
     op.create_index("parts_decision", "parts", ["decision", "id"])
     op.create_index("parts_time", "parts", ["triggered_at", "decision"])
     op.create_index("parts_part_id", "parts", ["part_id"])
-    _partial_index("parts_serial", ["serial"], "serial <> ''")
-    _partial_index("parts_open", ["station"], "state = 'triggered'")
-    _partial_index(
-        "parts_pictures",
-        ["image_state", "decision", "id"],
-        "image_state IN ('pending', 'saved', 'expiring')",
-    )
-
-
-def _partial_index(name: str, columns: list[str], where: str) -> None:
+    op.create_index("parts_serial", "parts", ["serial"])
+    op.create_index("parts_station", "parts", ["station", "id"])
+    op.create_index("parts_pictures", "parts", ["image_state", "decision", "triggered_at"])
+    is_open = sa.text("state = 'triggered'")
     op.create_index(
-        name, "parts", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
+        "parts_open", "parts", ["station"], sqlite_where=is_open, postgresql_where=is_open
     )
 
 
