@@ -54,7 +54,9 @@ class Report:
 class Shift:
     """Service, line and simulated PLC as supervised processes in one folder."""
 
-    def __init__(self, folder: Path, *, parts: int, takt: float, patience: float, seed: int) -> None:
+    def __init__(
+        self, folder: Path, *, parts: int, takt: float, patience: float, seed: int
+    ) -> None:
         self.rig = Rig(
             folder,
             runtime={"type": "service"},
@@ -109,7 +111,9 @@ class Shift:
         )  # fmt: skip
         if checked.returncode:
             breaches.append("verify: " + checked.stdout[-2000:] + checked.stderr[-500:])
-        waited = sorted(e["waited"] for e in rig.events() if e["event"] == "outcome" and e["record"])
+        waited = sorted(
+            e["waited"] for e in rig.events() if e["event"] == "outcome" and e["record"]
+        )
         memory = {
             name: (sum(v[len(v) // 4 : len(v) // 2]) / max(1, len(v) // 2 - len(v) // 4), v[-1])
             for name, v in self.memory.items()
@@ -133,8 +137,12 @@ class Shift:
             breaches.append(f"{counters.triggers} triggers for {self.parts} parts")
         keys = {(row["part_id"], row["sequence"]) for row in rows}
         if len(rows) != counters.triggers or len(keys) != len(rows):
-            breaches.append(f"{len(rows)} rows, {len(keys)} different, {counters.triggers} triggers")
-        passed = {e["part_id"] for e in self.rig.events() if e["event"] == "outcome" and e["passed"]}
+            breaches.append(
+                f"{len(rows)} rows, {len(keys)} different, {counters.triggers} triggers"
+            )
+        passed = {
+            e["part_id"] for e in self.rig.events() if e["event"] == "outcome" and e["passed"]
+        }
         proven = {row["part_id"] for row in rows if row["decision"] == "PASS"}
         if not passed <= proven:
             breaches.append(f"passed without a PASS row: parts {sorted(passed - proven)[:5]}")

@@ -65,6 +65,6 @@ def test_the_plc_changes_the_recipe_between_parts(tmp_path):
         until(lambda: plc.counters.triggers >= 3, what="three parts")
         plc.request_recipe(2)
         assert plc.wait(30)
-    assert [row["recipe_number"] for row in rig.rows()][0] == 1
-    assert [row["recipe_number"] for row in rig.rows()][-1] == 2
+    assert rig.rows()[0]["recipe_number"] == 1
+    assert rig.rows()[-1]["recipe_number"] == 2
     assert rig.outcomes() == ["pass"] * 8

@@ -1,0 +1,54 @@
+"""The quick start, whole: offline, in a network namespace without any way out, watched by strace."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+OUTSIDE = re.compile(r"sa_family=AF_INET6?, .*?(?:inet_addr\(\"|inet_pton\(AF_INET6, \")([^\"]+)")
+
+
+def is_local(address: str) -> bool:
+    return address.startswith("127.") or address in {"::1", "0.0.0.0", "::"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_the_demo_needs_no_network_and_ends_with_everything_in_agreement(tmp_path):
+    trace = tmp_path / "connect.txt"
+    command = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-e",
+        "trace=connect,sendto",
+        "-o",
+        str(trace),
+    ]
+    demo = [sys.executable, "-m", "inspection", "demo", "--folder", str(tmp_path / "demo")]
+    demo += ["--takt", "0.25"]
+    alone = ["unshare", "-n", "sh", "-c", 'ip link set lo up 2>/dev/null; exec "$@"', "sh"]
+    if os.geteuid() == 0 and subprocess.run([*alone, "true"], check=False).returncode == 0:
+        demo = [*alone, *demo]
+    done = subprocess.run(
+        [*command, *demo],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+    (tmp_path / "output.txt").write_text(done.stdout + done.stderr)
+    print(done.stdout[-6000:])
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    assert "Everything agrees" in done.stdout
+    assert cv2.imread(str(tmp_path / "demo" / "flagged.png")) is not None
+    outside = {a for a in OUTSIDE.findall(trace.read_text()) if not is_local(a)}
+    assert not outside, f"the demo tried to reach {outside}"
