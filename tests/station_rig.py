@@ -10,6 +10,7 @@ rig.verify()                            `inspection verify` must be clean
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -51,6 +52,10 @@ def until(condition: Callable[[], Any], timeout: float = 20.0, what: str = "cond
     raise AssertionError(f"{what} did not come true within {timeout} s")
 
 
+def _die_with_pytest() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Process:
     """A child process whose output is kept."""
 
@@ -62,6 +67,7 @@ class Process:
             stdout=self._file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            preexec_fn=_die_with_pytest,
         )
 
     @property

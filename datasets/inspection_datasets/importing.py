@@ -154,29 +154,30 @@ def assign_splits(
     (no val), that share of the training groups becomes test (val), separately among groups of equal
     states, so that good and defective parts are in each split.
     """
-    split_of = {sample.group: "train" for sample in samples if sample.split is None}
-    split_of |= {sample.group: sample.split for sample in samples if sample.split is not None}
+    stated: dict[str, set[str]] = {}
     states: dict[str, set[str]] = {}
     for sample in samples:
+        stated.setdefault(sample.group, set()).update({sample.split} - {None})
         states.setdefault(sample.group, set()).add(sample.state)
-    given = {sample.split for sample in samples}
-    trainable = {group for group, split in split_of.items() if split == "train"}
-    strata: dict[tuple[str, ...], list[str]] = {}
-    for group in sorted(
-        trainable, key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest()
-    ):
-        strata.setdefault(tuple(sorted(states[group])), []).append(group)
-    for groups in strata.values():
-        count, start = len(groups), 0
+    given = set().union(*stated.values())
+    moved: dict[str, str] = {}
+    for groups in _strata([g for g, s in stated.items() if s <= {"train"}], states, seed):
+        start = 0
         for split, share in (("test", test), ("val", val)):
             if split not in given and share > 0:
-                taken = groups[start : start + math.ceil(share * count)]
+                taken = groups[start : start + math.ceil(share * len(groups))]
                 start += len(taken)
-                split_of |= dict.fromkeys(taken, split)
-    return [
-        replace(s, split=s.split if s.split not in (None, "train") else split_of[s.group])
-        for s in samples
-    ]
+                moved |= dict.fromkeys(taken, split)
+    others = {group: min(splits) if splits else "train" for group, splits in stated.items()}
+    return [replace(s, split=moved.get(s.group) or s.split or others[s.group]) for s in samples]
+
+
+def _strata(groups: list[str], states: dict[str, set[str]], seed: int) -> list[list[str]]:
+    """Return the groups in an order that the seed decides, apart by the states they hold."""
+    strata: dict[tuple[str, ...], list[str]] = {}
+    for group in sorted(groups, key=lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest()):
+        strata.setdefault(tuple(sorted(states[group])), []).append(group)
+    return list(strata.values())
 
 
 def _settle(item: IncomingSample, dataset: Path, *, in_place: bool) -> Sample:
@@ -208,9 +209,9 @@ def _copy(item: IncomingSample, dataset: Path, digest: str) -> Path:
     if target.exists() and sha256_of(target) != digest:
         target = target.with_name(f"{target.stem}-{digest[:8]}{target.suffix}")
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(item.path, temporary)
             if sha256_of(temporary) != digest:
                 raise DatasetError(f"{item.path} changed while it was copied; import again")
@@ -218,5 +219,6 @@ def _copy(item: IncomingSample, dataset: Path, digest: str) -> Path:
         except OSError as error:
             raise DatasetError(f"{item.path} cannot be copied to {target}: {error}") from error
         finally:
-            temporary.unlink(missing_ok=True)
+            if temporary.is_file():
+                temporary.unlink()
     return target.relative_to(dataset)

@@ -117,7 +117,8 @@ def settle_box(box: Box, size: tuple[int, int], where: str) -> Box:
     outside = max(-x1, -y1, x2 - width, y2 - height)
     if not np.isfinite([x1, y1, x2, y2]).all() or outside > _SLACK:
         raise DatasetError(
-            f"{where}: {name} box {_short(box)} leaves the {width}x{height} image; was the image resized after labelling?"
+            f"{where}: {name} box {_short(box)} leaves the {width}x{height} image; "
+            "was the image resized after labelling?"
         )
     x1, y1 = max(x1, 0.0), max(y1, 0.0)
     x2, y2 = min(x2, float(width)), min(y2, float(height))

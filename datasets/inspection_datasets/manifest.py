@@ -130,7 +130,8 @@ def contained_path(name: str, where: str) -> PurePosixPath:
         or re.match(r"^[A-Za-z]:", name)
     ):
         raise DatasetError(
-            f"{where} names {name!r}; paths must be relative and stay inside the folder. Write it relative to the folder"
+            f"{where} names {name!r}; paths must be relative and stay inside the folder. "
+            "Write it relative to the folder"
         )
     return path
 
@@ -242,8 +243,8 @@ def check_sample(sample: Sample, classes: set[str], where: str) -> None:
             )
         if not (0 <= x1 < x2 <= sample.width and 0 <= y1 < y2 <= sample.height):
             raise DatasetError(
-                f"{where}: {sample.image} ({sample.width}x{sample.height}) has a {name} box {[x1, y1, x2, y2]} "
-                "that is empty or leaves the image; correct the label"
+                f"{where}: {sample.image} ({sample.width}x{sample.height}) has a {name} box "
+                f"{[x1, y1, x2, y2]} that is empty or leaves the image; correct the label"
             )
 
 
@@ -253,7 +254,8 @@ def write_version(
     """Write the next version of a dataset and return it. Existing versions are never touched.
 
     Raises:
-        DatasetError: no samples, a wrong sample, a group in two splits, or classes that do not continue the card's.
+        DatasetError: no samples, a wrong sample, a group in two splits, or classes that do not continue
+            the card's.
     """
     rows = list(samples)
     if not rows:
@@ -287,8 +289,8 @@ def _write_card(folder: Path, name: str, classes: list[str]) -> None:
         old = read_card(folder)
         if old.name != name or classes[: len(old.classes)] != old.classes:
             raise DatasetError(
-                f"{path} holds {old.name!r} with classes {old.classes}, the new version {name!r} with {classes}; "
-                "classes may only be appended. Use another dataset folder"
+                f"{path} holds {old.name!r} with classes {old.classes}, the new version {name!r} with "
+                f"{classes}; classes may only be appended. Use another dataset folder"
             )
     card = DatasetCardFile(name=name, classes=classes)
     text = yaml.safe_dump(card.model_dump(), allow_unicode=True, sort_keys=False)

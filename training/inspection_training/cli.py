@@ -28,10 +28,10 @@ def train(
     data_version: Annotated[
         str | None, typer.Option(help="dataset version, for example v0001; default: the newest")
     ] = None,
-    weights: Annotated[
-        str, typer.Option(help="ultralytics .pt file to fine-tune, or `random`")
-    ],
-    model: Annotated[str | None, typer.Option(help="yolov8n, yolo11n, yolo26n, other sizes")] = None,
+    weights: Annotated[str, typer.Option(help="ultralytics .pt file to fine-tune, or `random`")],
+    model: Annotated[
+        str | None, typer.Option(help="yolov8n, yolo11n, yolo26n, other sizes")
+    ] = None,
     imgsz: Annotated[int | None, typer.Option(help="side of the images, pixels")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the images")] = None,
     minutes: Annotated[float | None, typer.Option(help="training time, minutes")] = None,
@@ -148,7 +148,9 @@ def list_command(
 
     found = list_releases(releases)
     if as_json:
-        entries = {p: {"numbers": n, "current": current_number(releases, p)} for p, n in found.items()}
+        entries = {
+            p: {"numbers": n, "current": current_number(releases, p)} for p, n in found.items()
+        }
         typer.echo(json.dumps(entries))
         return
     if not found:

@@ -146,9 +146,7 @@ def average_precision(
     evaluation.evaluate()
     evaluation.accumulate()
     precision = evaluation.eval["precision"][:, :, :, 0, 2]  # IoU, recall, class; all areas, 100
-    by_class = {
-        name: _mean(precision[0, :, index]) for index, name in enumerate(classes)
-    }
+    by_class = {name: _mean(precision[0, :, index]) for index, name in enumerate(classes)}
     return {
         "map50": _mean(precision[0]),
         "map50_95": _mean(precision),

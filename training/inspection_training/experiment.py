@@ -20,11 +20,14 @@ class Experiment(BaseModel):
 
     model: str = Field(
         "yolo26n",
-        pattern=r"^yolo(v8|11|26)[nsmlx]$",
+        pattern=r"^yolo(v8|11|26)[nsmlx](-p2)?$",
         description="network: yolov8, yolo11 or yolo26 with its size letter",
     )
     width: float | None = Field(
-        None, gt=0, le=2, description="channel multiple in place of the size letter's; random weights only"
+        None,
+        gt=0,
+        le=2,
+        description="channel multiple in place of the size letter's; random weights only",
     )
     imgsz: int = Field(
         640, ge=64, le=2048, multiple_of=32, description="side of the training images, pixels"
@@ -34,11 +37,17 @@ class Experiment(BaseModel):
         description="height and width of the released network's input, pixels, multiples of 32; "
         "default: imgsz square",
     )
+    crop: tuple[int, int] | None = Field(
+        None,
+        description="height and width of crops around defects to train on, pixels, multiples of 32; "
+        "default: whole images",
+    )
     epochs: int = Field(100, ge=1, le=10000, description="passes over the training images")
     minutes: float | None = Field(
         None,
         gt=0,
-        description="training time, minutes: epochs are cut so that it fits; the learning rate still falls to its end",
+        description="training time, minutes: epochs are cut so that it fits, and the learning rate "
+        "still falls to its end",
     )
     batch: int = Field(16, ge=1, le=1024, description="images in a step")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of weights, order and augmentation")
@@ -46,27 +55,45 @@ class Experiment(BaseModel):
         "metal",
         description="metal: light, blur, noise, small pose; binary: flips and quarter turns only; none",
     )
+    flip: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="chance that an image is mirrored, each way; only where a mirrored part is still "
+        "a part of this kind",
+    )
     mosaic: float = Field(
-        0.0, ge=0, le=1, description="share of training images put together from four; rare defects are seen more often"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of training images put together from four; rare defects are seen more often",
     )
     optimizer: Literal["auto", "SGD", "AdamW", "MuSGD"] = Field(
         "auto", description="auto: chosen by ultralytics from the number of steps"
     )
-    lr: float | None = Field(None, gt=0, le=1, description="first learning rate; default: the optimizer's")
+    lr: float | None = Field(
+        None, gt=0, le=1, description="first learning rate; default: the optimizer's"
+    )
     warmup_epochs: float = Field(3.0, ge=0, description="epochs in which the learning rate rises")
     train_images: int | None = Field(None, ge=1, description="use only so many training images")
     good_share: float = Field(
         0.5, ge=0, lt=1, description="good parts are at most this share of the training images"
     )
     validations: int = Field(
-        5, ge=0, description="how often mAP on the val images is measured during training, for the display only"
+        5,
+        ge=0,
+        description="how often mAP on the val images is measured during training, for the display only",
     )
     precision: Literal["auto", "f32", "bf16"] = Field(
         "auto", description="auto: bf16 where the processor computes it in hardware"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU when there is one")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: the GPU when there is one"
+    )
     threads: int = Field(0, ge=0, le=256, description="processor threads; 0: all")
-    nms_iou: float = Field(0.7, gt=0, lt=1, description="boxes of a class that overlap more are one")
+    nms_iou: float = Field(
+        0.7, gt=0, lt=1, description="boxes of a class that overlap more are one"
+    )
     candidates: int = Field(300, ge=10, le=3000, description="best anchors that enter suppression")
     detections: int = Field(100, ge=1, le=300, description="most detections in one image")
     max_overkill: float = Field(
@@ -82,8 +109,10 @@ class Experiment(BaseModel):
 
     @model_validator(mode="after")
     def _sizes(self) -> Experiment:
-        if self.input_size is not None and any(v % 32 or v < 32 for v in self.input_size):
-            raise ValueError(f"input_size {self.input_size} must be multiples of 32")
+        for name in ("input_size", "crop"):
+            value = getattr(self, name)
+            if value is not None and any(v % 32 or v < 32 for v in value):
+                raise ValueError(f"{name} {value} must be multiples of 32, from 32")
         return self
 
     @property

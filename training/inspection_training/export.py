@@ -95,7 +95,7 @@ def _trace(model: nn.Module, size: tuple[int, int]) -> onnx.ModelProto:
 
     network = copy.deepcopy(model).float().cpu().eval()
     for parameter in network.parameters():
-        parameter.requires_grad_(False)  # noqa: FBT003
+        parameter.requires_grad_(False)
     head = network.model[-1]
     network = network.fuse(verbose=False)
     head.export, head.format, head.dynamic = True, "onnx", False
@@ -173,7 +173,9 @@ class _Graph:
         from onnx import TensorProto, helper
 
         graph = self._model.graph
-        self._behind.append(helper.make_node("Identity", [self._behind[-1].output[0]], ["detections"]))
+        self._behind.append(
+            helper.make_node("Identity", [self._behind[-1].output[0]], ["detections"])
+        )
         output = helper.make_tensor_value_info("detections", TensorProto.FLOAT, ["batch", None, 6])
         whole = helper.make_graph(
             [*self._before, *graph.node, *self._behind],
@@ -203,7 +205,9 @@ def _finish_with_suppression(
     centre = graph.node("GatherElements", centre, pairs, axis=1)
     extent = graph.node("GatherElements", extent, pairs, axis=1)
     half = graph.node("Mul", extent, graph.constant(np.float32(0.5)))
-    boxes = graph.node("Concat", graph.node("Sub", centre, half), graph.node("Add", centre, half), axis=2)
+    boxes = graph.node(
+        "Concat", graph.node("Sub", centre, half), graph.node("Add", centre, half), axis=2
+    )
     kept = _suppress(graph, boxes, label, score, settings)
     _select(graph, boxes, label, kept, min(settings.detections, k), settings.floor)
 
@@ -271,5 +275,3 @@ def _describe(
             "inspection.output": "detections [B, N, 6]: x1 y1 x2 y2 score class",
         },
     )
-
-

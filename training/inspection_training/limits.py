@@ -29,7 +29,6 @@ from inspection_training.experiment import Experiment
 
 LOWEST = 0.05
 """No limit is set lower: scores there are noise that any new lot may exceed."""
-HIGHEST = 0.95
 WITHOUT_VAL = LimitsCard(t1=0.25, t2=0.5, min_size=0)
 
 
@@ -62,9 +61,7 @@ def _highest(detections: Detections, classes: list[int]) -> float:
     return float(scores.max()) if scores.size else 0.0
 
 
-def _lowest_limit(
-    good: NDArray[np.float64], bad: NDArray[np.float64], share: float
-) -> float:
+def _lowest_limit(good: NDArray[np.float64], bad: NDArray[np.float64], share: float) -> float:
     """Return the lowest limit that at most `share` of the good parts reach, within its gap."""
     descending = np.sort(good)[::-1]
     allowed = math.floor(share * len(good) + 1e-9)
@@ -73,7 +70,7 @@ def _lowest_limit(
     higher = higher[higher > below]
     above = float(higher.min()) if higher.size else 1.0
     middle = 1 / (1 + math.exp(-(_logit(below) + _logit(above)) / 2))
-    return round(min(max(middle, LOWEST), HIGHEST), 4)
+    return min(math.ceil(max(middle, below + 1e-6, LOWEST) * 1e4) / 1e4, 1.0)
 
 
 def _logit(score: float) -> float:
@@ -84,7 +81,7 @@ def _logit(score: float) -> float:
 def _counting_limit(
     index: int, name: str, count: int, samples: Sequence[Sample], found: Sequence[Detections]
 ) -> float:
-    candidates = np.linspace(LOWEST, HIGHEST, 91)
+    candidates = np.linspace(LOWEST, 0.95, 91)
     right = np.zeros(len(candidates), int)
     for sample, detections in zip(samples, found, strict=True):
         complete = sum(box[0] == name for box in sample.boxes) == count

@@ -133,9 +133,7 @@ def check_parity(
     return found
 
 
-def match_rows(
-    expected: Rows, actual: Rows, score: float
-) -> tuple[list[tuple[float, float]], int]:
+def match_rows(expected: Rows, actual: Rows, score: float) -> tuple[list[tuple[float, float]], int]:
     """Match detections of two models class by class, best overlap first.
 
     A detection over `score` may pair with one a little under it.

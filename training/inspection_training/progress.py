@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,7 +51,9 @@ class TrainingBar:
             BarColumn(bar_width=30),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=Console(file=sys.stderr),  # kept: ultralytics' prints are redirected meanwhile
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._stage = ""
         self._task = self._bar.add_task("start", total=None, detail="")

@@ -1,4 +1,4 @@
-"""Keep ultralytics to itself: nothing sent, nothing fetched, nothing written outside the run folder."""
+"""Keep the libraries to themselves: nothing sent, nothing fetched, nothing written outside the run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,31 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 _SETTINGS_OFF = (
-    *("sync", "clearml", "comet", "dvc", "hub", "mlflow", "neptune", "raytune", "tensorboard", "wandb"),
+    *(
+        "sync",
+        "clearml",
+        "comet",
+        "dvc",
+        "hub",
+        "mlflow",
+        "neptune",
+        "raytune",
+        "tensorboard",
+        "wandb",
+    ),
     "platform",
 )
+
+
+def silence_runtimes() -> None:
+    """Keep ONNX Runtime and OpenVINO from reporting their use; call before either is imported.
+
+    Both do it at import: ONNX Runtime 1.31 writes a device id below the home folder, OpenVINO 2026.4
+    sends an event through `openvino_telemetry`, which it does without when that cannot be imported.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -28,14 +50,15 @@ def quiet_ultralytics(run: Path) -> Generator[None]:
     os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "NO_ALBUMENTATIONS_UPDATE": "1"}
     if first:
         os.environ |= {"YOLO_CONFIG_DIR": str(config), "MPLCONFIGDIR": str(config)}
-    with (run / "train.log").open("a", encoding="utf-8") as log:
-        with redirect_stdout(log), redirect_stderr(log):
-            handlers = _redirect_logger(log, off=first)
-            try:
-                yield
-            finally:
-                logger = logging.getLogger("ultralytics")
-                logger.handlers = handlers
+        # Threads that wait must sleep: on a shared PC spinning ones took nine tenths of the time.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    path = run / "train.log"
+    with path.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        handlers = _redirect_logger(log, off=first)
+        try:
+            yield
+        finally:
+            logging.getLogger("ultralytics").handlers = handlers
 
 
 def _redirect_logger(log: object, *, off: bool) -> list[logging.Handler]:

@@ -54,7 +54,9 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
-def measure_latency(detector: Detector, images: Sequence[Image], runs: int = 50) -> dict[str, float]:
+def measure_latency(
+    detector: Detector, images: Sequence[Image], runs: int = 50
+) -> dict[str, float]:
     """Return milliseconds from image to boxes: median and 99th percentile, first runs left out."""
     spent: list[float] = []
     for index in range(runs + 5):
@@ -180,4 +182,6 @@ def in_words(value: dict[str, Any]) -> str:
     if not value["of"]:
         return "no such images"
     low, high = 100 * value["low"], 100 * value["high"]
-    return f"{value['count']} of {value['of']} = {100 * value['rate']:.1f} % ({low:.1f}..{high:.1f} %)"
+    return (
+        f"{value['count']} of {value['of']} = {100 * value['rate']:.1f} % ({low:.1f}..{high:.1f} %)"
+    )

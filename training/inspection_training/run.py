@@ -37,6 +37,7 @@ from inspection_training.export import ExportSettings, export_detector
 from inspection_training.limits import WITHOUT_VAL, choose_limits
 from inspection_training.parity import check_parity
 from inspection_training.progress import Report, Step, silent
+from inspection_training.quiet import silence_runtimes
 from inspection_training.release import (
     CARD_TEXT,
     library_versions,
@@ -94,7 +95,9 @@ def train_release(
         InspectionError: anything wrong; nothing was published then.
     """
     if not re.fullmatch(PART_NAME, part):
-        raise ConfigError(f"part {part!r} is not allowed; use letters, digits, dot, dash, underscore")
+        raise ConfigError(
+            f"part {part!r} is not allowed; use letters, digits, dot, dash, underscore"
+        )
     unknown = sorted(set(experiment.expected) - set(version.classes))
     if unknown:
         raise ConfigError(f"expected names {unknown}; the dataset has {list(version.classes)}")
@@ -168,6 +171,7 @@ def open_runtime(name: str, release: Release) -> Runtime:
         ConfigError: no such runtime.
         InferenceError: it cannot load the release.
     """
+    silence_runtimes()
     if name == "onnxruntime":
         from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 

@@ -125,6 +125,8 @@ def _train(
     trainer = SampleTrainer(
         _overrides(experiment, run, device, bf16=bf16),
         version=version,
+        size=experiment.network_size,
+        crop=experiment.crop,
         train=train,
         val=val,
         validations=experiment.validations,
@@ -161,14 +163,15 @@ def _overrides(experiment: Experiment, run: Path, device: str, *, bf16: bool) ->
         "epochs": experiment.epochs,
         "patience": 0,
         "batch": experiment.batch,
-        "imgsz": experiment.imgsz,
+        "nbs": experiment.batch,  # a step for each batch: small datasets have few
+        "imgsz": max(experiment.network_size),
         "project": str(run),
         "name": "ultralytics",
         "exist_ok": True,
         "optimizer": experiment.optimizer,
         "warmup_epochs": experiment.warmup_epochs,
         "seed": experiment.seed,
-        "deterministic": True,
+        "deterministic": device != "cpu",
         "device": device,
         "amp": "bf16" if bf16 and device != "cpu" else False,
         "cache": "ram",
@@ -180,6 +183,8 @@ def _overrides(experiment: Experiment, run: Path, device: str, *, bf16: bool) ->
         "augmentations": pipeline(experiment.augment),
         **geometry(experiment.augment),
     }
+    if experiment.flip:
+        settings |= {"fliplr": experiment.flip, "flipud": experiment.flip}
     if experiment.lr is not None:
         settings["lr0"] = experiment.lr
     return settings
@@ -211,7 +216,9 @@ def _network(trainer: Any, experiment: Experiment, weights: Path | None) -> nn.M
 def _device(experiment: Experiment) -> str:
     import torch
 
-    if experiment.device == "cpu" or (experiment.device == "auto" and not torch.cuda.is_available()):
+    if experiment.device == "cpu" or (
+        experiment.device == "auto" and not torch.cuda.is_available()
+    ):
         return "cpu"
     if not torch.cuda.is_available():
         raise ConfigError("the experiment wants cuda and torch sees no GPU; set device: auto")

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from ultralytics.data.augment import Compose, LetterBox, RandomPerspective
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 
 from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.crops import DefectCrop
 from inspection_training.progress import Report, Step
 
 
@@ -46,9 +48,17 @@ class SampleDataset(YOLODataset):
     """Images and boxes of dataset samples, without label files and caches beside the images."""
 
     def __init__(
-        self, *args: Any, version: DatasetVersion, samples: Sequence[Sample], **kwargs: Any
+        self,
+        *args: Any,
+        version: DatasetVersion,
+        samples: Sequence[Sample],
+        size: tuple[int, int],
+        crop: tuple[int, int] | None,
+        **kwargs: Any,
     ) -> None:
         self._version = version
+        self._size = size
+        self._crop = crop
         self._samples = list(samples)
         super().__init__(*args, **kwargs)
 
@@ -63,6 +73,20 @@ class SampleDataset(YOLODataset):
             self._label(file, sample, index)
             for file, sample in zip(self.im_files, self._samples, strict=True)
         ]
+
+    def build_transforms(self, hyp: Any) -> Compose:
+        """Return ultralytics' transforms, giving images of the network's own shape."""
+        transforms = super().build_transforms(hyp)
+        height, width = self._crop or self._size
+        for transform in transforms.transforms:
+            if isinstance(transform, LetterBox):
+                transform.new_shape = self._size
+            for inner in list(getattr(transform, "transforms", [])):
+                if isinstance(inner, RandomPerspective):
+                    inner.size = (width, height)
+                    if self._crop:
+                        transform.insert(transform.transforms.index(inner), DefectCrop(self._crop))
+        return transforms
 
     @staticmethod
     def _label(file: str, sample: Sample, index: dict[str, int]) -> dict[str, Any]:
@@ -89,6 +113,8 @@ class SampleTrainer(DetectionTrainer):
         overrides: dict[str, Any],
         *,
         version: DatasetVersion,
+        size: tuple[int, int],
+        crop: tuple[int, int] | None,
         train: Sequence[Sample],
         val: Sequence[Sample],
         validations: int,
@@ -98,6 +124,8 @@ class SampleTrainer(DetectionTrainer):
         report: Report,
     ) -> None:
         self._version = version
+        self._size = size
+        self._crop = crop
         self._samples = {"train": train, "val": val or train[:1]}
         self._validations = validations if val else 0
         self._seconds = seconds
@@ -106,6 +134,10 @@ class SampleTrainer(DetectionTrainer):
         self._report = report
         self._map50: float | None = None
         super().__init__(overrides=overrides)
+        import os as _os
+
+        if self.device.type == "cpu":
+            self.args.workers = int(_os.environ.get("W", "0"))
         self.add_callback("on_train_start", SampleTrainer._begin)
         self.add_callback("on_train_batch_end", SampleTrainer._tell)
         self.add_callback("on_fit_epoch_end", SampleTrainer._keep_budget)
@@ -115,12 +147,25 @@ class SampleTrainer(DetectionTrainer):
         names = dict(enumerate(self._version.classes))
         return {"train": "train", "val": "val", "names": names, "nc": len(names), "channels": 3}
 
-    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> DetectionModel:
+    def get_model(
+        self, cfg: Any = None, weights: Any = None, verbose: bool = True
+    ) -> DetectionModel:
         """Build the network, computing in bf16 on a CPU when that was chosen."""
         model = super().get_model(cfg, weights, verbose)
         if self._bf16 and self.device.type == "cpu":
             model.__class__ = Bf16Model
         return model
+
+    def _setup_train(self) -> None:
+        super()._setup_train()
+        if self.device.type == "cpu":
+            self.model = self.model.to(memory_format=torch.channels_last)
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Move a batch to the device; channels last, which convolutions of a CPU prefer too."""
+        batch = super().preprocess_batch(batch)
+        batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
 
     def build_dataset(
         self, img_path: str, mode: str = "train", batch: int | None = None
@@ -139,6 +184,8 @@ class SampleTrainer(DetectionTrainer):
             task="detect",
             data=self.data,
             version=self._version,
+            size=self._size,
+            crop=self._crop if mode == "train" else None,
             samples=self._samples[mode],
         )
 

@@ -1,0 +1,170 @@
+"""Rates with exact intervals, limits from val parts, matching of two models' boxes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspection.types import ClassLimits, Decision, Detections
+from inspection_datasets.manifest import Sample
+from inspection_training.evaluate import (
+    average_precision,
+    decisions,
+    is_defective,
+    measure,
+    rate,
+)
+from inspection_training.experiment import Experiment
+from inspection_training.limits import choose_limits
+from inspection_training.parity import iou_matrix, match_rows
+
+CLASSES = ("scratch", "dent")
+
+
+def part(index: int, *boxes: tuple[str, float, float, float, float]) -> Sample:
+    return Sample(
+        image=f"images/{index}.jpg",
+        sha256="0" * 64,
+        width=100,
+        height=100,
+        split="val",
+        group=str(index),
+        boxes=list(boxes),
+        state="labelled" if boxes else "good",
+        origin="test",
+    )
+
+
+def seen(*rows: tuple[str, float, tuple[float, float, float, float]]) -> Detections:
+    rows = tuple(sorted(rows, key=lambda row: -row[1]))
+    return Detections(
+        boxes=np.array([r[2] for r in rows], np.float32).reshape(-1, 4),
+        scores=np.array([r[1] for r in rows], np.float32),
+        classes=np.array([CLASSES.index(r[0]) for r in rows], np.int64),
+        class_names=CLASSES,
+        release="plate/1",
+        model_sha256="0" * 64,
+    )
+
+
+BOX = (10.0, 10.0, 30.0, 30.0)
+
+
+# R binom.confint, NIST and SciPy's documentation, as collected in quality-methods.md B1
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    [
+        (18, 20, 0.6830172859809176, 0.9876514728297052),
+        (4, 20, 0.05733399705003284, 0.436614002996668),
+        (7, 50, 0.05819170033997342, 0.26739600249700846),
+        (3, 48, 0.013079, 0.171960),
+    ],
+)
+def test_intervals_are_clopper_pearson(count: int, total: int, low: float, high: float) -> None:
+    found = rate(count, total)
+    assert found["low"] == pytest.approx(low, abs=1e-6)
+    assert found["high"] == pytest.approx(high, abs=1e-6)
+
+
+def test_no_images_give_no_rate() -> None:
+    assert rate(0, 0) == {"count": 0, "of": 0, "rate": None, "low": None, "high": None}
+
+
+def test_a_part_is_defective_by_its_labels() -> None:
+    assert not is_defective(part(1), {})
+    assert is_defective(part(1, ("dent", *BOX)), {})
+    screw = {"scratch": 2}  # two of these must be there
+    assert is_defective(part(1, ("scratch", *BOX)), screw)
+    assert not is_defective(part(1, ("scratch", *BOX), ("scratch", *BOX)), screw)
+    assert is_defective(part(1, ("scratch", *BOX), ("scratch", *BOX), ("dent", *BOX)), screw)
+
+
+scores = st.lists(st.floats(0.011, 0.989), min_size=1, max_size=30)
+
+
+@given(good=scores, bad=scores, overkill=st.floats(0, 0.5), review=st.floats(0, 0.5))
+def test_limits_keep_to_the_shares(
+    good: list[float], bad: list[float], overkill: float, review: float
+) -> None:
+    samples = [part(i) for i in range(len(good))]
+    samples += [part(100 + i, ("dent", *BOX)) for i in range(len(bad))]
+    found = [seen(("scratch", s, BOX)) for s in [*good, *bad]]
+    experiment = Experiment(max_overkill=overkill, max_review=review)
+    limits = choose_limits(CLASSES, samples, found, experiment)
+    assert set(limits) == set(CLASSES)
+    made = decisions(found, {name: card.limits() for name, card in limits.items()})[: len(good)]
+    failed = sum(d is Decision.FAIL for d in made)
+    stopped = sum(d is not Decision.PASS for d in made)
+    assert failed <= overkill * len(good) + 1e-6
+    assert stopped <= (overkill + review) * len(good) + 1e-6
+    assert limits["dent"].t1 <= limits["dent"].t2
+
+
+def test_without_good_parts_the_limits_are_said_plainly() -> None:
+    limits = choose_limits(CLASSES, [], [], Experiment())
+    assert (limits["dent"].t1, limits["dent"].t2) == (0.25, 0.5)
+
+
+def test_a_class_that_must_be_there_gets_its_count() -> None:
+    two = (("scratch", *BOX), ("scratch", *BOX))
+    samples = [part(1, *two), part(2, *two), part(3, two[0])]
+    found = [
+        seen(("scratch", 0.9, BOX), ("scratch", 0.8, BOX), ("scratch", 0.3, BOX)),
+        seen(("scratch", 0.95, BOX), ("scratch", 0.7, BOX)),
+        seen(("scratch", 0.9, BOX), ("scratch", 0.4, BOX)),
+    ]
+    limits = choose_limits(CLASSES, samples, found, Experiment(expected={"scratch": 2}))
+    assert limits["scratch"].expected == 2
+    assert 0.4 < limits["scratch"].t1 <= 0.7
+    made = decisions(found, {name: card.limits() for name, card in limits.items()})
+    assert made == [Decision.PASS, Decision.PASS, Decision.FAIL]
+
+
+class FakeVersion:
+    classes = CLASSES
+
+
+def test_escape_overkill_and_review_are_counted_apart() -> None:
+    limits = {name: ClassLimits(0.2, 0.6) for name in CLASSES}
+    samples = [part(1, ("dent", *BOX)), part(2, ("dent", *BOX)), part(3, ("dent", *BOX))]
+    samples += [part(4), part(5), part(6)]
+    found = [
+        seen(("dent", 0.9, BOX)),
+        seen(("scratch", 0.4, BOX)),
+        seen(("dent", 0.1, BOX)),
+        seen(("dent", 0.7, BOX)),
+        seen(("dent", 0.3, BOX)),
+        seen(),
+    ]
+    metrics = measure(FakeVersion(), samples, found, limits, "test")  # type: ignore[arg-type]
+    assert metrics["defective"]["escape"]["count"] == 1
+    assert metrics["defective"]["fail"]["count"] == 1
+    assert metrics["defective"]["review"]["count"] == 1
+    assert metrics["good"]["overkill"]["count"] == 1
+    assert metrics["good"]["review"]["count"] == 1
+    assert metrics["class_recall"]["dent"]["count"] == 2  # found under a wrong name is found
+    assert metrics["class_recall"]["scratch"]["of"] == 0
+    assert metrics["class_ap50"]["scratch"] is None
+
+
+def test_average_precision_of_known_detections() -> None:
+    samples = [part(1, ("dent", *BOX)), part(2, ("dent", *BOX))]
+    perfect = [seen(("dent", 0.9, BOX)), seen(("dent", 0.8, BOX))]
+    assert average_precision(CLASSES, samples, perfect)["map50_95"] == 1.0
+    half = [seen(("dent", 0.9, BOX)), seen()]
+    assert average_precision(CLASSES, samples, half)["map50"] == pytest.approx(51 / 101, abs=1e-4)
+    nothing = [seen(), seen()]
+    assert average_precision(CLASSES, samples, nothing)["map50"] == 0.0
+
+
+def test_boxes_are_matched_within_their_class() -> None:
+    a = np.array([[0, 0, 10, 10, 0.9, 0], [20, 0, 30, 10, 0.8, 1]], np.float32)
+    same = match_rows(a, a[::-1].copy(), 0.05)
+    assert same == ([(0.0, 1.0), (0.0, 1.0)], 0)
+    other = a.copy()
+    other[:, 5] = 1 - other[:, 5]
+    assert match_rows(a, other, 0.05) == ([], 4)
+    assert match_rows(a, a[:1], 0.05)[1] == 1
+    assert match_rows(a, a[:1], 0.85)[1] == 0, "weak ones are not compared"
+    assert match_rows(a[:0], a[:0], 0.05) == ([], 0)
+    assert iou_matrix(a[:1, :4], np.array([[5, 0, 15, 10]], np.float32)) == pytest.approx(1 / 3)
