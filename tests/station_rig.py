@@ -67,7 +67,7 @@ class Process:
             stdout=self._file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            preexec_fn=_die_with_pytest,
+            preexec_fn=_die_with_pytest,  # noqa: PLW1509
         )
 
     @property

@@ -26,7 +26,7 @@ MARKER = ".inspection-demo"
 TRAINING_SEED = 11
 SHIFT_SEED = 2026
 DEFECT_RATE = 0.3
-TRAINING_PARTS = 480
+TRAINING_PARTS = 900
 
 
 @app.command()

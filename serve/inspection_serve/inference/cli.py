@@ -27,7 +27,7 @@ class Library(enum.StrEnum):
 
 
 @app.command()
-def serve(  # noqa: PLR0917
+def serve(
     releases: Annotated[
         Path, typer.Option(help="folder of released models", exists=True, file_okay=False)
     ],
