@@ -21,7 +21,7 @@ DEEPPCB = SHARED / "data" / "deeppcb_mini"
 SCREWS = SHARED / "data" / "screws"
 WEIGHTS = SHARED / "weights" / "yolov8n_from_int8.pt"
 
-pytestmark = [pytest.mark.shared, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.shared, pytest.mark.soak, pytest.mark.timeout(900)]
 
 
 def inspection(*arguments: str | Path) -> str:
