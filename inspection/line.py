@@ -115,9 +115,11 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
         record[0].images(key, state, files)
 
     images = ImageWriter(config.store, image_done)
+    metrics.watch("rows", lambda: store.waiting)
+    metrics.watch("pictures", lambda: images.waiting)
 
     def open_record(wake: Callable[[], None]) -> Record:
-        record.append(Record(store, images, config.station, wake))
+        record.append(Record(store, images, config.station, wake, metrics.pictured))
         return record[0]
 
     def open_acquire(wake: Callable[[], None], deliver: Callable[[PartInFlight], None]) -> Acquire:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from inspection.part import PartInFlight
@@ -34,6 +36,14 @@ class LineMetrics:
             "inspection_not_ready_reason", "reason code while READY is off, else 0", ["station"],
             registry=self.registry,
         )  # fmt: skip
+        self._pictures = Counter(
+            "inspection_pictures", "parts by what became of their picture", ["station", "state"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._waiting = Gauge(
+            "inspection_waiting", "what waits to be written: rows (store down) or pictures (disk slow)",
+            ["station", "what"], registry=self.registry,
+        )  # fmt: skip
 
     def answered(self, part: PartInFlight) -> None:
         """Count one published answer."""
@@ -48,6 +58,14 @@ class LineMetrics:
         """Show READY, or why it is off."""
         self._ready.labels(self._station).set(cause is None)
         self._cause.labels(self._station).set(int(cause or 0))
+
+    def pictured(self, state: str) -> None:
+        """Count what became of one part's picture: saved, sampled_out, shed, disk_full, failed, none."""
+        self._pictures.labels(self._station, state).inc()
+
+    def watch(self, what: str, count: Callable[[], int]) -> None:
+        """Show how many of `what` wait, asked at each scrape from another thread."""
+        self._waiting.labels(self._station, what).set_function(count)
 
     def serve(self, port: int) -> None:
         """Serve `/metrics` on this host only."""

@@ -199,7 +199,8 @@ class Store(Protocol):
     def images(self, key: PartKey, state: str, files: list[StoredImage]) -> None:
         """Record what became of the part's pictures.
 
-        `state` is saved, sampled_out, shed, disk_full or failed.
+        `state` is saved, sampled_out, shed (queue full), disk_full, failed, or none (no frame). The
+        store itself keeps pending, lost (still pending at a restart, no file), expiring and expired.
         """
         ...
 

@@ -5,7 +5,8 @@
     sent, acknowledged, late, images, alarms
 
 When the store fails, the part becomes NOT_INSPECTED and is remembered (in the store's journal where
-that can be written), READY goes off, and `recover` is tried until it holds.
+that can be written), READY goes off, and `recover` is tried until it holds. When only pictures are
+lost, parts are judged on, and `degraded` says so until a minute has passed without a loss.
 """
 
 from __future__ import annotations
@@ -26,13 +27,20 @@ log = logging.getLogger(__name__)
 _RECOVER_EVERY = 0.5
 _CHECK_EVERY = 1.0
 _CAPACITY = 10_000
+_DEGRADED_FOR = 60.0
+_LOST = frozenset({"shed", "disk_full", "failed"})
 
 
 class Record:
     """The record stage. Its methods queue the work and return; outcomes are set on the part."""
 
     def __init__(
-        self, store: Store, images: ImageSink, station: str, wake: Callable[[], None]
+        self,
+        store: Store,
+        images: ImageSink,
+        station: str,
+        wake: Callable[[], None],
+        pictured: Callable[[str], None],
     ) -> None:
         """Start nothing yet.
 
@@ -41,17 +49,21 @@ class Record:
             images: where pictures go after the row is durable.
             station: name for alarms.
             wake: tells the station's loop that something changed.
+            pictured: told what became of each part's picture, for metrics.
         """
         self._store = store
         self._images = images
         self._station = station
         self._wake = wake
+        self._count_picture = pictured
         self._work: Channel[Callable[[], None]] = Channel(_CAPACITY)
         self._thread = threading.Thread(target=self._run, name="record", daemon=True)
         self._recover_due = 0.0
         self._check_due = 0.0
         self._pending_epochs: list[str] = []
+        self._degraded_until = 0.0
         self.healthy = True
+        self.degraded = False
 
     def start(self) -> None:
         """Begin taking work."""
@@ -90,7 +102,7 @@ class Record:
 
     def images(self, key: PartKey, state: str, files: list[StoredImage]) -> None:
         """What became of a part's pictures; called by the image writer."""
-        self._later(lambda: self._store.images(key, state, files))
+        self._later(lambda: self._pictured(key, state, files))
 
     def alarm(self, reason: Reason, detail: str, on: bool) -> None:
         """Note that an alarm came or went."""
@@ -118,6 +130,7 @@ class Record:
                 elif self.healthy and time.monotonic() >= self._check_due:
                     self._check_due = time.monotonic() + _CHECK_EVERY
                     self._store.check()
+                    self._follow_pictures()
             except (
                 Exception
             ) as error:  # the stage's boundary: any failure of the store is the store's
@@ -158,7 +171,26 @@ class Record:
         self._wake()
         state = self._images.offer(inspected)
         if state is not None:
-            self._store.images(part.trigger.key, state, [])
+            self._pictured(part.trigger.key, state, [])
+
+    def _pictured(self, key: PartKey, state: str, files: list[StoredImage]) -> None:
+        self._count_picture(state)
+        if state in _LOST:
+            self._degraded_until = time.monotonic() + _DEGRADED_FOR
+            if not self.degraded:
+                self.degraded = True
+                log.error(
+                    "pictures are not kept (%s): look at the disk of the picture folder", state
+                )
+                self._store.alarm(self._station, Reason.PICTURES_LOST, f"{state}: {key}", True)
+                self._wake()
+        self._store.images(key, state, files)
+
+    def _follow_pictures(self) -> None:
+        if self.degraded and time.monotonic() >= self._degraded_until:
+            self.degraded = False
+            self._store.alarm(self._station, Reason.PICTURES_LOST, "", False)
+            self._wake()
 
     def _down(self, error: Exception) -> None:
         if self.healthy:

@@ -449,11 +449,14 @@ class Station:
             and not ctrl.has(CtrlFlag.RECIPE_REQ)
             and not ctrl.has(CtrlFlag.RESET)
         )
-        flags = StatFlag.ONLINE | (StatFlag.ERROR if cause in _FAULTS else StatFlag(0))
-        if cause is None and idle:
-            self._exchange.raise_flags(flags | StatFlag.READY)
-        else:
-            self._exchange.raise_flags(flags, drop=StatFlag.READY)
+        up = StatFlag.ONLINE | (StatFlag.ERROR if cause in _FAULTS else StatFlag(0))
+        down = StatFlag(0)
+        for flag, is_up in (
+            (StatFlag.READY, cause is None and idle),
+            (StatFlag.DEGRADED, self._record.degraded),
+        ):
+            up, down = (up | flag, down) if is_up else (up, down | flag)
+        self._exchange.raise_flags(up, drop=down)
         if self._part is None and not self._exchange.stat.has(StatFlag.RESULT_VALID):
             self._exchange.drop_flags(StatFlag.BUSY)
             self._exchange.show(cause or Reason.NONE, self._changeover.number)

@@ -82,6 +82,7 @@ class Reason(enum.IntEnum):
     RELEASE_INVALID = 125
     # the store
     STORE_FAILED = 130
+    PICTURES_LOST = 131  # an alarm, never a decision: parts are judged, but pictures are not kept
     # the recipe
     RECIPE_UNKNOWN = 140
     RECIPE_INVALID = 141

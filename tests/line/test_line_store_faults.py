@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from station_rig import Rig, until
 
+from inspection.plc.modbus import ModbusConfig
+from inspection.plc.words import BLOCK_WORDS, Stat, StatFlag
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 
 
@@ -133,3 +136,26 @@ def test_a_second_line_on_the_same_station_is_refused(tmp_path, good_parts):
         second.stop()
         assert plc.wait(30)
     assert rig.outcomes() == ["pass"] * 3
+
+
+def test_pictures_that_cannot_be_kept_degrade_the_station_and_change_no_decision(tmp_path):
+    """No room for pictures: FAIL parts are answered and rowed as ever, DEGRADED and an alarm say so."""
+    images = {"min_free_gb": 10_000, "ok_every": 1}
+    rig = Rig(tmp_path, camera={"defect_rate": 0.5}, store={"images": images})
+    with rig.plc_running(parts=6, takt=0.1) as plc, rig.line() as line:
+        assert plc.wait(30), plc.counters
+        until(lambda: "pictures are not kept (disk_full)" in line.text, what="the log line")
+        config = ModbusConfig(host="127.0.0.1", port=rig.plc_port)
+        reader = config.open()
+        reader.connect()
+        stat = Stat.unpack(reader.read_words(config.stat_address, BLOCK_WORDS))
+        reader.close()
+        assert stat.has(StatFlag.DEGRADED)
+        assert not stat.has(StatFlag.ERROR)
+    rows = rig.rows()
+    assert {row["image_state"] for row in rows} == {"disk_full"}
+    assert {row["decision"] for row in rows} <= {"PASS", "FAIL"}
+    with contextlib.closing(sqlite3.connect(rig.database)) as connection:
+        alarms = connection.execute('select reason, "on" from alarms').fetchall()
+    assert ("PICTURES_LOST", 1) in alarms
+    rig.verify()
