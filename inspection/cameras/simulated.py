@@ -284,11 +284,19 @@ class SimulatedCamera:
 
 
 def paint_marks(image: Image, boxes: list[Box]) -> None:
-    """Fill each box with its class's pure colour, in place; the lower class lies on top."""
+    """Fill each box with its class's pure colour, in place; the lower class lies on top.
+
+    A box under 1/16 of the image's width is filled up to that, so that no mark is too small to see.
+    """
+    least = image.shape[1] / 16
     for box in sorted(boxes, key=lambda box: -CLASSES.index(box.name)):
         index = CLASSES.index(box.name)
         colour = _MARKS[index] if index < len(_MARKS) else _OTHER_MARK
-        image[round(box.y1) : round(box.y2), round(box.x1) : round(box.x2)] = colour
+        across = max(0.0, least - (box.x2 - box.x1)) / 2
+        down = max(0.0, least - (box.y2 - box.y1)) / 2
+        top, bottom = max(0, round(box.y1 - down)), round(box.y2 + down)
+        left, right = max(0, round(box.x1 - across)), round(box.x2 + across)
+        image[top:bottom, left:right] = colour
 
 
 def _part_rng(seed: int, part_id: int) -> np.random.Generator:
