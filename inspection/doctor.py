@@ -126,8 +126,10 @@ def _opencv() -> Check:
 
 
 def _openvino() -> Check:
+    from inspection.runtimes.openvino import import_openvino
+
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError as error:
         return Check("OpenVINO", "fail", str(error), "pip install -c constraints.txt openvino")
     core = openvino.Core()

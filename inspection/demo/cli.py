@@ -115,6 +115,7 @@ def _run_shift(console: Any, station: Any, parts: int, takt: float, keep: bool) 
     from inspection.demo.figures import count_shift, read_rows
     from inspection.demo.shift import running_station, wait_for_shift
     from inspection.demo.table import print_table, write_flagged
+    from inspection.recipe import RecipeBook
 
     with running_station(station, parts=parts, takt=takt) as supervisor:
         wait_for_shift(console, station, supervisor, parts)
@@ -123,7 +124,8 @@ def _run_shift(console: Any, station: Any, parts: int, takt: float, keep: bool) 
     checked, report = _verify(station)
     (station.folder / "verify.txt").write_text(report, encoding="utf-8")
     sheet = station.folder / "flagged.png"
-    flagged = write_flagged(rows, station.folder / "images", sheet)
+    recipe, _ = RecipeBook(station.folder / "recipes", station.folder / "releases").get(1)
+    flagged = write_flagged(rows, station.folder / "images", sheet, recipe.limits)
     failures = figures.failures(parts) + ([] if checked else ["`inspection verify` found a breach"])
     console.print("[bold]4/4[/] What came of it")
     print_table(console, figures, parts, verified=checked, flagged=flagged, sheet=sheet)

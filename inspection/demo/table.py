@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from inspection.demo.contact_sheet import SheetRow, write_contact_sheet
 from inspection.demo.figures import Figures
-from inspection.types import Decision
+from inspection.types import ClassLimits, Decision
 
 _CONFIDENCE = 0.95
 
@@ -74,21 +75,47 @@ def _rate(counted: tuple[int, int], meaning: str) -> tuple[str, str]:
     )
 
 
-def write_flagged(rows: list[dict[str, Any]], images: Path, path: Path) -> int:
-    """Write a contact sheet of every part that was not passed; return how many."""
-    return write_contact_sheet(
-        [_sheet_row(row, images) for row in rows if row["decision"] != Decision.PASS], path
-    )
+def write_flagged(
+    rows: list[dict[str, Any]], images: Path, path: Path, limits: Mapping[str, ClassLimits]
+) -> int:
+    """Write a contact sheet of every part that was not passed, with the truth; return how many.
+
+    Args:
+        rows: of the store, see `figures.read_rows`.
+        images: the store's picture folder.
+        path: the PNG to write.
+        limits: class to limits in force; only boxes from T1 on are drawn, the others were noise.
+    """
+    flagged = [row for row in rows if row["decision"] != Decision.PASS]
+    return write_contact_sheet([_sheet_row(row, images, limits) for row in flagged], path)
 
 
-def _sheet_row(row: dict[str, Any], images: Path) -> SheetRow:
+def _sheet_row(row: dict[str, Any], images: Path, limits: Mapping[str, ClassLimits]) -> SheetRow:
+    truth = ", ".join(_loads(row["truth"]) or {}) or "a good part"
     return SheetRow(
         image=_picture(row, images),
         part=f"part {row['part_id']}",
         decision=Decision(row["decision"]),
-        detections=_loads(row["detections"]) or (),
-        note=str(row["reason"]),
+        detections=_strongest(_loads(row["detections"]) or (), limits),
+        note=f"{row['reason']}; in truth: {truth}",
     )
+
+
+def _strongest(
+    detections: Sequence[Mapping[str, Any]], limits: Mapping[str, ClassLimits]
+) -> list[Mapping[str, Any]]:
+    """Return what counted, one box for each place."""
+    kept: list[Mapping[str, Any]] = []
+    for found in sorted(detections, key=lambda found: -found["score"]):
+        if found["score"] >= limits[found["class"]].t1 and not any(
+            _touch(found["box"], other["box"]) for other in kept
+        ):
+            kept.append(found)
+    return kept
+
+
+def _touch(box: Sequence[float], other: Sequence[float]) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
 def _picture(row: dict[str, Any], images: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +43,20 @@ class OpenVinoConfig(BaseModel):
         return OpenVino(self)
 
 
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which else calls its maker at every import.
+
+    Nothing leaves the site. The package falls back to its own stub where telemetry is not found.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
+    import openvino
+
+    return openvino
+
+
 @dataclass(slots=True)
 class _Loaded:
     """A release compiled for single images, and for batches once one was asked for."""
@@ -70,9 +85,7 @@ class OpenVino:
         data = read_model(release)
         try:
             if self._core is None:
-                import openvino
-
-                self._core = openvino.Core()
+                self._core = import_openvino().Core()
             model = self._core.read_model(model=data)
             names = [output.get_any_name() for output in model.outputs]
             single = model.clone()

@@ -18,7 +18,7 @@ def is_local(address: str) -> bool:
     return address.startswith("127.") or address in {"::1", "0.0.0.0", "::"}
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_the_demo_needs_no_network_and_ends_with_everything_in_agreement(tmp_path):
