@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
+TOP = ("datasets", "training", "serve")
 NOTE = (
     "<!-- Written by `python docs/generate.py` out of the code: change the code, then run it. -->"
 )
@@ -67,7 +68,6 @@ def model_section(heading: str, model: type[BaseModel], links: dict[str, str] | 
         model: the config class.
         links: field name to the heading of the section that describes its value.
     """
-    source = Path(inspect.getfile(model)).resolve().relative_to(ROOT).as_posix()
     rows = [
         [
             f"`{name}`",
@@ -86,7 +86,7 @@ def model_section(heading: str, model: type[BaseModel], links: dict[str, str] | 
             "",
             table(["field", "value", "default", "bounds", "meaning"], rows),
             "",
-            f"Source: `{source}`, class `{model.__name__}`.",
+            f"Source: `{_source(model)}`, class `{model.__name__}`.",
             "",
         ]
     )
@@ -99,6 +99,13 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
         "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line) + " |"
         for line in lines
     )
+
+
+def _source(model: type[BaseModel]) -> str:
+    """Return the model's file in this checkout, wherever it was imported from."""
+    name = model.__module__.replace(".", "/") + ".py"
+    found = [path for path in (name, *(f"{x}/{name}" for x in TOP)) if (ROOT / path).is_file()]
+    return found[0]
 
 
 def _text(model: type[BaseModel], name: str, field: FieldInfo) -> str:

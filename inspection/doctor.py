@@ -126,7 +126,7 @@ def _opencv() -> Check:
 
 
 def _openvino() -> Check:
-    from inspection.runtimes.openvino import import_openvino
+    from inspection.runtimes.offline import import_openvino
 
     try:
         openvino = import_openvino()
@@ -140,8 +140,10 @@ def _openvino() -> Check:
 
 
 def _onnxruntime() -> Check:
+    from inspection.runtimes.offline import import_onnxruntime
+
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError as error:
         return Check(
             "ONNX Runtime", "fail", str(error), "pip install -c constraints.txt onnxruntime"

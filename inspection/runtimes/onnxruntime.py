@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.errors import InferenceError
 from inspection.runtimes.contract import check_images, check_outputs, read_model, warm_images
+from inspection.runtimes.offline import import_onnxruntime
 from inspection.types import Release
 
 
@@ -75,8 +76,7 @@ class OnnxRuntime:
         self._loaded = None
 
     def _session(self, data: bytes) -> Any:
-        import onnxruntime as ort
-
+        ort = import_onnxruntime()
         ort.set_default_logger_severity(4)  # errors reach us as exceptions
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._config.threads
@@ -119,6 +119,4 @@ def _run(
 
 def has_cuda_provider() -> bool:
     """Tell whether the installed ONNX Runtime was built with CUDA."""
-    import onnxruntime as ort
-
-    return "CUDAExecutionProvider" in ort.get_available_providers()
+    return "CUDAExecutionProvider" in import_onnxruntime().get_available_providers()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.errors import InferenceError
 from inspection.runtimes.contract import check_images, check_outputs, read_model, warm_images
+from inspection.runtimes.offline import import_openvino
 from inspection.types import Release
 
 
@@ -41,20 +41,6 @@ class OpenVinoConfig(BaseModel):
     def open(self) -> OpenVino:
         """Return the driver. The library is imported by the first `load`."""
         return OpenVino(self)
-
-
-def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry, which else calls its maker at every import.
-
-    Nothing leaves the site. The package falls back to its own stub where telemetry is not found.
-
-    Raises:
-        ImportError: OpenVINO is not installed.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
-    import openvino
-
-    return openvino
 
 
 @dataclass(slots=True)

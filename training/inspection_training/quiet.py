@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from inspection.runtimes.offline import silence_runtimes
+
 _SETTINGS_OFF = (
     *(
         "sync",
@@ -26,17 +28,6 @@ _SETTINGS_OFF = (
 )
 
 
-def silence_runtimes() -> None:
-    """Keep ONNX Runtime and OpenVINO from reporting their use; call before either is imported.
-
-    Both do it at import: ONNX Runtime 1.31 writes a device id below the home folder, OpenVINO 2026.4
-    sends an event through `openvino_telemetry`, which it does without when that cannot be imported.
-    """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    if "openvino" not in sys.modules:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-
 @contextmanager
 def quiet_ultralytics(run: Path) -> Generator[None]:
     """Within this block ultralytics is offline, and what it prints goes to `run/train.log`.
@@ -44,6 +35,7 @@ def quiet_ultralytics(run: Path) -> Generator[None]:
     The environment is set before ultralytics is first imported; a process that imported it earlier
     keeps the folder it had.
     """
+    silence_runtimes()
     config = run / "config"
     config.mkdir(parents=True, exist_ok=True)
     first = "ultralytics" not in sys.modules

@@ -37,7 +37,6 @@ from inspection_training.export import ExportSettings, export_detector
 from inspection_training.limits import WITHOUT_VAL, choose_limits
 from inspection_training.parity import check_parity
 from inspection_training.progress import Report, Step, silent
-from inspection_training.quiet import silence_runtimes
 from inspection_training.release import (
     CARD_TEXT,
     library_versions,
@@ -171,7 +170,6 @@ def open_runtime(name: str, release: Release) -> Runtime:
         ConfigError: no such runtime.
         InferenceError: it cannot load the release.
     """
-    silence_runtimes()
     if name == "onnxruntime":
         from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 
