@@ -27,7 +27,7 @@ def line(
     check: bool = typer.Option(
         False, "--check", help="read the station file and its recipe, then leave"
     ),
-    verbose: bool = typer.Option(False, "--verbose", help="log every part"),
+    verbose: bool = typer.Option(False, "--verbose", help="log what libraries say as well"),
 ) -> None:
     """Inspect the parts that the PLC triggers, until SIGTERM or Ctrl+C.
 

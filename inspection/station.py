@@ -27,6 +27,7 @@ from inspection.part import PartInFlight, Setup, utc_now
 from inspection.plc.exchange import Exchange
 from inspection.plc.words import MAP_VERSION, Ctrl, CtrlFlag, StatFlag
 from inspection.record import Record
+from inspection.sequence import TriggerCount
 from inspection.types import Decision, PartKey, PartState, Reason, Result, StoredAnswer, Trigger
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ _RECONNECT = (0.05, 0.1, 0.2, 0.4)
 _MAX_ABANDONED = 5
 _FAULTS = {
     Reason.CAMERA_LOST, Reason.CAMERA_TIMEOUT, Reason.FRAME_STALE, Reason.FRAME_REPEATED,
-    Reason.FRAME_IDENTICAL, Reason.FRAME_INVALID, Reason.INFERENCE_FAILED, Reason.INFERENCE_TIMEOUT,
+    Reason.FRAME_IDENTICAL, Reason.FRAME_SIZE, Reason.FRAME_INVALID,
+    Reason.INFERENCE_FAILED, Reason.INFERENCE_TIMEOUT,
     Reason.MODEL_OUTPUT, Reason.MODEL_MISMATCH, Reason.RELEASE_INVALID, Reason.STORE_FAILED,
     Reason.RECIPE_UNKNOWN, Reason.RECIPE_INVALID, Reason.MAP_VERSION,
 }  # fmt: skip
@@ -106,7 +108,8 @@ class Station:
         self._open_acquire = lambda: open_acquire(wake, self._detect.deliver)
         self._acquire = self._open_acquire()
         self._abandoned = 0
-        self._epoch = epoch
+        counted = last.key.sequence if last else 0
+        self._count = TriggerCount(epoch, counted, self._record.begin_epoch)
         self._timing = timing
         self._answered = answered
         self._readiness = readiness
@@ -118,14 +121,14 @@ class Station:
         self._armed = True  # TRIGGER was seen low since the last one was taken
         self._last: PartInFlight | None = None
         self._restored = last
-        self._last_sequence = 0
         self._reset_up = False
-        self._cause: Reason | None = Reason.PLC_LINK
+        self._unacknowledged = False
+        self._cause: Reason | None = None
         self._announced: Reason | None = None
         self._stopping = False
 
         self._changeover = Changeover(recipes, self._detect.load, wake)
-        self._recipe_answered = False
+        self._recipe_asked: int | None = None  # what RECIPE_REQ, while up, was last followed for
         if first_recipe:
             self._changeover.request(first_recipe)
 
@@ -145,6 +148,7 @@ class Station:
         self._record.start()
         self._detect.start()
         self._acquire.start()
+        self._set_cause(Reason.PLC_LINK)
         attempt = 0
         stop_by = float("inf")
         try:
@@ -201,7 +205,7 @@ class Station:
             log.info("RESET from the PLC: new epoch")
             if self._part is not None:
                 self._abandon_part(Reason.SUPERSEDED, "RESET while in flight")
-            self._new_epoch("reset")
+            self._count.reset()
             self._last = None
             self._exchange.drop_flags(
                 StatFlag.MISSED_TRIGGER | StatFlag.ERROR | StatFlag.RESULT_VALID | StatFlag.BUSY
@@ -239,9 +243,7 @@ class Station:
         overrun = self._part is not None
         if overrun:
             self._abandon_part(Reason.SUPERSEDED, f"trigger {ctrl.trig_seq} came before the answer")
-        if self._last_sequence and ctrl.trig_seq <= self._last_sequence:
-            self._new_epoch("sequence went back")
-        self._last_sequence = ctrl.trig_seq
+        self._note_missed(self._count.take(ctrl.trig_seq), now)
         part = PartInFlight(self._trigger(ctrl, now), self._changeover.setup)
         self._part, self._queued, self._published = part, False, None
         if overrun:
@@ -265,13 +267,19 @@ class Station:
         setup = self._changeover.setup
         recipe_deadline = setup.recipe.deadline if setup else _DEFAULT_DEADLINE
         deadline = ctrl.deadline_ms / 1000 if ctrl.deadline_ms else recipe_deadline
-        key = PartKey(self._name, self._epoch, ctrl.trig_seq)
+        key = PartKey(self._name, self._count.epoch, ctrl.trig_seq)
         return Trigger(key, ctrl.part_id, ctrl.serial, now, utc_now(), now + deadline)
 
-    def _new_epoch(self, cause: str) -> None:
-        self._epoch += 1
-        self._last_sequence = 0
-        self._record.begin_epoch(cause)
+    def _note_missed(self, missed: list[tuple[int, int]], now: float) -> None:
+        """Give triggers that never came here their rows; the PLC rejected these parts itself."""
+        for epoch, sequence in missed:
+            key = PartKey(self._name, epoch, sequence)
+            part = PartInFlight(Trigger(key, 0, "", now, utc_now(), now), None)
+            part.settle(
+                Result.not_inspected(Reason.MISSED, "the trigger never reached the station")
+            )
+            self._record.decided(part)
+            log.warning("sequence %d never came: the station or the link was down", sequence)
 
     # ------------------------------------------------------------------ the part in flight
 
@@ -360,9 +368,14 @@ class Station:
         acknowledged = ctrl.has(CtrlFlag.RESULT_ACK)
         if acknowledged and self._ack_seen_low:
             self._record.acknowledged(part.trigger.key)
+            if self._unacknowledged:
+                self._unacknowledged = False
+                self._record.alarm(Reason.PLC_NO_ACK, "", on=False)
         elif time.monotonic() > published + self._timing.ack_timeout:
             log.warning("part %s: the PLC did not acknowledge", part.trigger.key)
-            self._record.alarm(Reason.PLC_NO_ACK, str(part.trigger.key), on=True)
+            if not self._unacknowledged:
+                self._unacknowledged = True
+                self._record.alarm(Reason.PLC_NO_ACK, str(part.trigger.key), on=True)
         else:
             self._ack_seen_low = self._ack_seen_low or not acknowledged
             return
@@ -399,20 +412,18 @@ class Station:
         if self._part is None:
             changeover.take()
         if not ctrl.has(CtrlFlag.RECIPE_REQ):
-            self._recipe_answered = False
+            self._recipe_asked = None
             self._exchange.drop_flags(StatFlag.RECIPE_ACK)
             return
         if self._part is not None or changeover.pending:
             return
-        if not self._recipe_answered:
-            self._recipe_answered = True
+        if ctrl.recipe != self._recipe_asked:
+            self._recipe_asked = ctrl.recipe
+            self._exchange.drop_flags(StatFlag.RECIPE_ACK)
             changeover.request(ctrl.recipe)
-        elif changeover.number == ctrl.recipe:
-            if self._detect.ready_for(changeover.setup):
-                self._exchange.show(Reason.NONE, ctrl.recipe)
-                self._exchange.raise_flags(StatFlag.RECIPE_ACK)
-        elif changeover.fault is None:
-            self._recipe_answered = False
+        elif changeover.number == ctrl.recipe and self._detect.ready_for(changeover.setup):
+            self._exchange.show(Reason.NONE, ctrl.recipe)
+            self._exchange.raise_flags(StatFlag.RECIPE_ACK)
 
     # ------------------------------------------------------------------ READY and its cause
 

@@ -62,6 +62,7 @@ class Reason(enum.IntEnum):
     SUPERSEDED = 103
     RESTART = 104
     STOPPED = 105
+    MISSED = 106
     # the camera and its frame
     CAMERA_TIMEOUT = 110
     CAMERA_LOST = 111

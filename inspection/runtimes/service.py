@@ -31,6 +31,8 @@ from inspection.types import Reason, Release
 HEADER_LENGTH = "inference-header-content-length"
 POLL = 0.1
 """Seconds between two questions whether a model is ready."""
+UNREACHABLE = 10.0
+"""A service that has not answered at all for so many seconds is a fault, no longer a start."""
 _log = logging.getLogger(__name__)
 
 
@@ -149,11 +151,13 @@ class Service:
 
     def _await_ready(self, release: Release, deadline: float) -> None:
         """Return when this version is ready; ask the service to load it until then."""
-        problem = "it did not answer"
+        problem, answered = "it did not answer", False
+        unreachable = min(deadline, time.monotonic() + UNREACHABLE)
         while True:
             try:
                 if self._get(f"{_path(release)}/ready", deadline).status == 200:
                     return
+                answered = True
                 answer = self._post(
                     f"/v2/repository/models/{release.part}/load",
                     {"parameters": {"version": str(release.number), "default": False}},
@@ -173,10 +177,11 @@ class Service:
                 if error.reason == Reason.RELEASE_INVALID:
                     raise
                 problem = str(error)
-            if time.monotonic() + POLL >= deadline or self._pause.wait(POLL):
+            end = deadline if answered else unreachable
+            if time.monotonic() + POLL >= end or self._pause.wait(POLL):
                 raise _with_reason(
                     InferenceError(f"{release.name} is not ready at {self._config.url}: {problem}"),
-                    Reason.MODEL_LOADING,
+                    Reason.MODEL_LOADING if answered else Reason.INFERENCE_FAILED,
                 )
 
     def _check_hash(self, release: Release, deadline: float) -> bool:

@@ -154,7 +154,7 @@ class Facts:
         return [match(log, rows) for log, rows in zip(self.logs, self._rows, strict=True)]
 
     def _rows_of(self, log: PlcLog) -> list[RowFact]:
-        names = ("station", "epoch", "sequence", "part_id", "decision", "triggered_mono")
+        names = ("station", "epoch", "sequence", "part_id", "decision", "reason", "triggered_mono")
         times = ("triggered_at", "decided_mono", "decided_at", "committed_mono")
         columns = [parts.c[name] for name in (*names, *times)]
         between = window(log)

@@ -1,7 +1,8 @@
 """Which row belongs to which trigger of the PLC's log.
 
 First by the record id that the PLC read, then by sequence and part id, nearest in time: the PLC's
-sequence wraps, and the station's epoch changes at restarts, so neither names a part alone.
+sequence wraps, and the station's epoch changes at restarts, so neither names a part alone. Last, rows
+of triggers that never reached the station, which it noticed by the gap: sequence alone, latest before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from inspection.store.plc_log import ACCEPTED, Moment, PlcLog, PlcTrigger
+from inspection.store.plc_log import ACCEPTED, NEVER_SEEN, Moment, PlcLog, PlcTrigger
+from inspection.types import Reason
 
 NEAR = 120.0
 """Seconds between a trigger in the log and its row, at most."""
@@ -29,6 +31,7 @@ class RowFact:
         sequence: TRIG_SEQ.
         part_id: as given by the PLC.
         decision: the answer, or None.
+        missed: the station never saw the trigger; it found the gap in TRIG_SEQ afterwards.
         triggered: when the station saw the trigger.
         decided: when it was decided.
         committed: monotonic seconds just before the decision was committed, or None.
@@ -40,6 +43,7 @@ class RowFact:
     sequence: int
     part_id: int
     decision: str | None
+    missed: bool
     triggered: Moment | None
     decided: Moment | None
     committed: float | None
@@ -54,6 +58,7 @@ class RowFact:
             row.sequence,
             row.part_id,
             row.decision,
+            row.reason == Reason.MISSED.name,
             Moment.of(row.triggered_mono, row.triggered_at),
             Moment.of(row.decided_mono, row.decided_at),
             row.committed_mono,
@@ -96,11 +101,35 @@ def match(log: PlcLog, rows: Iterable[RowFact]) -> Matched:
             nearest = _nearest(trigger, named[trigger.seq, trigger.part_id], free)
             if nearest is not None:
                 found[index] = free.pop(nearest.id)
+    for row in sorted((row for row in free.values() if row.missed), key=lambda row: row.id):
+        index = _unseen_before(row, log, found)
+        if index is not None:
+            found[index] = free.pop(row.id)
     stations = Counter(row.station for row in found.values())
     station = stations.most_common(1)[0][0] if stations else None
-    extra = [row for row in free.values() if row.station == station and _covers(log, row)]
+    extra = [
+        row
+        for row in free.values()
+        if row.station == station and not row.missed and _covers(log, row)
+    ]
     pairs = [(trigger, found.get(index)) for index, trigger in enumerate(log.triggers)]
     return Matched(log, pairs, extra, station)
+
+
+def _unseen_before(row: RowFact, log: PlcLog, found: dict[int, RowFact]) -> int | None:
+    """Return the latest trigger of this sequence, before the row, that ended without the station."""
+    return next(
+        (
+            index
+            for index in range(len(log.triggers) - 1, -1, -1)
+            if index not in found
+            and log.triggers[index].seq == row.sequence
+            and log.triggers[index].cause in NEVER_SEEN
+            and row.triggered is not None
+            and log.triggers[index].moment.wall <= row.triggered.wall
+        ),
+        None,
+    )
 
 
 def _nearest(trigger: PlcTrigger, rows: list[RowFact], free: dict[int, RowFact]) -> RowFact | None:

@@ -281,7 +281,7 @@ class TestService:
         runtime = ServiceConfig(url=url).open()
         with pytest.raises(InferenceError) as caught:
             runtime.load(release_of(releases, 1), 0.5)
-        assert caught.value.reason == Reason.MODEL_LOADING
+        assert caught.value.reason == Reason.INFERENCE_FAILED, "a fault, not a start that goes on"
         assert "inspection serve" in str(caught.value)
 
 

@@ -79,6 +79,33 @@ def test_the_line_starts_before_its_plc(tmp_path):
     rig = Rig(tmp_path, camera={"defect_rate": 0.0})
     with rig.line() as line:
         until(lambda: "camera camera delivers" in line.text, what="the camera")
+        until(lambda: "not READY: PLC_LINK" in line.text, what="the cause in the log")
         with rig.plc_running(parts=2) as plc:
             assert plc.wait(30)
     assert rig.outcomes() == ["pass", "pass"]
+
+
+def test_triggers_that_come_while_the_line_is_dead_have_rows_in_the_end(tmp_path):
+    """An impatient PLC rejects them by itself; the line finds the gap in TRIG_SEQ when it is back."""
+    rig = Rig(tmp_path, camera={"defect_rate": 0.0})
+    with rig.plc_running(parts=300, takt=0.1, ack_timeout=0.2, stop_after_rejects=0) as plc:
+        for _ in range(10):  # it must die between two parts, READY still up
+            line, before = rig.start_line(), plc.counters.passes
+            until(lambda: plc.counters.passes > before + 2, what="parts")  # noqa: B023
+            line.kill()
+            alone = sum(plc.counters.untriggered.values())
+            until(lambda: sum(plc.counters.untriggered.values()) > alone, what="no trigger")  # noqa: B023
+            if plc.counters.rejects["no_ack"]:
+                break
+        with rig.line():
+            after = plc.counters.passes
+            until(lambda: plc.counters.passes > after + 2, what="parts again")
+            plc.finish()
+            assert plc.wait(20), plc.counters
+        counters = plc.counters
+    assert len(rig.rows()) == counters.triggers
+    missed = rig.rows("reason = 'MISSED'")
+    assert len(missed) >= counters.rejects["no_ack"] >= 1
+    assert {row["decision"] for row in missed} == {"NOT_INSPECTED"}
+    assert {row["part_id"] for row in missed} == {0}
+    assert "never saw" not in rig.verify()

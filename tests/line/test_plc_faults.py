@@ -33,8 +33,10 @@ def test_every_fault_in_one_shift_with_a_sequence_wrap(tmp_path):
     assert counters.repeat_mismatches == 0
     rows = {(row["epoch"], row["sequence"]): row for row in rig.rows()}
     assert len(rows) == len(rig.rows())
-    overrun = [row for row in rows.values() if row["reason"] == "OVERRUN"]
-    assert len(overrun) == 1
+    reasons = [row["reason"] for row in rows.values()]
+    assert reasons.count("OVERRUN") == 1
+    assert reasons.count("MISSED") == 2, "the lost trigger and the one of the frozen PLC"
+    assert len(rows) == counters.triggers
     rig.verify()
 
 
@@ -46,7 +48,8 @@ def test_a_frozen_plc_is_not_served(tmp_path):
     ):
         assert plc.wait(30)
     assert rig.outcomes() == ["pass", "no_ack", "pass"]
-    assert len(rig.rows()) == 2
+    assert rig.decisions() == [("PASS", "NONE"), ("NOT_INSPECTED", "MISSED"), ("PASS", "NONE")]
+    assert "no row" not in rig.verify()
 
 
 def test_an_unknown_recipe_is_an_error_and_no_part_is_taken(tmp_path):
@@ -56,6 +59,16 @@ def test_an_unknown_recipe_is_an_error_and_no_part_is_taken(tmp_path):
         plc.wait(6)
         assert plc.counters.passes == 0
     assert all(row["decision"] == "NOT_INSPECTED" for row in rig.rows())
+
+
+def test_a_request_that_changes_while_it_is_up_is_followed(tmp_path):
+    """RECIPE_REQ stays up after an unknown recipe; another number is another request."""
+    rig = Rig(tmp_path, camera={"defect_rate": 0.0})
+    with rig.plc_running(parts=5, recipe=77, takt=0.1) as plc, rig.line() as line:
+        until(lambda: "RECIPE_UNKNOWN" in line.text, what="RECIPE_UNKNOWN")
+        plc.request_recipe(1)
+        assert plc.wait(30), plc.counters
+    assert rig.outcomes()[-1] == "pass"
 
 
 def test_the_plc_changes_the_recipe_between_parts(tmp_path):

@@ -1,0 +1,64 @@
+"""TRIG_SEQ followed: epochs and triggers that never came, whatever the PLC counts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspection.sequence import LAST, MOST_MISSED, TriggerCount
+
+
+def counter(counted: int = 0, epoch: int = 5) -> tuple[TriggerCount, list[str]]:
+    begun: list[str] = []
+    return TriggerCount(epoch, counted, begun.append), begun
+
+
+@pytest.mark.parametrize(
+    ("counted", "sequence", "missed"),
+    [
+        (0, 17, []),  # a new store knows nothing of what came before
+        (16, 17, []),
+        (14, 17, [15, 16]),
+        (LAST, 1, []),
+        (LAST - 1, 2, [LAST, 1]),
+        (17, 17, []),  # the same again, another part: the PLC started anew
+        (17, 16, []),
+        (40, 1, []),
+        (1, MOST_MISSED + 2, list(range(2, MOST_MISSED + 2))),
+        (1, MOST_MISSED + 3, []),  # no gap: a PLC that counts anew
+    ],
+)
+def test_missed_after_a_restart(counted: int, sequence: int, missed: list[int]) -> None:
+    count, _ = counter(counted)
+    found = count.take(sequence)
+    assert [one for _, one in found] == missed
+    assert {epoch for epoch, one in found if one > sequence} <= {5}
+
+
+def test_a_wrap_while_running_begins_one_epoch() -> None:
+    count, begun = counter()
+    assert count.take(LAST - 2) == []
+    assert count.take(2) == [(5, LAST - 1), (5, LAST), (6, 1)]
+    assert (count.epoch, begun) == (6, ["sequence went back"])
+
+
+def test_reset_forgets_the_count() -> None:
+    count, begun = counter(10)
+    count.take(11)
+    count.reset()
+    assert count.take(50) == []
+    assert (count.epoch, begun) == (6, ["reset"])
+
+
+@given(st.integers(0, LAST), st.lists(st.integers(1, LAST), max_size=40))
+def test_no_key_is_given_twice(counted: int, sequences: list[int]) -> None:
+    count, begun = counter(counted)
+    keys: list[tuple[int, int]] = []
+    for sequence in sequences:
+        keys += count.take(sequence)
+        keys.append((count.epoch, sequence))
+    assert len(keys) == len(set(keys))
+    assert keys == sorted(keys)
+    assert all(1 <= sequence <= LAST for _, sequence in keys)
+    assert count.epoch == 5 + len(begun)
