@@ -4,8 +4,9 @@
        ▲                        │                 └─ doubt or fault ─▶ part NOT_INSPECTED
        └──── close, back off ◀──┴─ camera fault, stale, repeated or identical frame
 
-A driver that blocks is noticed by the station's loop (`stuck`), which abandons this thread with its
-camera and starts another; whatever the old thread still delivers is thrown away.
+The picture before is kept over a reopening: a sensor that is frozen for good gives the same pixels
+again, with new frame ids. A driver that blocks is noticed by the station's loop (`stuck`), which
+abandons this thread with its camera and starts another; what the old one still delivers is not used.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from inspection.channel import Channel, ChannelClosedError
 from inspection.decide import check_frame
@@ -29,6 +31,7 @@ _BACKOFF = (0.1, 0.2, 0.5, 1.0)
 _OPEN_TIMEOUT = 10.0
 _PROBE_EVERY = 2.0
 _BLOCKED_AFTER = 0.25
+_OTHER_COUNT = -1  # frame id of a picture from before a reopening: the camera counts anew
 
 
 class Acquire:
@@ -41,6 +44,7 @@ class Acquire:
         wake: Callable[[], None],
         *,
         timeout: float,
+        previous: Frame | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -49,6 +53,7 @@ class Acquire:
             deliver: takes a part whose frame was checked; called from this stage's thread.
             wake: tells the station's loop that something changed.
             timeout: seconds a frame may take, counted from the hand-over.
+            previous: last frame of a stage that was abandoned; the next one must differ from it.
         """
         self._open_camera = open_camera
         self._deliver = deliver
@@ -57,7 +62,7 @@ class Acquire:
         self._jobs: Channel[PartInFlight] = Channel(1)
         self._stop = threading.Event()
         self._camera: Camera | None = None
-        self._previous: Frame | None = None
+        self._previous = _before_reopening(previous)
         self._healthy = False
         self._busy_until: float | None = None
         self._abandoned = False
@@ -73,6 +78,11 @@ class Acquire:
     def healthy(self) -> bool:
         """The camera delivers."""
         return self._healthy
+
+    @property
+    def previous(self) -> Frame | None:
+        """The last frame taken."""
+        return self._previous
 
     @property
     def busy(self) -> bool:
@@ -205,6 +215,10 @@ class Acquire:
     def _close(self) -> None:
         self._busy_until = None
         camera, self._camera = self._camera, None
-        self._previous = None
+        self._previous = _before_reopening(self._previous)
         if camera is not None:
             camera.close()
+
+
+def _before_reopening(frame: Frame | None) -> Frame | None:
+    return None if frame is None else replace(frame, frame_id=_OTHER_COUNT)

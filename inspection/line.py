@@ -97,7 +97,7 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
     from inspection.station import Station
     from inspection.store.images import ImageWriter
     from inspection.store.sql import SqlStore
-    from inspection.types import PartKey, Reason, Result, StoredImage
+    from inspection.types import Frame, PartKey, Reason, Result, StoredImage
 
     metrics = LineMetrics(config.station)
     if config.metrics_port:
@@ -122,8 +122,11 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
         record.append(Record(store, images, config.station, wake, metrics.pictured))
         return record[0]
 
-    def open_acquire(wake: Callable[[], None], deliver: Callable[[PartInFlight], None]) -> Acquire:
-        return Acquire(config.camera.open, deliver, wake, timeout=config.timing.camera_timeout)
+    def open_acquire(
+        wake: Callable[[], None], deliver: Callable[[PartInFlight], None], last: Frame | None
+    ) -> Acquire:
+        timeout = config.timing.camera_timeout
+        return Acquire(config.camera.open, deliver, wake, timeout=timeout, previous=last)
 
     def open_detect(
         wake: Callable[[], None], late: Callable[[PartInFlight, Result], None]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from inspection.part import PartInFlight
-from inspection.types import Reason
+from inspection.types import Decision, Reason
 
 _BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 
@@ -29,6 +29,10 @@ class LineMetrics:
             "inspection_stage_seconds", "seconds from trigger to the end of a stage", ["station", "stage"],
             buckets=_BUCKETS, registry=self.registry,
         )  # fmt: skip
+        self._inference = Histogram(
+            "inspection_inference_seconds", "seconds that the model took for one part", ["station"],
+            buckets=_BUCKETS, registry=self.registry,
+        )  # fmt: skip
         self._ready = Gauge(
             "inspection_ready", "1 while READY can be shown", ["station"], registry=self.registry
         )
@@ -44,6 +48,9 @@ class LineMetrics:
             "inspection_waiting", "what waits to be written: rows (store down) or pictures (disk slow)",
             ["station", "what"], registry=self.registry,
         )  # fmt: skip
+        for reason in Reason:  # from 0 on, so that a first event is seen as an increase
+            if reason >= Reason.OVERRUN:
+                self._parts.labels(station, Decision.NOT_INSPECTED, reason.name)
 
     def answered(self, part: PartInFlight) -> None:
         """Count one published answer."""
@@ -52,7 +59,10 @@ class LineMetrics:
                 self._station, part.recorded.decision, part.recorded.reason.name
             ).inc()
         for stage, seconds in part.timings.items():
-            self._seconds.labels(self._station, stage).observe(seconds)
+            if stage == "inference":
+                self._inference.labels(self._station).observe(seconds)
+            else:
+                self._seconds.labels(self._station, stage).observe(seconds)
 
     def readiness(self, cause: Reason | None) -> None:
         """Show READY, or why it is off."""

@@ -116,6 +116,12 @@ class PartInFlight:
                 raise AssertionError("unreachable: _set always sets")
             return self._result
 
+    def record_answer(self, result: Result) -> None:
+        """Note that this answer is durable; not when it has been rejected since: another follows."""
+        with self._lock:
+            if self._result is result:
+                self.recorded = result
+
     def inspected(self) -> Inspected:
         """Return what the store writes. The part must be settled."""
         if self._result is None:

@@ -167,7 +167,7 @@ class Record:
             if not self._store.remember(inspected):
                 log.error("part %s is kept in memory only: %s", part.trigger.key, error)
         part.timings["recorded"] = time.monotonic() - part.trigger.seen_mono
-        part.recorded = inspected.result
+        part.record_answer(inspected.result)
         self._wake()
         state = self._images.offer(inspected)
         if state is not None:
@@ -195,10 +195,10 @@ class Record:
     def _down(self, error: Exception) -> None:
         if self.healthy:
             log.error("results store failed: %s", error)
+            self._recover_due = time.monotonic() + _RECOVER_EVERY
         if not isinstance(error, StoreError):
             log.error("unexpected store failure", exc_info=error)
         self.healthy = False
-        self._recover_due = time.monotonic() + _RECOVER_EVERY
         self._wake()
 
     def _recover(self) -> None:

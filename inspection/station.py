@@ -28,13 +28,23 @@ from inspection.plc.exchange import Exchange
 from inspection.plc.words import MAP_VERSION, Ctrl, CtrlFlag, StatFlag
 from inspection.record import Record
 from inspection.sequence import TriggerCount
-from inspection.types import Decision, PartKey, PartState, Reason, Result, StoredAnswer, Trigger
+from inspection.types import (
+    Decision,
+    Frame,
+    PartKey,
+    PartState,
+    Reason,
+    Result,
+    StoredAnswer,
+    Trigger,
+)
 
 log = logging.getLogger(__name__)
 
 _DEFAULT_DEADLINE = 1.0
 _RECONNECT = (0.05, 0.1, 0.2, 0.4)
 _MAX_ABANDONED = 5
+_REPEAT_FOR = 10.0
 _FAULTS = {
     Reason.CAMERA_LOST, Reason.CAMERA_TIMEOUT, Reason.FRAME_STALE, Reason.FRAME_REPEATED,
     Reason.FRAME_IDENTICAL, Reason.FRAME_SIZE, Reason.FRAME_INVALID,
@@ -70,7 +80,9 @@ class Station:
         name: str,
         *,
         exchange: Exchange,
-        open_acquire: Callable[[Callable[[], None], Callable[[PartInFlight], None]], Acquire],
+        open_acquire: Callable[
+            [Callable[[], None], Callable[[PartInFlight], None], Frame | None], Acquire
+        ],
         open_detect: Callable[
             [Callable[[], None], Callable[[PartInFlight, Result], None]], DetectStage
         ],
@@ -88,7 +100,8 @@ class Station:
         Args:
             name: of the station, in every row.
             exchange: the handshake over the PLC driver, not connected.
-            open_acquire: makes the acquire stage from `wake` and `deliver`; called again after a hang.
+            open_acquire: makes the acquire stage from `wake`, `deliver` and the last frame; called again
+                after a hang.
             open_detect: makes the detect stage from `wake` and `late`.
             open_record: makes the record stage from `wake`.
             recipes: number to recipe and release; raises ConfigError or ReleaseError.
@@ -105,8 +118,8 @@ class Station:
         wake = self._wake_event.set
         self._record = open_record(wake)
         self._detect = open_detect(wake, self._record.late)
-        self._open_acquire = lambda: open_acquire(wake, self._detect.deliver)
-        self._acquire = self._open_acquire()
+        self._open_acquire = lambda last: open_acquire(wake, self._detect.deliver, last)
+        self._acquire = self._open_acquire(None)
         self._abandoned = 0
         counted = last.key.sequence if last else 0
         self._count = TriggerCount(epoch, counted, self._record.begin_epoch)
@@ -120,6 +133,7 @@ class Station:
         self._ack_seen_low = False
         self._armed = True  # TRIGGER was seen low since the last one was taken
         self._last: PartInFlight | None = None
+        self._repeat_until = 0.0  # so long the last part's trigger, once more, is a repeat
         self._restored = last
         self._reset_up = False
         self._unacknowledged = False
@@ -231,11 +245,15 @@ class Station:
         self._armed = False
         if same:
             self._take_again(ctrl)
-        elif part is None and self._last is not None and _is_same(self._last, ctrl):
+        elif part is None and self._last is not None and self._is_repeat(self._last, ctrl):
             self._part, self._queued = self._last, True
             self._take_again(ctrl)
         else:
             self._take(ctrl)
+
+    def _is_repeat(self, last: PartInFlight, ctrl: Ctrl) -> bool:
+        """A PLC that has its answer repeats a trigger by bouncing; later it is another part."""
+        return _is_same(last, ctrl) and time.monotonic() < self._repeat_until
 
     def _take(self, ctrl: Ctrl) -> None:
         now = time.monotonic()
@@ -366,7 +384,9 @@ class Station:
         if published is None:
             return
         acknowledged = ctrl.has(CtrlFlag.RESULT_ACK)
+        self._repeat_until = float("inf")
         if acknowledged and self._ack_seen_low:
+            self._repeat_until = time.monotonic() + _REPEAT_FOR
             self._record.acknowledged(part.trigger.key)
             if self._unacknowledged:
                 self._unacknowledged = False
@@ -400,6 +420,7 @@ class Station:
             return
         part = PartInFlight.from_store(stored, stored.result, time.monotonic())
         self._last = part
+        self._repeat_until = 0.0 if stored.state is PartState.ACKNOWLEDGED else float("inf")
         waits = not ctrl.has(CtrlFlag.TRIGGER) and not ctrl.has(CtrlFlag.RESULT_ACK)
         if stored.state is not PartState.ACKNOWLEDGED and waits and _is_same(part, ctrl):
             log.info("part %s: the PLC may still wait, the stored answer is sent again", stored.key)
@@ -501,7 +522,7 @@ class Station:
                 raise InspectionError(
                     "the camera driver blocked too often; restart the line process"
                 )
-            self._acquire = self._open_acquire()
+            self._acquire = self._open_acquire(self._acquire.previous)
             self._acquire.start()
         if self._detect.stuck():
             raise InspectionError(

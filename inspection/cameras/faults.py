@@ -6,7 +6,8 @@ or as a line of the control file, from outside the process.
 
     lost        no frame comes
     late        the frame comes `seconds` (0.5) after its exposure
-    frozen      the previous image again, byte for byte, with a new frame id
+    frozen      the previous image again, byte for byte, with a new frame id; with `seconds`, so long,
+                over every reopening
     repeated    a new image with the previous frame id
     stale       a picture of the previous part, exposed before the trigger
     black, white, flat      no light, too much light, no contrast
@@ -33,7 +34,7 @@ FAULTS = (
     *("lost", "late", "frozen", "repeated", "stale", "black", "white", "flat"),
     *("wrong_size", "truncated", "disconnect", "hang"),
 )
-_SECONDS = {"late": 0.5, "disconnect": 2.0, "hang": 5.0}
+_SECONDS = {"late": 0.5, "frozen": 0.0, "disconnect": 2.0, "hang": 5.0}
 _FORM = re.compile(r"(?P<name>[a-z_]+)(@(?P<grab>[1-9][0-9]*))?(:(?P<seconds>[0-9]+(\.[0-9]+)?))?")
 
 

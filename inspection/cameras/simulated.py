@@ -116,6 +116,7 @@ class _Device:
         self._grabs = 0
         self._exposures = 0
         self._absent_until = 0.0
+        self._frozen: tuple[float, Image] | None = None
         self._lock = threading.Lock()
 
     def next_grab(self) -> int:
@@ -130,6 +131,14 @@ class _Device:
 
     def unplug(self, seconds: float) -> None:
         self._absent_until = time.monotonic() + seconds
+
+    def freeze(self, image: Image, seconds: float) -> None:
+        self._frozen = (time.monotonic() + seconds, image)
+
+    def frozen(self) -> Image | None:
+        """The image that the sensor is stuck with; None when it is not."""
+        frozen = self._frozen
+        return frozen[1] if frozen is not None and time.monotonic() < frozen[0] else None
 
     def absent(self) -> float:
         """Seconds until the device is back; 0 when it is there."""
@@ -185,6 +194,8 @@ class SimulatedCamera:
         shot = self._expose(trigger.part_id or number, started)
         self._tell_if_slow(time.monotonic() - started)
         self._delay(fault, started, deadline)
+        if fault.name == "frozen" and self._last is not None:
+            self._device.freeze(self._last.frame.image, fault.seconds)
         frame = self._spoil(fault.name, shot, trigger)
         self._last = _Shot(shot.scene, frame)
         return frame
@@ -277,6 +288,9 @@ class SimulatedCamera:
             return replace(frame, image=self._sensor(scene, 0), exposed_mono=old)
         if fault == "frozen" and previous:
             return replace(frame, image=previous.frame.image.copy())
+        stuck = self._device.frozen()
+        if stuck is not None:
+            return replace(frame, image=stuck.copy())
         if fault == "repeated" and previous:
             self._frame_id -= 1
             return replace(frame, frame_id=previous.frame.frame_id)

@@ -75,6 +75,7 @@ class Exchange:
     def connect(self) -> Ctrl:
         """Open the link, put STAT as it should stand (flags last), and return CTRL."""
         self._plc.connect()
+        self._stat = replace(self._stat, flags=self._stat.flags & ~StatFlag.READY)  # shown anew
         words = self._stat.pack()
         self._plc.write_words(self._stat_address, [0, *words[1:]])
         self._plc.write_words(self._stat_address + STAT_FLAGS, words[:2])
@@ -105,10 +106,12 @@ class Exchange:
     def accept(self, sequence: int, missed: bool = False) -> None:
         """Take a trigger: zero the old result, set ACK_SEQ, then BUSY on and READY off."""
         stale = StatFlag.RESULT_VALID | StatFlag.TRIG_ACK | StatFlag.EXPOSURE_DONE
-        self.drop_flags(stale)  # no old RESULT_VALID may stand beside a new ACK_SEQ
         missing = StatFlag.MISSED_TRIGGER if missed else NO_FLAGS
-        flags = self._stat.flags & ~StatFlag.READY | StatFlag.BUSY | missing
+        before = self._stat.flags
+        flags = before & ~stale & ~StatFlag.READY | StatFlag.BUSY | missing
         self._stat = replace(self._stat.without_result(), ack_seq=sequence, flags=flags)
+        if before & stale:  # no old RESULT_VALID may stand beside a new ACK_SEQ
+            self._write_flags(before & ~stale)
         self._plc.write_words(self._stat_address + STAT_ACK_SEQ, self._stat.pack()[STAT_ACK_SEQ:])
         self._write_flags()
 
@@ -167,7 +170,6 @@ class Exchange:
         """Forget everything said so far: flags and results zeroed. Sent by the next `connect`."""
         self._stat = Stat(heartbeat=self._stat.heartbeat, recipe=self._stat.recipe)
 
-    def _write_flags(self) -> None:
-        self._plc.write_words(
-            self._stat_address + STAT_FLAGS, [int(self._stat.flags), self._stat.heartbeat]
-        )
+    def _write_flags(self, flags: StatFlag | None = None) -> None:
+        shown = self._stat.flags if flags is None else flags
+        self._plc.write_words(self._stat_address + STAT_FLAGS, [int(shown), self._stat.heartbeat])

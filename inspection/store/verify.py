@@ -203,9 +203,17 @@ CHECKS: tuple[tuple[str, Callable[[Facts], Finding]], ...] = (
         "a store cannot show what it lost; the kill tests do",
     ),
     ("I5", check_late_never_sent),
-    _elsewhere("I6", "every resource is bounded", "the soak measures it"),
-    _elsewhere("I7", "READY again soon after a fault clears", "the fault tests measure it"),
-    _elsewhere("I8", "every fault raises an alarm within two seconds", "the fault tests show it"),
+    _elsewhere("I6", "every resource is bounded", "the soak watches memory; the store cannot"),
+    _elsewhere(
+        "I7",
+        "READY again soon after a fault clears",
+        "the store does not know when a fault cleared",
+    ),
+    _elsewhere(
+        "I8",
+        "every fault raises an alarm within two seconds",
+        "the store knows only alarms that came",
+    ),
     ("I9", check_lineage),
     ("I10", check_images),
     _elsewhere(

@@ -64,3 +64,16 @@ def test_ready_is_off_until_the_camera_delivers_again(tmp_path, fault):
     ]
     states = [event["cause"] for event in rig.events() if event["event"] == "reject"]
     assert not states, "the conveyor waited for READY"
+
+
+def test_a_sensor_that_stays_frozen_passes_nothing(tmp_path):
+    """Frozen over every reopening: the same pixels with new frame ids and times are no new picture."""
+    rig = Rig(tmp_path, camera={"faults": ["frozen@3:4"], "defect_rate": 0.0})
+    with rig.plc_running(parts=30, takt=0.2) as plc, rig.line():
+        assert plc.wait(60), plc.counters
+    decisions = rig.decisions()
+    frozen = [index for index, (_, reason) in enumerate(decisions) if reason == "FRAME_IDENTICAL"]
+    assert len(frozen) >= 3
+    assert frozen == list(range(2, 2 + len(frozen))), "every part, until the pictures change"
+    assert decisions[-1] == ("PASS", "NONE")
+    rig.verify()

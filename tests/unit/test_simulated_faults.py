@@ -108,6 +108,20 @@ def test_frozen() -> None:
     assert bad.truth == truth_of(1, 2, 0.2)
 
 
+def test_frozen_for_a_time_over_a_reopening() -> None:
+    source = device(size=(320, 256))
+    camera = source.open()
+    good = grab(camera, 1)
+    camera.fault("frozen:0.5")
+    assert np.array_equal(grab(camera, 2).image, good.image)
+    camera.close()
+    again = source.open()
+    stuck = grab(again, 3)
+    assert np.array_equal(stuck.image, good.image)
+    threading.Event().wait(0.5)
+    assert not np.array_equal(grab(again, 4).image, good.image)
+
+
 def test_repeated() -> None:
     good, bad = with_fault("repeated")
     assert bad.frame_id == good.frame_id

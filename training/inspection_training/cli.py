@@ -13,9 +13,11 @@ from inspection.errors import ConfigError
 if TYPE_CHECKING:
     from inspection_training.run import Outcome
 
-train_app = typer.Typer(help="Train a detector and release it.")
-evaluate_app = typer.Typer(help="Measure a release on labelled images.")
-release_app = typer.Typer(help="List and show releases.", no_args_is_help=True)
+train_app = typer.Typer(add_completion=False, help="Train a detector and release it.")
+evaluate_app = typer.Typer(add_completion=False, help="Measure a release on labelled images.")
+release_app = typer.Typer(
+    add_completion=False, help="List and show releases.", no_args_is_help=True
+)
 
 
 @train_app.command()

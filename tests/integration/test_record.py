@@ -1,0 +1,77 @@
+"""The record stage over a real store: back under load, and no answer kept that was taken back."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from store_samples import PASSED, detections, frame, store_config, trigger
+
+from inspection.part import PartInFlight
+from inspection.record import Record
+from inspection.store.images import ImageWriter
+from inspection.store.sql import SqlStore
+from inspection.types import Decision, Reason, Result
+
+
+def opened(folder: Path) -> tuple[Record, SqlStore, ImageWriter]:
+    config = store_config(folder, busy_timeout=0.05)
+    store = SqlStore(config)
+    store.begin_epoch("st1", "start")
+    images = ImageWriter(config, lambda *_: None)
+    record = Record(store, images, "st1", lambda: None, lambda _state: None)
+    record.start()
+    return record, store, images
+
+
+def rejected(sequence: int) -> PartInFlight:
+    part = PartInFlight(trigger(sequence), None)
+    part.settle(Result.not_inspected(Reason.NOT_READY))
+    return part
+
+
+def test_the_store_comes_back_while_parts_keep_coming(tmp_path: Path) -> None:
+    record, store, images = opened(tmp_path)
+    locker = sqlite3.connect(tmp_path / "results.db", isolation_level=None, timeout=10)
+    locker.execute("begin exclusive")
+    pause, sequence = threading.Event(), 0
+
+    def one() -> None:
+        nonlocal sequence
+        sequence += 1
+        part = rejected(sequence)
+        record.triggered(part)
+        record.decided(part)
+        pause.wait(0.1)
+
+    try:
+        while record.healthy:
+            one()
+        locker.execute("rollback")
+        end = time.monotonic() + 5
+        while not record.healthy and time.monotonic() < end:
+            one()
+        assert record.healthy, "parts that fail must not put the recovery off"
+    finally:
+        locker.close()
+        record.stop(5)
+        images.close()
+        store.close()
+    rows = sqlite3.connect(tmp_path / "results.db").execute("select sequence from parts").fetchall()
+    assert sorted(row[0] for row in rows) == list(range(1, sequence + 1))
+
+
+def test_an_answer_that_was_taken_back_is_never_the_recorded_one(tmp_path: Path) -> None:
+    """The store answers late: the part was rejected meanwhile, and only that may be told."""
+    part = PartInFlight(trigger(1), None)
+    part.frame, part.detections = frame(1), detections(0)
+    part.settle(PASSED)
+    stored = part.inspected().result
+    part.reject(Reason.STORE_FAILED, "the store did not answer in time")
+    part.record_answer(stored)
+    assert part.recorded is None
+    part.record_answer(part.inspected().result)
+    assert part.recorded is not None
+    assert part.recorded.decision is Decision.NOT_INSPECTED
