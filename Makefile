@@ -26,7 +26,7 @@ check: setup ## style, types, import contracts, docs
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/unit/test_house.py
+	$(BIN)/pytest -q tests/unit/test_house.py tests/unit/test_docs.py
 
 format: setup
 	$(BIN)/ruff format .

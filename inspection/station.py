@@ -25,7 +25,8 @@ from inspection.detect import DetectStage
 from inspection.errors import InspectionError, PlcError
 from inspection.part import PartInFlight, Setup, utc_now
 from inspection.plc.exchange import Exchange
-from inspection.plc.words import MAP_VERSION, Ctrl, CtrlFlag, StatFlag
+from inspection.plc.words import Ctrl, CtrlFlag, StatFlag
+from inspection.readiness import Readiness
 from inspection.record import Record
 from inspection.sequence import TriggerCount
 from inspection.types import (
@@ -45,13 +46,6 @@ _DEFAULT_DEADLINE = 1.0
 _RECONNECT = (0.05, 0.1, 0.2, 0.4)
 _MAX_ABANDONED = 5
 _REPEAT_FOR = 10.0
-_FAULTS = {
-    Reason.CAMERA_LOST, Reason.CAMERA_TIMEOUT, Reason.FRAME_STALE, Reason.FRAME_REPEATED,
-    Reason.FRAME_IDENTICAL, Reason.FRAME_SIZE, Reason.FRAME_INVALID,
-    Reason.INFERENCE_FAILED, Reason.INFERENCE_TIMEOUT,
-    Reason.MODEL_OUTPUT, Reason.MODEL_MISMATCH, Reason.RELEASE_INVALID, Reason.STORE_FAILED,
-    Reason.RECIPE_UNKNOWN, Reason.RECIPE_INVALID, Reason.MAP_VERSION,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +119,6 @@ class Station:
         self._count = TriggerCount(epoch, counted, self._record.begin_epoch)
         self._timing = timing
         self._answered = answered
-        self._readiness = readiness
 
         self._part: PartInFlight | None = None
         self._queued = False  # the decision was handed to record
@@ -137,11 +130,12 @@ class Station:
         self._restored = last
         self._reset_up = False
         self._unacknowledged = False
-        self._cause: Reason | None = None
-        self._announced: Reason | None = None
         self._stopping = False
 
         self._changeover = Changeover(recipes, self._detect.load, wake)
+        self._readiness = Readiness(
+            exchange, self._changeover, lambda: self._acquire, self._detect, self._record, readiness
+        )
         self._recipe_asked: int | None = None  # what RECIPE_REQ, while up, was last followed for
         if first_recipe:
             self._changeover.request(first_recipe)
@@ -162,7 +156,7 @@ class Station:
         self._record.start()
         self._detect.start()
         self._acquire.start()
-        self._set_cause(Reason.PLC_LINK)
+        self._readiness.note(Reason.PLC_LINK)
         attempt = 0
         stop_by = float("inf")
         try:
@@ -189,7 +183,7 @@ class Station:
         self._follow_trigger(ctrl)
         self._follow_part(ctrl)
         self._follow_recipe(ctrl)
-        self._show(ctrl)
+        self._readiness.show(ctrl, in_work=self._part is not None, stopping=self._stopping)
 
     def _connect(self) -> Ctrl:
         ctrl = self._exchange.connect()
@@ -209,7 +203,7 @@ class Station:
         if self._exchange.connected:
             log.warning("PLC link lost: %s", error)
         self._exchange.close()
-        self._set_cause(Reason.PLC_LINK)
+        self._readiness.note(Reason.PLC_LINK)
 
     # ------------------------------------------------------------------ triggers
 
@@ -257,7 +251,9 @@ class Station:
 
     def _take(self, ctrl: Ctrl) -> None:
         now = time.monotonic()
-        cause = self._find_cause(ctrl)
+        cause = self._readiness.find_cause(
+            ctrl, in_work=self._part is not None, stopping=self._stopping
+        )
         overrun = self._part is not None
         if overrun:
             self._abandon_part(Reason.SUPERSEDED, f"trigger {ctrl.trig_seq} came before the answer")
@@ -445,66 +441,6 @@ class Station:
         elif changeover.number == ctrl.recipe and self._detect.ready_for(changeover.setup):
             self._exchange.show(Reason.NONE, ctrl.recipe)
             self._exchange.raise_flags(StatFlag.RECIPE_ACK)
-
-    # ------------------------------------------------------------------ READY and its cause
-
-    def _find_cause(self, ctrl: Ctrl) -> Reason | None:
-        """Return why a part could not be inspected now; None when it could."""
-        changeover = self._changeover
-        checks: tuple[tuple[bool, Reason | None], ...] = (
-            (self._stopping, Reason.STOPPED),
-            (not self._exchange.plc_alive(), Reason.PLC_HEARTBEAT),
-            (ctrl.map_version != MAP_VERSION, Reason.MAP_VERSION),
-            (not ctrl.has(CtrlFlag.ENABLE), Reason.PLC_DISABLED),
-            (changeover.fault is not None, changeover.fault),
-            (changeover.pending, Reason.MODEL_LOADING),
-            (not self._record.healthy, Reason.STORE_FAILED),
-            (not self._acquire.healthy, self._acquire.fault or Reason.CAMERA_LOST),
-            (self._part is None and self._acquire.busy, Reason.CAMERA_TIMEOUT),
-            (self._part is None and self._detect.busy, Reason.INFERENCE_TIMEOUT),
-            (
-                not self._detect.ready_for(changeover.setup),
-                self._detect.fault or Reason.MODEL_LOADING,
-            ),
-        )
-        return next((reason for is_so, reason in checks if is_so), None)
-
-    def _show(self, ctrl: Ctrl) -> None:
-        cause = self._find_cause(ctrl)
-        self._set_cause(cause)
-        if ctrl.has(CtrlFlag.ERROR_ACK) and cause not in _FAULTS:
-            self._exchange.drop_flags(StatFlag.ERROR)
-        idle = (
-            self._part is None
-            and not ctrl.has(CtrlFlag.TRIGGER)
-            and not ctrl.has(CtrlFlag.RESULT_ACK)
-            and not ctrl.has(CtrlFlag.RECIPE_REQ)
-            and not ctrl.has(CtrlFlag.RESET)
-        )
-        up = StatFlag.ONLINE | (StatFlag.ERROR if cause in _FAULTS else StatFlag(0))
-        down = StatFlag(0)
-        for flag, is_up in (
-            (StatFlag.READY, cause is None and idle),
-            (StatFlag.DEGRADED, self._record.degraded),
-        ):
-            up, down = (up | flag, down) if is_up else (up, down | flag)
-        self._exchange.raise_flags(up, drop=down)
-        if self._part is None and not self._exchange.stat.has(StatFlag.RESULT_VALID):
-            self._exchange.drop_flags(StatFlag.BUSY)
-            self._exchange.show(cause or Reason.NONE, self._changeover.number)
-
-    def _set_cause(self, cause: Reason | None) -> None:
-        if cause is self._cause:
-            return
-        if self._cause is not None and self._announced is self._cause:
-            self._record.alarm(self._cause, "", on=False)
-        self._cause = self._announced = cause
-        if cause is not None:
-            self._record.alarm(cause, "", on=True)
-        log.info(
-            "READY" if cause is None else "not READY: %s", *([] if cause is None else [cause.name])
-        )
-        self._readiness(cause)
 
     # ------------------------------------------------------------------ stages that hang, and the end
 

@@ -292,7 +292,7 @@ def test_every_make_target_and_script_in_the_docs_exists():
 
 
 def test_reasons_agree_with_the_code():
-    from inspection.station import _FAULTS
+    from inspection.readiness import FAULTS
 
     text = pages()["docs/reasons.md"]
     table = [row for row in rows(text) if row[0].isdigit()]
@@ -313,7 +313,7 @@ def test_reasons_agree_with_the_code():
             if f"answer {decision}" in row[4]:
                 assert f"{decision} (" in seen, f"{heading}: {decision} is not told"
     with_error = {Reason(int(row[0])) for row in table if "ERROR" in row[4]}
-    assert with_error == _FAULTS
+    assert with_error == FAULTS
 
 
 def metrics() -> dict[str, tuple[str, tuple[str, ...]]]:
