@@ -157,7 +157,11 @@ class Store(Protocol):
         ...
 
     def close_open_parts(self, station: str, reason: Reason) -> int:
-        """Decide every triggered but undecided row of this station as NOT_INSPECTED; return how many."""
+        """Tidy up after a process that is gone, before the first part.
+
+        Every triggered but undecided row of this station becomes NOT_INSPECTED, every alarm that is
+        on ends. Returns how many rows.
+        """
         ...
 
     def triggered(self, trigger: Trigger, recipe_number: int) -> int:

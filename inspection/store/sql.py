@@ -146,6 +146,9 @@ class SqlStore:
         """See `protocols.Store`."""
         with self._turn:
             self._claim(station)
+            self._transact(
+                f"station {station}: ending alarms", lambda c: writes.end_alarms(c, station)
+            )
             return self._transact(
                 f"station {station}: closing open parts",
                 lambda c: writes.close_open(c, station, reason),

@@ -183,6 +183,17 @@ def insert_alarm(connection: sa.Connection, values: Values) -> None:
     connection.execute(sa.insert(alarms), values)
 
 
+def end_alarms(connection: sa.Connection, station: str) -> None:
+    """End every alarm of a station that is still on: the process that could end it is gone."""
+    newest = sa.select(sa.func.max(alarms.c.id)).where(alarms.c.station == station)
+    still_on = sa.select(alarms.c.reason).where(
+        alarms.c.id.in_(newest.group_by(alarms.c.reason)), alarms.c.on
+    )
+    for reason in connection.execute(still_on).scalars().all():
+        values = alarm_values(station, Reason[reason], "the line process started anew", on=False)
+        insert_alarm(connection, values)
+
+
 def alarm_values(station: str, reason: Reason, detail: str, *, on: bool) -> Values:
     """Return an alarm row of this moment."""
     return {
