@@ -1,4 +1,4 @@
-"""`inspection dataset import | show`."""
+"""`inspection dataset import | show`; the other verbs are in check_cli and version_cli."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inspection_datasets.layouts import LayoutName
+
 if TYPE_CHECKING:
     from inspection_datasets.manifest import DatasetVersion
 
 app = typer.Typer(help="Labelled images: import them, look at them.", no_args_is_help=True)
 
 
-class LayoutName(StrEnum):
-    """Layouts that can be imported."""
+class SplitName(StrEnum):
+    """Splits."""
 
-    AUTO = "auto"
-    DEEPPCB = "deeppcb"
-    YOLO = "yolo"
-    COCO = "coco"
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
 
 
 @app.command("import")
 def import_command(
-    source: Annotated[
-        Path, typer.Argument(help="folder with images and labels, data.yaml, or COCO json")
-    ],
+    source: Annotated[Path, typer.Argument(help="folder, annotation file, or zip or tar archive")],
     to: Annotated[
         Path, typer.Option("--to", help="dataset folder; a new version is added when it exists")
     ],
@@ -78,7 +77,7 @@ def import_command(
     typer.echo(f"layout {incoming.layout}; wrote {to / version.version}.jsonl")
     for note in incoming.notes:
         typer.echo(f"note: {note}")
-    _print(version)
+    print_version(version)
 
 
 @app.command("show")
@@ -90,21 +89,36 @@ def show_command(
     check: Annotated[
         bool, typer.Option("--check", help="also open every image and compare hash and size")
     ] = False,
+    sheet: Annotated[
+        Path | None, typer.Option(help="PNG file: a contact sheet with the boxes drawn")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--class", help="on the sheet: only images with this class")
+    ] = None,
+    split: Annotated[
+        SplitName | None, typer.Option(help="on the sheet: only images of this split")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=400, help="images on the sheet, at most")] = 40,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Summarise a dataset version in text."""
+    """Summarise a dataset version in text, and as a contact sheet."""
     from inspection_datasets.check import check_version
     from inspection_datasets.manifest import load_version
+    from inspection_datasets.sheet import choose, write_sheet
 
     loaded = load_version(dataset, version)
     if check:
         check_version(loaded)
+    if sheet is not None:
+        write_sheet(loaded, choose(loaded, count, split and split.value, name), sheet)
     if as_json:
         typer.echo(json.dumps(summary(loaded), ensure_ascii=False))
         return
-    _print(loaded)
+    print_version(loaded)
     if check:
         typer.echo("every image is there, unchanged, and of the stated size")
+    if sheet is not None:
+        typer.echo(f"wrote {sheet}")
 
 
 def summary(version: DatasetVersion) -> dict[str, object]:
@@ -119,7 +133,8 @@ def summary(version: DatasetVersion) -> dict[str, object]:
     }
 
 
-def _print(version: DatasetVersion) -> None:
+def print_version(version: DatasetVersion) -> None:
+    """Print a table of pictures and boxes by split."""
     from rich.console import Console
     from rich.table import Table
 
@@ -133,3 +148,18 @@ def _print(version: DatasetVersion) -> None:
     for name in version.classes:
         table.add_row(f"boxes, {name}", *(str(version.class_counts(s)[name]) for s in splits))
     Console().print(table)
+
+
+def _add_verbs() -> None:
+    from inspection_datasets.check_cli import check_command
+    from inspection_datasets.export_cli import export_command
+    from inspection_datasets.version_cli import diff_command, harvest_command, split_command
+
+    app.command("check")(check_command)
+    app.command("split")(split_command)
+    app.command("diff")(diff_command)
+    app.command("harvest")(harvest_command)
+    app.command("export")(export_command)
+
+
+_add_verbs()

@@ -2,26 +2,39 @@
 
 The split is read from the file's name or folder (train, val or valid, test). A category that no
 annotation uses and that is only the supercategory of others (some tools write one) is left out.
-An image without annotations counts as good: COCO cannot say that nobody looked.
+An image without annotations counts as good: COCO cannot say that nobody looked. `segmentation` may be
+polygons (their union is the defect) or a run-length mask; the box of such a label is the extent of its
+outline. Masks with `iscrowd` are kept, since CVAT marks every mask so.
+
+Our own export writes what COCO has no word for under `inspection` of an image: state, group, label.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from inspection.errors import DatasetError
 from inspection_datasets.incoming import (
     Incoming,
     IncomingSample,
+    Label,
+    check_size,
     image_size,
     inside,
+    looked_at,
+    not_located,
     settle_box,
-    state_of,
 )
-from inspection_datasets.manifest import Box, contained_path
+from inspection_datasets.manifest import contained_path
+from inspection_datasets.rle import decode_coco
+from inspection_datasets.shapes import has_holes, mask_of, rings_of, settle_shape
 
 _SPLIT_WORDS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
 
@@ -67,8 +80,8 @@ def read_coco(source: Path, tick: Callable[[], None] = lambda: None) -> Incoming
         names = {
             c["id"]: str(c["name"]) for c in document["categories"] if str(c["name"]) in classes
         }
-        by_image, skipped = _annotations(document, names, path)
-        crowds += skipped
+        by_image = _annotations(document, names, path)
+        crowds += sum(bool(a.get("iscrowd")) for a in document["annotations"])
         for entry in document["images"]:
             samples.append(
                 _read_sample(root, path, entry, by_image.get(entry.get("id"), []), names)
@@ -78,7 +91,7 @@ def read_coco(source: Path, tick: Callable[[], None] = lambda: None) -> Incoming
         raise DatasetError(f"{source} holds no images or no classes")
     notes = [f"category {name} is only a supercategory and is left out" for name in sorted(dropped)]
     if crowds:
-        notes.append(f"{crowds} crowd annotations are left out; look at these images again")
+        notes.append(f"{crowds} crowd annotations are kept as one label each (CVAT marks masks so)")
     good = sum(s.state == "good" for s in samples)
     if good:
         notes.append(f"{good} images without annotations are taken as good")
@@ -120,10 +133,15 @@ def _classes(document: dict[str, Any], path: Path) -> tuple[list[str], set[str]]
 
 def _annotations(
     document: dict[str, Any], names: dict[int, str], path: Path
-) -> tuple[dict[Any, list[dict[str, Any]]], int]:
+) -> dict[Any, list[dict[str, Any]]]:
     images = {entry.get("id") for entry in document["images"]}
+    names_seen = Counter(entry.get("file_name") for entry in document["images"])
+    twice = [name for name, count in names_seen.items() if count > 1]
+    if twice or len(images) != len(document["images"]):
+        raise DatasetError(
+            f"{path} lists {twice[0] if twice else 'an image id'} twice; two images may not share name or id"
+        )
     found: dict[Any, list[dict[str, Any]]] = {}
-    skipped = 0
     for annotation in document["annotations"]:
         where = f"{path}: annotation {annotation.get('id')}"
         if annotation.get("image_id") not in images:
@@ -134,11 +152,8 @@ def _annotations(
             raise DatasetError(
                 f"{where} has category {annotation.get('category_id')}, known are {sorted(names)}"
             )
-        if annotation.get("iscrowd"):
-            skipped += 1
-            continue
         found.setdefault(annotation["image_id"], []).append(annotation)
-    return found, skipped
+    return found
 
 
 def _read_sample(
@@ -151,31 +166,54 @@ def _read_sample(
     image = _find_image(root, path, entry)
     size = image_size(image)
     where = f"{path}: image {entry.get('file_name')}"
-    stated = (entry.get("width", size[0]), entry.get("height", size[1]))
-    if stated != size:
-        raise DatasetError(
-            f"{where} is stated as {stated[0]}x{stated[1]} but is {size[0]}x{size[1]}; label it again"
-        )
-    boxes: list[Box] = []
-    for annotation in annotations:
-        box = annotation.get("bbox")
-        if (
-            not isinstance(box, list)
-            or len(box) != 4
-            or not all(isinstance(v, int | float) for v in box)
-        ):
-            raise DatasetError(
-                f"{where}: annotation {annotation.get('id')} has no bbox [x, y, width, height]"
-            )
-        x, y, w, h = (float(v) for v in box)
-        boxes.append(
-            settle_box((names[annotation["category_id"]], x, y, x + w, y + h), size, where)
-        )
+    check_size((entry.get("width", size[0]), entry.get("height", size[1])), size, where)
+    labels = [
+        _read_label(a, names[a["category_id"]], size, f"{where}: annotation {a.get('id')}")
+        for a in annotations
+    ]
     name = image.relative_to(root).as_posix()
     origin = f"coco:{path.relative_to(root).as_posix()}"
-    return IncomingSample(
-        image, name, _split_of(root, path), image.stem, tuple(boxes), state_of(boxes), size, origin
-    )
+    ours = entry.get("inspection")
+    ours = ours if isinstance(ours, dict) else {}
+    split = _split_of(root, path)
+    if ours.get("state") == "unlabelled" and not labels:
+        label = ours.get("label")
+        sample = not_located(image, name, split, label and str(label), size, origin)
+    else:
+        sample = looked_at(image, name, split, labels, size, origin)
+    return replace(sample, group=str(ours.get("group") or image.stem))
+
+
+def _read_label(annotation: dict[str, Any], name: str, size: tuple[int, int], where: str) -> Label:
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, dict):
+        rings = rings_of(decode_coco(segmentation, size, where))
+        if not rings:
+            raise DatasetError(f"{where}: the mask is empty; correct the label")
+        return settle_shape(name, rings, size, where)
+    if isinstance(segmentation, list) and segmentation:
+        try:
+            rings = [[float(v) for v in ring] for ring in segmentation]
+        except (TypeError, ValueError) as error:
+            raise DatasetError(
+                f"{where} has a segmentation that is no list of polygons; export it again"
+            ) from error
+        box, shape = settle_shape(name, rings, size, where)
+        if shape and has_holes(shape, size):  # COCO means the union of overlapping polygons
+            together = np.zeros((size[1], size[0]), bool)
+            for ring in shape:
+                together |= mask_of([ring], size)
+            return settle_shape(name, rings_of(together), size, where)
+        return box, shape
+    box = annotation.get("bbox")
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or not all(isinstance(v, int | float) for v in box)
+    ):
+        raise DatasetError(f"{where} has no bbox [x, y, width, height]")
+    x, y, w, h = (float(v) for v in box)
+    return settle_box((name, x, y, x + w, y + h), size, where), None
 
 
 def _find_image(root: Path, path: Path, entry: dict[str, Any]) -> Path:

@@ -1,6 +1,6 @@
 """Import: recognise the layout, read it, split it by group, copy the pictures, write the next version.
 
-source ─▶ read (deeppcb | yolo | coco) ─▶ split by group ─▶ copy and hash ─▶ vNNNN.jsonl
+source (folder, file, archive) ─▶ recognise ─▶ read ─▶ split by group ─▶ copy and hash ─▶ vNNNN.jsonl
 """
 
 from __future__ import annotations
@@ -13,12 +13,19 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from inspection.errors import DatasetError
+from inspection_datasets.archives import is_archive, unpacked
 from inspection_datasets.coco import find_json_files, read_coco
+from inspection_datasets.cvat import find_cvat, read_cvat
 from inspection_datasets.deeppcb import find_root, read_deeppcb
+from inspection_datasets.folders import find_folders, read_folders
 from inspection_datasets.incoming import Incoming, IncomingSample
+from inspection_datasets.label_studio import find_label_studio, read_label_studio
+from inspection_datasets.labelme import find_labelme, read_labelme
+from inspection_datasets.layouts import LAYOUTS
+from inspection_datasets.listing import find_list, read_list
 from inspection_datasets.manifest import (
     DatasetVersion,
     Sample,
@@ -26,11 +33,24 @@ from inspection_datasets.manifest import (
     sha256_of,
     write_version,
 )
+from inspection_datasets.masks import find_masks, read_masks
+from inspection_datasets.voc import find_voc, read_voc
 from inspection_datasets.yolo import find_data_yaml, read_yolo
 
-Layout = Literal["auto", "deeppcb", "yolo", "coco"]
 Progress = Callable[[str, int], None]
-_READERS = {"deeppcb": read_deeppcb, "yolo": read_yolo, "coco": read_coco}
+_Reader = Callable[[Path, Callable[[], None]], Incoming]
+_READERS: dict[str, tuple[Callable[[Path], Any], _Reader]] = {
+    "deeppcb": (find_root, read_deeppcb),
+    "yolo": (find_data_yaml, read_yolo),
+    "label-studio": (find_label_studio, read_label_studio),
+    "coco": (find_json_files, read_coco),
+    "cvat": (find_cvat, read_cvat),
+    "voc": (find_voc, read_voc),
+    "labelme": (find_labelme, read_labelme),
+    "masks": (find_masks, read_masks),
+    "list": (find_list, read_list),
+    "folders": (find_folders, read_folders),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +58,7 @@ class ImportPlan:
     """How to import.
 
     Attributes:
-        layout: auto recognises it.
+        layout: one of `layouts.LAYOUTS`; auto recognises it.
         name: name of the dataset; empty: the dataset folder's name.
         val: share of the training groups that becomes val, where the source has no val.
         test: share of the training groups that becomes test, where the source has no test.
@@ -48,7 +68,7 @@ class ImportPlan:
         in_place: refer to the pictures where they are; the source must lie inside the dataset folder.
     """
 
-    layout: Layout = "auto"
+    layout: str = "auto"
     name: str = ""
     val: float = 0.2
     test: float = 0.0
@@ -67,16 +87,27 @@ def recognise(source: Path) -> str:
         raise DatasetError(
             f"{source} does not exist; name the folder that holds the images and labels"
         )
-    if source.is_dir() and find_root(source):
-        return "deeppcb"
-    if find_data_yaml(source):
-        return "yolo"
-    if find_json_files(source):
-        return "coco"
+    for layout, (find, _) in _READERS.items():
+        if find(source):
+            return layout
+    known = "; ".join(f"{name}: {what}" for name, what in LAYOUTS.items())
     raise DatasetError(
-        f"{source} is no known layout: no trainval.txt with test.txt (deeppcb), no data.yaml (yolo), "
-        "no json with images and annotations (coco). Name it with --layout"
+        f"{source} is no known layout. Looked for {known}. Put the missing file there, or name the layout "
+        "with --layout"
     )
+
+
+def why(source: Path, layout: str) -> str:
+    """Return the sentence that says what was recognised, and by which file or folder."""
+    found = _READERS[layout][0](source)
+    if isinstance(found, list | tuple):
+        found = found[0] if found else ""
+    if isinstance(found, dict):
+        found = "folders " + ", ".join(sorted(found)[:8])
+    if isinstance(found, Path):
+        found = found.relative_to(source) if found.is_relative_to(source) else found.name
+        found = found if str(found) != "." else "trainval.txt and test.txt"
+    return f"recognised as {layout} by {found} ({LAYOUTS[layout]})"
 
 
 def import_dataset(
@@ -85,10 +116,10 @@ def import_dataset(
     plan: ImportPlan | None = None,
     progress: Progress = lambda _stage, _count: None,
 ) -> tuple[DatasetVersion, Incoming]:
-    """Import a folder as the next version of a dataset.
+    """Import a folder, an annotation file or an archive as the next version of a dataset.
 
     Args:
-        source: folder or annotation file.
+        source: folder, annotation file, or zip or tar archive of either.
         dataset: dataset folder; made when it is not there.
         plan: how.
         progress: called with the stage and the number of pictures done in it.
@@ -100,9 +131,24 @@ def import_dataset(
         DatasetError: anything missing or contradictory; no version was written then.
     """
     plan = plan or ImportPlan()
+    if plan.layout != "auto" and plan.layout not in LAYOUTS:
+        raise DatasetError(f"there is no layout {plan.layout!r}; known are {', '.join(LAYOUTS)}")
+    if not is_archive(source):
+        return _import(source, dataset, plan, progress)
+    if plan.in_place:
+        raise DatasetError(f"{source} is an archive; leave --in-place out, its images are copied")
+    with unpacked(source, dataset) as folder:
+        return _import(folder, dataset, plan, progress)
+
+
+def _import(
+    source: Path, dataset: Path, plan: ImportPlan, progress: Progress
+) -> tuple[DatasetVersion, Incoming]:
     layout = recognise(source) if plan.layout == "auto" else plan.layout
     done = _Counter(progress, "reading")
-    incoming = _READERS[layout](source, done.tick)
+    incoming = _READERS[layout][1](source, done.tick)
+    if plan.layout == "auto":
+        incoming = replace(incoming, notes=(why(source, layout), *incoming.notes))
     found = assign_splits(_regroup(incoming.samples, plan.group), plan.val, plan.test, plan.seed)
     if plan.in_place and not source.resolve().is_relative_to(dataset.resolve()):
         raise DatasetError(
@@ -152,13 +198,13 @@ def assign_splits(
 
     What the source says is kept. Samples without a split are train; then, where the source has no test
     (no val), that share of the training groups becomes test (val), separately among groups of equal
-    states, so that good and defective parts are in each split.
+    states (or class of the whole picture), so that good and defective parts are in each split.
     """
     stated: dict[str, set[str]] = {}
     states: dict[str, set[str]] = {}
     for sample in samples:
         stated.setdefault(sample.group, set()).update({sample.split} - {None})
-        states.setdefault(sample.group, set()).add(sample.state)
+        states.setdefault(sample.group, set()).add(sample.label or sample.state)
     given = set().union(*stated.values())
     moved: dict[str, str] = {}
     for groups in _strata([g for g, s in stated.items() if s <= {"train"}], states, seed):
@@ -195,6 +241,8 @@ def _settle(item: IncomingSample, dataset: Path, *, in_place: bool) -> Sample:
             "split": item.split,
             "group": item.group,
             "boxes": list(item.boxes),
+            "shapes": list(item.shapes),
+            "label": item.label,
             "state": item.state,
             "origin": item.origin,
         }

@@ -5,17 +5,21 @@
     DATASET/v0001.jsonl    one sample a line, written once; its sha256 is the version's hash
 
 A sample line holds: image (path relative to DATASET, forward slashes), sha256, width, height, split,
-group, boxes `[[class, x1, y1, x2, y2], ...]` in pixels, state and origin. Each line carries the hash
-of its picture, so the hash of the file covers the pictures too.
+group, boxes `[[class, x1, y1, x2, y2], ...]` in pixels, state and origin; where the labels were outlines
+also `shapes`, and where only the whole picture was labelled `label`. Each line carries the hash of its
+picture, so the hash of the file covers the pictures too.
 
 States are three different things: `labelled` has boxes, `good` was looked at and has none,
-`unlabelled` was never looked at and is used for nothing.
+`unlabelled` has nothing a detector could learn. An unlabelled sample may have a `label`: somebody said
+which defect the picture shows and nobody said where. Detectors leave it alone, since neither a box nor
+a good part can be learned from it; it can measure a model that was trained on good parts only.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -33,6 +37,8 @@ CARD = "card.yaml"
 SPLITS = ("train", "val", "test")
 Split = Literal["train", "val", "test"]
 State = Literal["labelled", "good", "unlabelled"]
+SHAPE_TOLERANCE = 0.01
+"""Pixels by which the box of an outline may differ from the outline's extent (rounding)."""
 _VERSION = re.compile(r"^v(\d{4,6})\.jsonl$")
 
 
@@ -51,6 +57,11 @@ class DatasetCardFile(BaseModel):
 Box = tuple[str, float, float, float, float]
 """class name, x1, y1, x2, y2 in pixels of the image; x2 and y2 are the far edges."""
 
+Shape = list[list[float]]
+"""Rings of one label, each flat `[x1, y1, x2, y2, ...]` in pixels, pixel edges (a picture W wide goes
+from 0 to W), not closed. A point is inside when it is inside an odd number of rings, so an inner ring is
+a hole and a ring beside it is another piece of the same defect. `shapes` draws and traces them."""
+
 
 class Sample(BaseModel):
     """One picture of a dataset version."""
@@ -65,6 +76,14 @@ class Sample(BaseModel):
     group: str = Field(description="samples of one group (part, lot, pair) are never in two splits")
     boxes: list[Annotated[Box, Field(description="class, x1, y1, x2, y2")]] = Field(
         default_factory=list[Box]
+    )
+    shapes: list[Shape | None] = Field(
+        default_factory=list[Shape | None],
+        description="empty, or for each box its outline as rings of x, y, pixels; null: it was a box",
+    )
+    label: str | None = Field(
+        None,
+        description="class of the whole picture where nobody said where the defect is; state unlabelled",
     )
     state: State = Field(description="labelled, good or unlabelled")
     origin: str = Field(description="where it came from: layout and file")
@@ -246,6 +265,39 @@ def check_sample(sample: Sample, classes: set[str], where: str) -> None:
                 f"{where}: {sample.image} ({sample.width}x{sample.height}) has a {name} box "
                 f"{[x1, y1, x2, y2]} that is empty or leaves the image; correct the label"
             )
+    _check_shapes(sample, where)
+    if sample.label is not None and (sample.label not in classes or sample.state != "unlabelled"):
+        raise DatasetError(
+            f"{where}: {sample.image} is {sample.state} with the label {sample.label!r}; a label of the "
+            f"whole picture must be one of {sorted(classes)}, and the state unlabelled"
+        )
+
+
+def _check_shapes(sample: Sample, where: str) -> None:
+    if sample.shapes and len(sample.shapes) != len(sample.boxes):
+        raise DatasetError(
+            f"{where}: {sample.image} has {len(sample.shapes)} shapes for {len(sample.boxes)} boxes; "
+            "give each box a shape or null"
+        )
+    for box, shape in zip(sample.boxes, sample.shapes, strict=False):
+        if shape is None:
+            continue
+        numbers = [v for ring in shape for v in ring]
+        if any(len(ring) < 6 or len(ring) % 2 for ring in shape) or not (
+            numbers and all(map(math.isfinite, numbers))
+        ):
+            raise DatasetError(
+                f"{where}: {sample.image} has a {box[0]} outline with a ring of less than three points, or "
+                "a number that is not finite; correct the label"
+            )
+        xs = [x for ring in shape for x in ring[::2]]
+        ys = [y for ring in shape for y in ring[1::2]]
+        extent = (min(xs), min(ys), max(xs), max(ys))
+        if not all(abs(a - b) <= SHAPE_TOLERANCE for a, b in zip(extent, box[1:], strict=True)):
+            raise DatasetError(
+                f"{where}: {sample.image} has a {box[0]} outline that reaches over {list(extent)} and a box "
+                f"{list(box[1:])}; the box of an outline is its extent, correct the label"
+            )
 
 
 def write_version(
@@ -260,16 +312,28 @@ def write_version(
     rows = list(samples)
     if not rows:
         raise DatasetError(f"nothing to write to {folder}: no samples")
+    seen: set[str] = set()
     for sample in rows:
         check_sample(sample, set(classes), str(folder))
+        if sample.image in seen:
+            raise DatasetError(
+                f"{sample.image} would be listed twice in {folder}; remove one of the two, or rename it"
+            )
+        seen.add(sample.image)
     _check_groups(rows)
     folder.mkdir(parents=True, exist_ok=True)
     _write_card(folder, name, list(classes))
     files = version_files(folder)
     number = int(files[-1].stem[1:]) + 1 if files else 1
-    lines = (json.dumps(s.model_dump(), ensure_ascii=False, separators=(",", ":")) for s in rows)
+    lines = (json.dumps(_fields(s), ensure_ascii=False, separators=(",", ":")) for s in rows)
     _write_once(folder / f"v{number:04d}.jsonl", ("\n".join(lines) + "\n").encode())
     return load_version(folder, f"v{number:04d}")
+
+
+def _fields(sample: Sample) -> dict[str, object]:
+    """Return what a line holds; fields that most samples do not need are left out when empty."""
+    unused = {name for name in ("shapes", "label") if not getattr(sample, name)}
+    return sample.model_dump(exclude=unused)
 
 
 def _check_groups(samples: Iterable[Sample]) -> None:

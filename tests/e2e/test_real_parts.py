@@ -67,7 +67,7 @@ def test_a_part_passes_with_four_screws(tmp_path):
     assert write_yolo(SCREWS, tmp_path / "yolo") == 100
     inspection("dataset", "import", tmp_path / "yolo", "--to", tmp_path / "screws", "--val", "0.2")
     experiment = ROOT / "examples" / "screws" / "experiment.yaml"
-    assert train(tmp_path, "screws", experiment, "--epochs", "10") == "screws/1"
+    assert train(tmp_path, "screws", experiment) == "screws/1"
     photos = sorted((tmp_path / "yolo" / "images" / "test").glob("*.jpg"))
     counted = run_shift(
         tmp_path / "shift", [(photo, "_1111" not in photo.name) for photo in photos],

@@ -117,7 +117,7 @@ def test_yolo_keeps_good_and_unlabelled_apart(yolo: Path, tmp_path: Path) -> Non
         "부품 2": "unlabelled",
         "부품 3": "labelled",
     }
-    assert "1 images have no label file" in incoming.notes[0]
+    assert "1 images have no label file" in incoming.notes[1]
     assert version.samples[0].boxes == [("burr", 15, 12, 25, 18), ("dent", 0, 0, 10, 30)]
     assert [s.group for s in version.select("train")] == ["부품 0", "부품 1"]
     check_version(version)
@@ -133,7 +133,10 @@ def test_yolo_keeps_good_and_unlabelled_apart(yolo: Path, tmp_path: Path) -> Non
         ("0 0.9 0.5 0.4 0.1", "leaves the 40x30 image"),
         ("0 0.5 0.5 0 0.1", "is empty"),
         ("0 nan 0.5 0.1 0.1", "leaves the 40x30 image"),
-        ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", "polygon"),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.1", "expected `class cx cy w h` or"),
+        ("0 0.1 0.1 0.2 0.1 1.4 0.2", "leaves the 40x30 image"),
+        ("0 0.1 0.1 0.2 0.1 0.3 0.1", "is empty"),
+        ("0 0.1 0.1 nan 0.1 0.2 0.2", "outline"),
     ],
 )
 def test_broken_yolo_labels_are_named(yolo: Path, tmp_path: Path, line: str, words: str) -> None:
@@ -314,7 +317,7 @@ def test_val_is_taken_by_group_and_the_same_for_a_seed(tmp_path: Path) -> None:
 
 
 def test_unknown_layouts_say_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no data\.yaml"):
+    with pytest.raises(DatasetError, match=r"yolo: data\.yaml"):
         recognise(tmp_path)
     with pytest.raises(DatasetError, match="does not exist"):
         recognise(tmp_path / "nothing")

@@ -13,7 +13,7 @@ from inspection.errors import ConfigError
 if TYPE_CHECKING:
     from inspection_training.run import Outcome
 
-train_app = typer.Typer(add_completion=False, help="Train a detector and release it.")
+train_app = typer.Typer(add_completion=False, help="Train a model and release it.")
 evaluate_app = typer.Typer(add_completion=False, help="Measure a release on labelled images.")
 release_app = typer.Typer(
     add_completion=False, help="List and show releases.", no_args_is_help=True
@@ -30,7 +30,17 @@ def train(
     data_version: Annotated[
         str | None, typer.Option(help="dataset version, for example v0001; default: the newest")
     ] = None,
-    weights: Annotated[str, typer.Option(help="ultralytics .pt file to fine-tune, or `random`")],
+    family: Annotated[
+        str | None,
+        typer.Option(help="ultralytics, good_parts or template; default: the experiment's"),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="ultralytics .pt file to fine-tune, or `random`; a torchvision .pth backbone for "
+            "good_parts; not for template"
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="yolov8n, yolo11n, yolo26n, other sizes")
     ] = None,
@@ -45,18 +55,26 @@ def train(
     out: Annotated[Path, typer.Option(help="where the runs' own files go")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Train a detector, export it, check the export, measure it, and release it."""
+    """Train a model, export it, check the export, measure it, and release it."""
     from inspection_datasets.manifest import load_version
     from inspection_training.experiment import load_experiment
     from inspection_training.progress import TrainingBar
     from inspection_training.run import train_release
 
-    given = {"model": model, "imgsz": imgsz, "epochs": epochs, "minutes": minutes}
+    given: dict[str, Any] = {
+        "family": family,
+        "model": model,
+        "imgsz": imgsz,
+        "epochs": epochs,
+        "minutes": minutes,
+    }
     given |= {"batch": batch, "seed": seed, "augment": augment}
     settings = load_experiment(experiment, given)
     version = load_version(data, data_version)
-    start = None if weights == "random" else Path(weights)
-    if start is None:
+    if weights is None and settings.family == "ultralytics":
+        raise ConfigError("say what to start from: --weights FILE.pt, or --weights random")
+    start = None if weights in {None, "random"} else Path(str(weights))
+    if weights == "random" and settings.family == "ultralytics":
         typer.echo("weights are random: this network has never seen an image before", err=True)
     with TrainingBar() as bar:
         outcome = train_release(
@@ -101,22 +119,43 @@ def evaluate(
     data_version: Annotated[str | None, typer.Option(help="default: the newest")] = None,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
     runtime: Annotated[str, typer.Option(help="openvino or onnxruntime")] = "openvino",
+    html: Annotated[Path | None, typer.Option(help="write the report to this file")] = None,
+    language: Annotated[str, typer.Option(help="of the report: ko or en")] = "ko",
+    against: Annotated[
+        Path | None, typer.Option(help="another release folder, compared on the same parts")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Measure a release: escape, overkill, recall with intervals, and mAP."""
     from inspection_datasets.manifest import SPLITS, load_version
+    from inspection_training.compare import compare_runs
+    from inspection_training.evaluation import inspect_split
     from inspection_training.progress import TrainingBar
-    from inspection_training.run import evaluate_release
+    from inspection_training.report import write_report
+    from inspection_training.report_text import LANGUAGES
 
     if split not in SPLITS:
         raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+    if language not in LANGUAGES:
+        raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
     version = load_version(data, data_version)
     with TrainingBar() as bar:
-        metrics = evaluate_release(release, version, split, runtime, bar.report)
+        run = inspect_split(release, version, split, runtime, bar.report)
+        other = inspect_split(against, version, split, runtime, bar.report) if against else None
+    comparison = compare_runs(run, other) if other else None
+    metrics = run.metrics()
+    if comparison is not None:
+        metrics["comparison"] = comparison.as_dict()
+    if html is not None:
+        write_report(html, run, language, comparison)
     if as_json:
         typer.echo(json.dumps(metrics, ensure_ascii=False))
         return
     _print_metrics(metrics)
+    if comparison is not None:
+        typer.echo(comparison.in_words())
+    if html is not None:
+        typer.echo(f"report {html}")
 
 
 def _print_metrics(metrics: dict[str, Any]) -> None:
@@ -136,7 +175,10 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
     table.add_row("good, REVIEW", in_words(good["review"]))
     for name, value in metrics["class_recall"].items():
         table.add_row(f"recall, {name}", in_words(value))
-    table.add_row("mAP50, mAP50:95", f"{metrics['map50']}, {metrics['map50_95']}")
+    if metrics.get("auroc") is not None:
+        table.add_row("AUROC of the score", str(metrics["auroc"]))
+    else:
+        table.add_row("mAP50, mAP50:95", f"{metrics['map50']}, {metrics['map50_95']}")
     Console().print(table)
 
 

@@ -21,7 +21,12 @@ class Experiment(BaseModel):
     model: str = Field(
         "yolo26n",
         pattern=r"^yolo(v8|11|26)[nsmlx](-p2)?$",
-        description="network: yolov8, yolo11 or yolo26 with its size letter",
+        description="network of family ultralytics: yolov8, yolo11 or yolo26 with its size letter",
+    )
+    family: Literal["ultralytics", "good_parts", "template"] = Field(
+        "ultralytics",
+        description="ultralytics: finds labelled defects; good_parts: learns good parts only and finds "
+        "what is strange; template: compares with a golden image, where parts lie in one place",
     )
     width: float | None = Field(
         None,
@@ -91,6 +96,38 @@ class Experiment(BaseModel):
         "auto", description="auto: the GPU when there is one"
     )
     threads: int = Field(0, ge=0, le=256, description="processor threads; 0: all")
+    backbone_input: Literal["torchvision", "tensorflow"] = Field(
+        "torchvision",
+        description="family good_parts: how pictures were normalised and padded when the backbone was "
+        "trained; tensorflow for MobileNetV2 weights that came from there",
+    )
+    bank: int = Field(
+        1000,
+        ge=1,
+        le=20000,
+        description="family good_parts: patches to remember; more find finer differences, and each costs "
+        "time at every part",
+    )
+    shift: int = Field(
+        2,
+        ge=0,
+        le=4,
+        description="family template: pixels of the network's input that a good part may be moved, "
+        "each way",
+    )
+    edge: int = Field(
+        1,
+        ge=0,
+        le=4,
+        description="family template: pixels by which an edge may lie beside the golden one once the part "
+        "is moved into place; a defect thinner than that at an edge is not seen",
+    )
+    workers: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="processes that prepare pictures beside the training; 0: it prepares them itself",
+    )
     nms_iou: float = Field(
         0.7, gt=0, lt=1, description="boxes of a class that overlap more are one"
     )
@@ -113,6 +150,11 @@ class Experiment(BaseModel):
             value = getattr(self, name)
             if value is not None and any(v % 32 or v < 32 for v in value):
                 raise ValueError(f"{name} {value} must be multiples of 32, from 32")
+        if self.expected and self.family != "ultralytics":
+            raise ValueError(
+                f"family {self.family} counts nothing, so expected {self.expected} cannot be kept; "
+                "leave it out or use family ultralytics"
+            )
         return self
 
     @property

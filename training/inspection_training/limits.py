@@ -10,7 +10,8 @@ Each limit is put in the middle (of the logits) of the gap between the good part
 next higher part, so that it does not sit on one picture's score. All defect classes share the limits.
 A class that must be there gets one limit, in the middle of the range that counts most val parts right.
 
-No escape rate is claimed: that needs limits set by order statistics on enough held-out defects.
+No escape rate is claimed here: `inspection limits` sets limits by order statistics on held-out defects,
+and says what they support (`claims`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The exported model against the trained one, on the same letterboxed images.
 
-The trained network runs in torch, followed by ultralytics' own suppression; the exported one runs as
-the line runs it. Detections are matched class by class. More than a trace of difference is refused:
-such a release would decide differently from what was trained and measured.
+The trained model runs in torch, with what stands behind it in its family; the exported one runs as the
+line runs it. Detections are matched class by class; anomaly maps are compared place by place. More than
+a trace of difference is refused: such a release would decide differently from what was trained and
+measured.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float32]
 """float32 [N, 6]: x1 y1 x2 y2 score class, network pixels."""
+Reference = Callable[[Image], dict[str, NDArray[np.float32]]]
+"""The trained model: a letterboxed image to the outputs of the contract, for a batch of one."""
+ANOMALY_DIFFERENCE = 0.01
+"""Largest difference of an anomaly score (0..1), of a part or of a place of its map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +97,36 @@ def check_parity(
     tolerance: Tolerance | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Parity:
+    """Compare an ultralytics network and its export; see `check_rows`."""
+    return check_rows(
+        lambda image: {"detections": trained_rows(model, image, settings)[None]},
+        runtime,
+        name,
+        images,
+        settings.size,
+        tolerance=tolerance,
+        tick=tick,
+    )
+
+
+def check_rows(
+    reference: Reference,
+    runtime: Runtime,
+    name: str,
+    images: Sequence[Image],
+    size: tuple[int, int],
+    *,
+    tolerance: Tolerance | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> Parity:
     """Compare both models and return the differences.
 
     Args:
-        model: the trained network, in eval mode, on the CPU.
+        reference: the trained model: a letterboxed image to its detections.
         runtime: has the exported release loaded.
         name: of the runtime, for the card.
         images: uint8 RGB of any size.
-        settings: as exported.
+        size: (height, width) of the network input.
         tolerance: how much may differ.
         tick: called once an image.
 
@@ -110,8 +137,8 @@ def check_parity(
     detections = unmatched = 0
     worst_score, worst_iou = 0.0, 1.0
     for image in images:
-        tensor, _ = letterbox(image, settings.size)
-        expected = trained_rows(model, tensor, settings)
+        tensor, _ = letterbox(image, size)
+        expected = reference(tensor)["detections"][0]
         actual = runtime.infer(tensor[np.newaxis], 60.0)["detections"][0]
         pairs, alone = match_rows(expected, actual[actual[:, 4] > 0], limit.score)
         detections += int((expected[:, 4] >= limit.score).sum())
@@ -129,6 +156,65 @@ def check_parity(
             f"the exported model differs from the trained one under {name}: {unmatched} of "
             f"{detections} detections have no partner, scores differ by up to {worst_score:.4f}, "
             f"boxes overlap by {worst_iou:.3f} at least; it was not released"
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class MapParity:
+    """What was found for a model of task anomaly.
+
+    Attributes:
+        runtime: who ran the exported model.
+        images: images compared.
+        max_score_difference: over all images.
+        max_map_difference: over all places of all images.
+    """
+
+    runtime: str
+    images: int
+    max_score_difference: float
+    max_map_difference: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plain form for the release card."""
+        return asdict(self)
+
+
+def check_maps(
+    reference: Reference,
+    runtime: Runtime,
+    name: str,
+    images: Sequence[Image],
+    size: tuple[int, int],
+    *,
+    tick: Callable[[], None] = lambda: None,
+) -> MapParity:
+    """Compare maps and scores of both models; arguments as `check_rows`.
+
+    Raises:
+        ReleaseError: a map has another shape, a value is no number, or a difference is over
+            ANOMALY_DIFFERENCE.
+    """
+    worst = {"anomaly_score": 0.0, "anomaly_map": 0.0}
+    for image in images:
+        tensor, _ = letterbox(image, size)
+        expected, actual = reference(tensor), runtime.infer(tensor[np.newaxis], 60.0)
+        for output, value in worst.items():
+            if expected[output].shape != actual[output].shape:
+                raise ReleaseError(
+                    f"the exported model gives {output} {list(actual[output].shape)} under {name}, "
+                    f"the trained one {list(expected[output].shape)}; it was not released"
+                )
+            difference = float(np.abs(expected[output] - actual[output]).max())
+            worst[output] = max(value, difference) if np.isfinite(difference) else np.inf
+        tick()
+    found = MapParity(name, len(images), worst["anomaly_score"], worst["anomaly_map"])
+    if max(worst.values()) > ANOMALY_DIFFERENCE:
+        raise ReleaseError(
+            f"the exported model differs from the trained one under {name}: scores by up to "
+            f"{found.max_score_difference:.4f}, maps by up to {found.max_map_difference:.4f}, allowed "
+            f"is {ANOMALY_DIFFERENCE}; it was not released"
         )
     return found
 

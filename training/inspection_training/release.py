@@ -161,7 +161,7 @@ def describe(card: ReleaseCard) -> str:
         f"- licence of the model: {card.licence}",
         f"- claim: {card.claim or 'none'}",
         "",
-        "| measured on | images | escape | overkill | review of good parts | mAP50 |",
+        "| measured on | images | escape | overkill | review of good parts | mAP50 or AUROC |",
         "|---|---|---|---|---|---|",
     ]
     for metrics in card.metrics.get("evaluations", []):
@@ -169,7 +169,7 @@ def describe(card: ReleaseCard) -> str:
             f"| {metrics['split']} | {metrics['images']} "
             f"| {in_words(metrics['defective']['escape'])} "
             f"| {in_words(metrics['good']['overkill'])} | {in_words(metrics['good']['review'])} "
-            f"| {metrics['map50']} |"
+            f"| {metrics['map50'] if metrics.get('auroc') is None else metrics['auroc']} |"
         )
     lines += ["", "| class | T1 | T2 |", "|---|---|---|"]
     lines += [f"| {name} | {x.t1} | {x.t2} |" for name, x in card.limits.items()]

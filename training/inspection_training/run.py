@@ -3,7 +3,8 @@
     train ─▶ export ─▶ parity (ONNX Runtime, OpenVINO) ─▶ detect val and test images
         ─▶ limits from val ─▶ measure ─▶ publish releases/PART/NUMBER
 
-Everything of the run stays in `RUNS/PART-TIME/`: train.log, checkpoint, candidate release.
+Everything of the run stays in `RUNS/PART-TIME/`: train.log, checkpoint, candidate release. Which family
+of models it is does not matter here: all go through `family.Family`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from inspection.decide import ANOMALY_CLASS
 from inspection.detector import Detector
 from inspection.errors import ConfigError, ReleaseError
 from inspection.protocols import Runtime
@@ -22,20 +24,25 @@ from inspection.release import (
     MODEL,
     PART_NAME,
     DatasetCard,
-    LimitsCard,
     ReleaseCard,
     load_release,
     sha256_file,
     write_card,
 )
-from inspection.types import Detections, Release
+from inspection.types import Detections, Image, Release
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.anomaly_limits import (
+    NO_ESCAPE_CLAIM,
+    anomaly_limits,
+    measure_anomaly,
+    part_scores,
+)
 from inspection_training.evaluate import detect_samples, measure
 from inspection_training.experiment import Experiment
-from inspection_training.export import ExportSettings, export_detector
+from inspection_training.family import Family, Outputs, Trained, open_family
 from inspection_training.limits import WITHOUT_VAL, choose_limits
-from inspection_training.parity import check_parity
+from inspection_training.parity import check_maps, check_rows
 from inspection_training.progress import Report, Step, silent
 from inspection_training.release import (
     CARD_TEXT,
@@ -46,7 +53,6 @@ from inspection_training.release import (
     publish,
     write_text_card,
 )
-from inspection_training.ultralytics_family import LICENCE, Trained, train_detector
 
 PARITY_IMAGES = 16
 RUNTIMES = ("onnxruntime", "openvino")
@@ -85,7 +91,7 @@ def train_release(
         experiment: every setting.
         version: the dataset version.
         part: name of the part; the folder below releases.
-        weights: weight file to start from; None: random.
+        weights: weight file to start from; None: random, or none where the family needs none.
         releases: where releases are published.
         runs: where the run's folder is made.
         report: told about every step.
@@ -100,28 +106,23 @@ def train_release(
     unknown = sorted(set(experiment.expected) - set(version.classes))
     if unknown:
         raise ConfigError(f"expected names {unknown}; the dataset has {list(version.classes)}")
+    family = open_family(experiment.family)
     run = _new_run(runs, part)
     clock = _Clock()
-    trained = train_detector(experiment, version, weights, run, report)
+    trained = family.train(experiment, version, weights, run, report)
     clock.lap("train")
     candidate = run / "candidate" / part / "1"
     candidate.mkdir(parents=True)
-    settings = ExportSettings(
-        size=experiment.network_size,
-        iou=experiment.nms_iou,
-        candidates=experiment.candidates,
-        detections=experiment.detections,
-    )
     report(Step("export", 0, 1))
-    export_detector(trained.model, candidate / MODEL, settings, version.classes)
+    family.export(trained, candidate / MODEL, experiment, version.classes)
     report(Step("export", 1, 1))
-    card = _card(experiment, version, trained, candidate, part)
+    card = _card(experiment, version, (family, trained), candidate, part)
     write_card(candidate, card)
     release = load_release(candidate)
     clock.lap("export")
     runtimes = {name: open_runtime(name, release) for name in RUNTIMES}
     try:
-        parity = _parity(trained, version, runtimes, settings, report)
+        parity = _parity(experiment, (family, trained), version, runtimes, report)
         clock.lap("parity")
         measured = _measure(experiment, version, release, runtimes, report)
         clock.lap("evaluate")
@@ -190,18 +191,25 @@ def _held_out(version: DatasetVersion) -> list[Sample]:
 
 
 def _parity(
-    trained: Trained,
+    experiment: Experiment,
+    learned: tuple[Family, Trained],
     version: DatasetVersion,
     runtimes: dict[str, Runtime],
-    settings: ExportSettings,
     report: Report,
 ) -> dict[str, Any]:
+    family, trained = learned
     samples = _held_out(version)
     samples = samples[:: max(1, len(samples) // PARITY_IMAGES)][:PARITY_IMAGES]
     images = [read_image(version.path(sample)) for sample in samples]
     ticks = _Ticks("parity", len(images) * len(runtimes), report)
+
+    def reference(image: Image) -> Outputs:
+        return family.reference(trained, experiment, image)
+
+    check = check_maps if family.task == "anomaly" else check_rows
+    size = experiment.network_size
     results = [
-        check_parity(trained.model, runtime, name, images, settings, tick=ticks.tick).as_dict()
+        check(reference, runtime, name, images, size, tick=ticks.tick).as_dict()
         for name, runtime in runtimes.items()
     ]
     return {"images": [sample.image for sample in samples], "results": results}
@@ -223,7 +231,7 @@ def _measure(
     runtimes: dict[str, Runtime],
     report: Report,
 ) -> dict[str, Any]:
-    """Return limits, metrics and latency for the card."""
+    """Return limits, claim, metrics and latency for the card."""
     splits = {split: version.select(split) for split in ("val", "test")}
     ticks = _Ticks("evaluate", sum(map(len, splits.values())), report)
     detector = Detector(release, runtimes["openvino"])
@@ -231,10 +239,17 @@ def _measure(
         split: detect_samples(detector, version, samples, ticks.tick)
         for split, samples in splits.items()
     }
-    limits = choose_limits(version.classes, splits["val"], found["val"], experiment)
+    anomaly = release.task == "anomaly"
+    if anomaly:
+        good = [d for s, d in zip(splits["val"], found["val"], strict=True) if s.state == "good"]
+        limits, claim = anomaly_limits(part_scores(good), experiment)
+    else:
+        limits = choose_limits(version.classes, splits["val"], found["val"], experiment)
+        claim = ""
     plain = {name: card.limits() for name, card in limits.items()}
+    measured = measure_anomaly if anomaly else measure
     evaluations = [
-        measure(version, samples, found[split], plain, split)
+        measured(version, samples, found[split], plain, split)
         for split, samples in splits.items()
         if samples
     ]
@@ -245,9 +260,10 @@ def _measure(
     }
     return {
         "limits": limits,
+        "claim": claim,
         "metrics": {
             "runtime": "openvino",
-            "note": "the limits were chosen on val: its rates are flattered. The network learned "
+            "note": "the limits were chosen on val: its rates are flattered. The model learned "
             "from neither",
             "evaluations": evaluations,
         },
@@ -256,20 +272,26 @@ def _measure(
 
 
 def _card(
-    experiment: Experiment, version: DatasetVersion, trained: Trained, candidate: Path, part: str
+    experiment: Experiment,
+    version: DatasetVersion,
+    learned: tuple[Family, Trained],
+    candidate: Path,
+    part: str,
 ) -> ReleaseCard:
-    waiting: dict[str, LimitsCard] = dict.fromkeys(version.classes, WITHOUT_VAL)
+    """Return the card before anything was measured; its limits and claim are replaced."""
+    family, trained = learned
+    classes = [ANOMALY_CLASS] if family.task == "anomaly" else list(version.classes)
     return ReleaseCard(
         part=part,
         number=1,
         created_at=now(),
-        task="detect",
-        family=f"ultralytics/{experiment.model}",
-        classes=list(version.classes),
+        task=family.task,
+        family=f"{experiment.family}/{trained.architecture}",
+        classes=classes,
         input_size=experiment.network_size,
         files={MODEL: sha256_file(candidate / MODEL)},
-        limits=waiting,
-        claim="",
+        limits=dict.fromkeys(classes, WITHOUT_VAL),
+        claim=NO_ESCAPE_CLAIM if family.task == "anomaly" else "",
         dataset=DatasetCard(
             name=version.name,
             version=version.version,
@@ -283,10 +305,11 @@ def _card(
             "epochs_done": trained.epochs,
             "precision_used": trained.precision,
             "trained_on": trained.device,
+            **({"learned": trained.facts} if trained.facts else {}),
         },
         seeds={"training": experiment.seed},
         libraries=library_versions(),
-        licence=LICENCE,
+        licence=family.licence,
         metrics={},
         parity={},
         latency={},
@@ -303,7 +326,8 @@ def evaluate_release(
         ConfigError: the split has no images that somebody looked at.
     """
     release = load_release(folder)
-    if release.classes != version.classes[: len(release.classes)]:
+    anomaly = release.task == "anomaly"
+    if not anomaly and release.classes != version.classes[: len(release.classes)]:
         raise ReleaseError(
             f"{release.name} knows {list(release.classes)}, {version.folder} has "
             f"{list(version.classes)}; evaluate it on its own part"
@@ -317,7 +341,8 @@ def evaluate_release(
         found = detect_samples(Detector(release, runtime), version, samples, ticks.tick)
     finally:
         runtime.close()
-    metrics = measure(version, samples, found, release.limits, split)
+    measured = measure_anomaly if anomaly else measure
+    metrics = measured(version, samples, found, release.limits, split)
     return {
         "release": release.name,
         "model_sha256": release.model_sha256,

@@ -11,15 +11,18 @@ import os
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspection.errors import ConfigError, DatasetError
 from inspection.release import sha256_file
+from inspection.types import Image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.augment import geometry, pipeline
 from inspection_training.experiment import Experiment
+from inspection_training.export import ExportSettings, export_detector
+from inspection_training.family import Outputs, Task, Trained
+from inspection_training.parity import trained_rows
 from inspection_training.progress import Report
 from inspection_training.quiet import quiet_ultralytics
 
@@ -30,27 +33,42 @@ LICENCE = "AGPL-3.0 (ultralytics)"
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A trained network, in memory.
+class UltralyticsFamily:
+    """The family `ultralytics`; see the module's docstring."""
 
-    Attributes:
-        model: ultralytics DetectionModel with averaged float32 weights, on the CPU.
-        base_weights: file name and sha256 of the weights it started from, or `random`.
-        epochs: epochs that were done.
-        train: samples it learned from.
-        val: samples it never learned from.
-        device: cpu or the GPU's name.
-        precision: f32 or bf16.
-    """
+    task: Task = "detect"
+    licence = LICENCE
 
-    model: nn.Module
-    base_weights: str
-    epochs: int
-    train: tuple[Sample, ...]
-    val: tuple[Sample, ...]
-    device: str
-    precision: str
+    def train(
+        self,
+        experiment: Experiment,
+        version: DatasetVersion,
+        weights: Path | None,
+        run: Path,
+        report: Report,
+    ) -> Trained:
+        """Run ultralytics' training; see `train_detector` and `Family`."""
+        return train_detector(experiment, version, weights, run, report)
+
+    def export(
+        self, trained: Trained, path: Path, experiment: Experiment, classes: Sequence[str]
+    ) -> None:
+        """Write network and suppression as one graph; see `export`."""
+        export_detector(trained.model, path, _settings(experiment), classes)
+
+    def reference(self, trained: Trained, experiment: Experiment, image: Image) -> Outputs:
+        """Return what the torch network finds, after ultralytics' own suppression; see `Family`."""
+        rows = trained_rows(trained.model, image, _settings(experiment))
+        return {"detections": rows[None]}
+
+
+def _settings(experiment: Experiment) -> ExportSettings:
+    return ExportSettings(
+        size=experiment.network_size,
+        iou=experiment.nms_iou,
+        candidates=experiment.candidates,
+        detections=experiment.detections,
+    )
 
 
 def train_detector(
@@ -132,6 +150,7 @@ def _train(
         validations=experiment.validations,
         seconds=experiment.minutes * 60 if experiment.minutes else None,
         threads=threads,
+        workers=experiment.workers,
         bf16=bf16,
         report=report,
     )
@@ -147,6 +166,7 @@ def _train(
         model.model[-1].end2end = True  # yolo26: the head that needs no suppression
     return Trained(
         model=model,
+        architecture=experiment.model,
         base_weights=base,
         epochs=trainer.epoch + 1,
         train=tuple(train),

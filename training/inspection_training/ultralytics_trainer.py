@@ -120,6 +120,7 @@ class SampleTrainer(DetectionTrainer):
         validations: int,
         seconds: float | None,
         threads: int,
+        workers: int,
         bf16: bool,
         report: Report,
     ) -> None:
@@ -134,10 +135,7 @@ class SampleTrainer(DetectionTrainer):
         self._report = report
         self._map50: float | None = None
         super().__init__(overrides=overrides)
-        import os as _os
-
-        if self.device.type == "cpu":
-            self.args.workers = int(_os.environ.get("W", "0"))
+        self.args.workers = workers
         self.add_callback("on_train_start", SampleTrainer._begin)
         self.add_callback("on_train_batch_end", SampleTrainer._tell)
         self.add_callback("on_fit_epoch_end", SampleTrainer._keep_budget)

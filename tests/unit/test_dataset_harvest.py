@@ -1,0 +1,204 @@
+"""`inspection dataset harvest`: verdicts become samples, once, and never a label that nobody gave."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store_samples import FAILED, PASSED, frame, inspected, store_config, trigger
+from typer.testing import CliRunner
+
+from inspection.errors import DatasetError, StoreError
+from inspection.store.images import write_picture
+from inspection.store.queries import StoreReader
+from inspection.store.sql import SqlStore
+from inspection.types import Detections, Result, Verdict
+from inspection_datasets.check import check_version
+from inspection_datasets.cli import app
+from inspection_datasets.harvest import harvest, read_since
+from inspection_datasets.manifest import Sample, load_version, sha256_of, write_version
+
+
+class Plant:
+    """A results store with parts and verdicts, and a dataset beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dataset = folder / "set"
+        self.config = store_config(folder, images={"format": "png"})
+        self.folder = folder
+        self._store = SqlStore(self.config)
+        self._epoch = self._store.begin_epoch("st1", "start")
+
+    def part(self, sequence: int, result: Result = FAILED, verdicts: tuple = (), **changes) -> int:
+        """One decided part with a picture (unless `picture` is False) and its verdicts."""
+        has_picture = changes.pop("picture", True)
+        asked = trigger(sequence, epoch=self._epoch)
+        record = self._store.triggered(asked, 1)
+        changes.setdefault("detections", detections([0.9, 0.2]))
+        part = inspected(asked, result, frame=frame(changes.pop("looks", sequence)), **changes)
+        self._store.decided(part)
+        files = [write_picture(self.config.images, part)] if has_picture else []
+        self._store.images(asked.key, "saved" if files else "shed", files)
+        with StoreReader(self.config) as reader:
+            for seen, verdict in enumerate(verdicts):
+                reader.add_verdict(record, verdict, "kim", version_seen=seen)
+        return record
+
+    def labelled(self, *, with_good: bool = True, classes: tuple[str, ...] = ("scratch",)) -> None:
+        """A first version of two pictures."""
+        samples = []
+        for name, boxes in (("a", [("scratch", 1.0, 1.0, 9.0, 9.0)]), ("b", [])):
+            path = self.dataset / "images" / f"{name}.bin"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(name.encode())
+            values = {
+                "image": f"images/{name}.bin", "sha256": sha256_of(path), "width": 10, "height": 10,
+                "split": "test", "group": "serial:S7" if boxes else "b", "boxes": boxes,
+                "state": "labelled" if boxes else "good", "origin": "test",
+            }  # fmt: skip
+            if boxes or with_good:
+                samples.append(Sample.model_validate(values))
+        write_version(self.dataset, "bottle", list(classes), samples)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+@pytest.fixture
+def plant(tmp_path):
+    made = Plant(tmp_path)
+    yield made
+    made.close()
+
+
+def detections(scores: list[float], box: tuple[float, ...] = (1, 2, 30, 40)) -> Detections:
+    return Detections(
+        boxes=np.tile(np.array([box], np.float32), (len(scores), 1)),
+        scores=np.array(scores, np.float32),
+        classes=np.zeros(len(scores), np.int64),
+        class_names=("scratch",),
+        release="bottle/3",
+        model_sha256="cd" * 32,
+    )
+
+
+def harvested(plant: Plant) -> dict[str, Sample]:
+    samples = load_version(plant.dataset).samples
+    return {s.origin: s for s in samples if s.origin.startswith("store:")}
+
+
+def test_each_verdict_becomes_what_it_says(plant):
+    plant.labelled()
+    plant.part(1, FAILED, (Verdict.FALSE_CALL,))
+    plant.part(2, FAILED, (Verdict.REAL_DEFECT,))
+    plant.part(3, PASSED, (Verdict.MISSED,))
+    plant.part(4, PASSED, (Verdict.REAL_DEFECT,))
+    plant.part(5, FAILED, (Verdict.BORDERLINE,))
+    plant.part(6, FAILED, (Verdict.ABORTED,))
+    plant.part(7, FAILED, (Verdict.REAL_DEFECT, Verdict.FALSE_CALL))
+    plant.part(8, FAILED)
+    found = harvest(plant.config, plant.dataset)
+    assert found.version is not None
+    assert found.version.version == "v0002"
+    assert found.added == {
+        "good": 2,
+        "labelled": 1,
+        "unlabelled (missed)": 2,
+        "unlabelled (borderline)": 1,
+    }
+    assert found.left_out == {"the review was aborted": 1}
+    by_origin = harvested(plant)
+    assert set(by_origin) == {
+        "store:st1/1/1 (false call)",
+        "store:st1/1/2 (boxes by model, confirmed)",
+        "store:st1/1/3 (draw boxes: missed)",
+        "store:st1/1/4 (draw boxes: missed)",
+        "store:st1/1/5 (draw boxes: borderline)",
+        "store:st1/1/7 (false call)",
+    }
+    confirmed = by_origin["store:st1/1/2 (boxes by model, confirmed)"]
+    assert confirmed.boxes == [("scratch", 1.0, 2.0, 30.0, 40.0)], "over_t1 is 1: the best one only"
+    assert (confirmed.split, confirmed.group) == ("train", "serial:S2")
+    assert by_origin["store:st1/1/7 (false call)"].split == "test", "its serial is in test"
+    check_version(found.version, decode=False)
+    assert len(load_version(plant.dataset, "v0001").samples) == 2
+
+
+def test_no_picture_is_taken_twice(plant):
+    plant.labelled()
+    plant.part(1, FAILED, (Verdict.FALSE_CALL,))
+    plant.part(2, FAILED, (Verdict.FALSE_CALL,), looks=1)
+    found = harvest(plant.config, plant.dataset)
+    assert (found.added, sum(found.left_out.values())) == ({"good": 1}, 1)
+    removed = [s for s in load_version(plant.dataset).samples if s.origin == "test"]
+    write_version(plant.dataset, "bottle", ["scratch"], removed)
+    again = harvest(plant.config, plant.dataset)
+    assert again.version is None
+    assert again.left_out == {"the picture is in the dataset already": 2}
+    assert load_version(plant.dataset).version == "v0003"
+
+
+def test_pictures_that_are_gone_or_altered_are_left_out(plant):
+    plant.labelled()
+    for sequence in (1, 2, 3):
+        plant.part(sequence, FAILED, (Verdict.FALSE_CALL,), picture=sequence != 3)
+    first, second = sorted(plant.config.images.folder.rglob("*.png"))
+    first.unlink()
+    second.write_bytes(second.read_bytes() + b"\0")
+    found = harvest(plant.config, plant.dataset)
+    assert found.version is None
+    assert found.left_out == {
+        "no picture was kept": 1,
+        "the picture is gone": 1,
+        "the picture was altered": 1,
+    }
+
+
+def test_no_label_is_made_up(plant):
+    """Nothing counted, an empty box, an unknown class, no good picture known: a person must look."""
+    plant.labelled(with_good=False, classes=("scratch",))
+    uncounted = Result(FAILED.decision, FAILED.reason, FAILED.reasons, over_t1=0)
+    plant.part(1, uncounted, (Verdict.REAL_DEFECT,))
+    plant.part(2, FAILED, (Verdict.REAL_DEFECT,), detections=detections([0.9], (5, 5, 5, 9)))
+    plant.part(3, FAILED, (Verdict.REAL_DEFECT,), detections=None)
+    plant.part(4, FAILED, (Verdict.FALSE_CALL,))
+    found = harvest(plant.config, plant.dataset)
+    assert found.added == {
+        "unlabelled (no usable detection counted)": 3,
+        "unlabelled (no good picture here)": 1,
+    }
+    other = plant.folder / "other"
+    sample = load_version(plant.dataset, "v0001").samples[0]
+    boxes = [("dent", *sample.boxes[0][1:])]
+    write_version(other, "x", ["dent"], [sample.model_copy(update={"boxes": boxes})])
+    plant.part(5, FAILED, (Verdict.REAL_DEFECT,))
+    assert harvest(plant.config, other).added["unlabelled (unknown class)"] == 1
+
+
+def test_since_and_split(plant):
+    plant.labelled()
+    plant.part(1, FAILED, (Verdict.FALSE_CALL,))
+    assert harvest(plant.config, plant.dataset, read_since("2999-01-01")).version is None
+    found = harvest(plant.config, plant.dataset, read_since("2020-01-01T00:00+09:00"), "val")
+    assert found.version is not None
+    assert [s.split for s in harvested(plant).values()] == ["val"]
+    assert read_since("2020-01-01T09:00:00+09:00") == "2020-01-01T00:00:00.000000+00:00"
+    with pytest.raises(DatasetError, match="--since"):
+        read_since("yesterday")
+
+
+def test_the_command(plant):
+    plant.labelled()
+    plant.part(1, FAILED, (Verdict.FALSE_CALL,))
+    store, to = str(plant.folder / "results.db"), str(plant.dataset)
+    runner = CliRunner()
+    done = runner.invoke(app, ["harvest", store, "--to", to, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {"written": "v0002", "added": {"good": 1}, "left_out": {}}
+    assert "nothing to add" in runner.invoke(app, ["harvest", store, "--to", to]).stdout
+    nowhere = runner.invoke(app, ["harvest", str(plant.folder / "no.db"), "--to", to])
+    assert isinstance(nowhere.exception, StoreError)
+    empty = runner.invoke(app, ["harvest", store, "--to", str(plant.folder / "none")])
+    assert isinstance(empty.exception, DatasetError)

@@ -1,0 +1,352 @@
+"""Limits with a claim: parts are scored as the line judges them, the guarantee holds, refusals are plain."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from release_builder import paint, write_release
+from typer.testing import CliRunner
+
+from inspection.decide import judge
+from inspection.errors import ConfigError, DatasetError
+from inspection.recipe import RecipeConfig
+from inspection.release import DatasetCard, read_card, write_card
+from inspection.types import ClassLimits, Decision, Detections, Recipe, Region
+from inspection.yaml_file import read_yaml
+from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
+from inspection_training.claims import (
+    Targets,
+    escape_claim,
+    fixed_claim,
+    in_words,
+    overkill_limit,
+)
+from inspection_training.limits_cli import app, read_share
+from inspection_training.scoring import (
+    COUNT,
+    count_decision,
+    defects_of,
+    must_be_there,
+    part_score,
+)
+
+CLASSES = ("scratch", "dent", "hole")
+
+
+# ---------------------------------------------------------------------- scoring is judging
+
+scores = st.sampled_from([0.0, 0.05, 0.2, 0.35, 0.5, 0.75, 0.9, 1.0])
+corners = st.tuples(st.integers(0, 90), st.integers(0, 90), st.integers(2, 20), st.integers(2, 20))
+
+
+@st.composite
+def detections(draw: st.DrawFn) -> Detections:
+    rows = draw(st.lists(st.tuples(scores, st.integers(0, 2), corners), max_size=8))
+    rows.sort(key=lambda row: -row[0])
+    return Detections(
+        boxes=np.array([(x, y, x + w, y + h) for *_, (x, y, w, h) in rows], np.float32).reshape(-1, 4),
+        scores=np.array([row[0] for row in rows], np.float32),
+        classes=np.array([row[1] for row in rows], np.int64),
+        class_names=CLASSES,
+        release="plate/1",
+        model_sha256="0" * 64,
+    )  # fmt: skip
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    limits: dict[str, ClassLimits] = {}
+    for name in CLASSES:
+        t1, t2 = sorted(draw(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1))))
+        expected = draw(st.sampled_from([None, None, 1, 2]))
+        size, allowed = draw(st.sampled_from([0.0, 10.0])), draw(st.integers(0, 2))
+        limits[name] = ClassLimits(t1, t2, size, allowed, expected)
+    regions = (
+        Region((0, 0, 60, 60)),
+        Region((30, 30, 100, 100), classes=("dent", "hole")),
+        Region((20, 20, 50, 50), ignore=True),
+        Region((0, 0, 50, 100), expected={"hole": 1}),
+    )
+    chosen = draw(st.lists(st.integers(0, 3), max_size=3, unique=True))
+    return Recipe(1, "plate", 1, limits, tuple(regions[i] for i in chosen))
+
+
+@settings(max_examples=300, deadline=None)
+@given(found=detections(), recipe=recipes())
+def test_scores_say_what_judge_decides(found: Detections, recipe: Recipe) -> None:
+    defects = [name for name in CLASSES if name not in must_be_there(recipe)]
+    own = {name: part_score(found, name, recipe) for name in defects}
+    counted = count_decision(found, recipe)
+    made = judge(found, recipe).decision
+    stops = any(own[name] >= recipe.limits[name].t1 for name in defects)
+    fails = any(own[name] >= recipe.limits[name].t2 for name in defects)
+    assert (made is Decision.PASS) == (counted is Decision.PASS and not stops)
+    assert (made is Decision.FAIL) == (counted is Decision.FAIL or fails)
+
+
+def test_the_anomaly_score_is_a_part_s_score() -> None:
+    none = np.zeros((0, 4), np.float32)
+    found = Detections(
+        none, none[:, 0], np.zeros(0, np.int64), ("anomaly",), "p/1", "0" * 64, anomaly_score=0.4
+    )
+    recipe = Recipe(1, "p", 1, {"anomaly": ClassLimits(0.3, 0.6)})
+    assert part_score(found, "anomaly", recipe) == 0.4
+    assert judge(found, recipe).decision is Decision.REVIEW
+
+
+def sample(*boxes: tuple[str, float, float, float, float]) -> Sample:
+    return Sample(
+        image="a.png", sha256="0" * 64, width=100, height=100, split="test", group="a",
+        boxes=list(boxes), state="labelled" if boxes else "good", origin="test",
+    )  # fmt: skip
+
+
+def test_labels_say_what_is_wrong() -> None:
+    plain = Recipe(1, "p", 1, {name: ClassLimits(0.3, 0.6) for name in CLASSES})
+    assert defects_of(sample(), plain) == set()
+    assert defects_of(sample(("dent", 0, 0, 9, 9)), plain) == {"dent"}
+    screw = replace(plain, limits={**plain.limits, "hole": ClassLimits(0.3, 0.3, expected=1)})
+    assert defects_of(sample(), screw) == {COUNT}
+    assert defects_of(sample(("hole", 0, 0, 9, 9)), screw) == set()
+    there = replace(plain, regions=(Region((50, 50, 99, 99), expected={"hole": 1}),))
+    assert defects_of(sample(("hole", 0, 0, 9, 9)), there) == {COUNT}
+    assert defects_of(sample(("hole", 60, 60, 69, 69)), there) == set()
+    away = replace(plain, regions=(Region((0, 0, 20, 20), ignore=True),))
+    assert defects_of(sample(("dent", 0, 0, 9, 9)), away) == {"dent"}, "an ignored defect escapes"
+
+
+# ---------------------------------------------------------------------- the guarantee
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(59, 0.05), (200, 0.02), (300, 0.05), (40, 0.05)])
+def test_the_guarantee_holds_over_many_draws(n: int, alpha: float) -> None:
+    """Scores are uniform from 0.05, so that the true miss rate of a limit is known."""
+    random = np.random.default_rng(n)
+    targets, draws, wrong = Targets(escape=alpha), 2000, 0
+    groups = list(range(n))
+    for _ in range(draws):
+        claim = escape_claim("dent", (0.05 + 0.95 * random.random(n)).tolist(), groups, targets)
+        assert claim.t1 is not None
+        assert claim.supported is not None
+        true_rate = (claim.t1 - 0.05) / 0.95
+        wrong += true_rate > claim.supported + 1e-12
+    assert wrong <= 0.05 * draws + 3 * (0.05 * 0.95 * draws) ** 0.5
+    assert (n >= 59) == claim.met
+
+
+@pytest.mark.parametrize("blind", [0.01, 0.03, 0.06])
+def test_it_holds_where_the_model_sees_nothing_of_some(blind: float) -> None:
+    """A share of the defects has score 0: no limit finds them."""
+    random, targets, wrong = np.random.default_rng(7), Targets(escape=0.03), 0
+    for _ in range(2000):
+        found = np.where(random.random(200) < blind, 0.0, 0.05 + 0.95 * random.random(200))
+        claim = escape_claim("dent", found.tolist(), list(range(200)), targets)
+        assert claim.t1 is not None
+        true_rate = blind + (1 - blind) * max(0.0, (claim.t1 - 0.05) / 0.95)
+        wrong += claim.supported is not None and true_rate > claim.supported + 1e-9
+    assert wrong <= 130
+
+
+def test_overkill_is_kept_over_many_draws() -> None:
+    random, targets, wrong = np.random.default_rng(3), Targets(overkill=0.05), 0
+    for _ in range(2000):
+        limit = overkill_limit(random.random(150).tolist(), targets)
+        assert limit.supported == 0.05
+        wrong += 1 - limit.t2 > 0.05
+    assert wrong <= 130
+
+
+def test_the_claim_in_words() -> None:
+    few = escape_claim("scratch", [0.9] * 37, list(range(37)), Targets())
+    assert in_words(few, 0.95) == (
+        "scratch: no claim of 1 %: 37 parts support at best 7.8 % escape at 95 %; "
+        "262 more are needed for 1 %"
+    )
+    enough = escape_claim("scratch", [0.9] * 299, list(range(299)), Targets())
+    assert enough.met
+    assert "at most 1 % escape at 95 % confidence (299 defective parts from 299" in in_words(
+        enough, 0.95
+    )
+    none = escape_claim("scratch", [], [], Targets())
+    assert (none.t1, none.supported, none.missing) == (None, None, 299)
+    blind = escape_claim("scratch", [0.0] * 10 + [0.9] * 290, list(range(300)), Targets())
+    assert not blind.met
+    assert "does not see these" in in_words(blind, 0.95)
+    hopeless = escape_claim("scratch", [0.0] * 5, [1] * 5, Targets())
+    assert hopeless.supported is None
+    assert hopeless.few_groups
+    fixed = fixed_claim(COUNT, 0, list(range(25)), Targets(escape=0.15))
+    assert fixed.met
+    assert in_words(fixed, 0.95).startswith("wrong counts: at most 11 % escape at 95 %")
+
+
+def test_good_parts_at_the_top_of_the_scale() -> None:
+    limit = overkill_limit([1.0] * 100, Targets())
+    assert limit.t2 == 1.0
+    assert limit.supported == 1.0, "a score of 1 cannot be let through: say so"
+    assert overkill_limit([], Targets()).supported is None
+    few = overkill_limit([0.2] * 10, Targets())
+    assert 0.2 < few.t2 < 0.21
+    assert few.supported == pytest.approx(1 - 0.05 ** (1 / 10))
+
+
+@pytest.mark.parametrize(("text", "share"), [("1%", 0.01), ("0.5 %", 0.005), ("0.02", 0.02)])
+def test_shares(text: str, share: float) -> None:
+    assert read_share("--max-escape", text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["0", "100%", "1", "-1%", "nan", "one", ""])
+def test_no_shares(text: str) -> None:
+    with pytest.raises(ConfigError, match="--max-escape"):
+        read_share("--max-escape", text)
+
+
+# ---------------------------------------------------------------------- the verb, on real files
+
+
+def make_dataset(folder: Path, parts: int = 24) -> DatasetVersion:
+    """Write painted parts: in each split every third is good, the others have a scratch or a dent."""
+    (folder / "images").mkdir(parents=True)
+    rows: list[Sample] = []
+    for index in range(parts):
+        split = "train" if index < 6 else "test"
+        marks: list[tuple[int, tuple[int, int, int, int]]] = []
+        boxes: list[tuple[str, float, float, float, float]] = []
+        if index % 3:
+            kind, x, y = index % 3 - 1, 20 + 4 * index, 30
+            marks.append((kind, (x, y, x + 12, y + 12)))
+            boxes.append((CLASSES[kind], x, y, x + 12, y + 12))
+        image = paint((256, 256), *marks, grey=90 + index)
+        path = folder / "images" / f"{index:02d}.png"
+        cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        rows.append(
+            Sample(
+                image=f"images/{path.name}", sha256=sha256_of(path), width=256, height=256,
+                split=split, group=f"lot{index}", boxes=boxes,
+                state="labelled" if boxes else "good", origin="test",
+            )
+        )  # fmt: skip
+    return write_version(folder, "demo", CLASSES, rows)
+
+
+def learned_from(release: Path, version: DatasetVersion) -> None:
+    card = DatasetCard(
+        name=version.name, version=version.version, sha256=version.sha256,
+        train_images=6, val_images=0,
+    )  # fmt: skip
+    write_card(release, read_card(release).model_copy(update={"dataset": card}))
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("house")
+    version = make_dataset(folder / "data")
+    release = write_release(folder / "releases")
+    learned_from(release, version)
+    return release, folder / "data"
+
+
+def run(*args: str | Path) -> tuple[int, str, BaseException | None]:
+    result = CliRunner().invoke(app, [str(x) for x in args])
+    return result.exit_code, result.stdout, result.exception
+
+
+def test_limits_are_written_with_their_claim(house: tuple[Path, Path], tmp_path: Path) -> None:
+    release, data = house
+    before = {p: sha256_of(p) for p in release.iterdir()}
+    file = tmp_path / "recipes" / "7.yaml"
+    code, out, error = run(
+        release,
+        "--data",
+        data,
+        "--max-escape",
+        "50%",
+        "--max-overkill",
+        "50%",
+        "--write",
+        file,
+        "--json",
+    )
+    said = json.loads(out)
+    by_class = {claim["class"]: claim for claim in said["claims"]}
+    assert by_class["scratch"]["met"], (error, said)
+    assert by_class["scratch"]["parts"] == by_class["dent"]["parts"] == 6
+    assert not by_class["hole"]["met"]
+    assert code == 1, "no hole was there: not every target is proven"
+    assert said["measured"]["escape"]["count"] == 0
+    recipe = read_yaml(file, RecipeConfig)
+    assert recipe.limits["scratch"].t1 == pytest.approx(by_class["scratch"]["t1"])
+    claim = json.loads((tmp_path / "recipes" / "7.claim.json").read_text())
+    assert claim["recipe_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert claim["model_sha256"] == read_card(release).files["model.onnx"]
+    assert {p: sha256_of(p) for p in release.iterdir()} == before, "a release is never changed"
+    _, _, again = run(release, "--data", data, "--write", file)
+    assert isinstance(again, ConfigError), "nothing is overwritten"
+
+
+def test_one_limit_for_the_mix(house: tuple[Path, Path]) -> None:
+    release, data = house
+    code, out, error = run(
+        release,
+        "--data",
+        data,
+        "--pooled",
+        "--max-escape",
+        "30%",
+        "--max-overkill",
+        "50%",
+        "--json",
+    )
+    assert code == 0, (out, error)
+    assert json.loads(out)["claims_in_force"] == ["all defects"]
+
+
+def test_too_few_defects_are_said_plainly(house: tuple[Path, Path]) -> None:
+    code, out, _ = run(house[0], "--data", house[1])
+    assert code == 1
+    text = " ".join(out.split())
+    assert "scratch: no claim of 1 %: 6 parts support at best 39 % escape at 95 %; 293 more" in text
+    assert "come from 6 groups" in text
+
+
+def test_a_recipe_s_regions_count(house: tuple[Path, Path], tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(
+        "number: 4\npart: demo\nrelease: 1\nregions:\n  - box: [0, 200, 256, 256]\n",
+        encoding="utf-8",
+    )
+    _, out, _ = run(house[0], "--data", house[1], "--recipe", file, "--json")
+    claims = {claim["class"]: claim for claim in json.loads(out)["claims"]}
+    assert claims["dent"]["missed"] == claims["dent"]["parts"], (
+        "the recipe looks away from all of them"
+    )
+    file.write_text("number: 4\npart: demo\nrelease: 2\n", encoding="utf-8")
+    _, _, error = run(house[0], "--data", house[1], "--recipe", file)
+    assert isinstance(error, ConfigError)
+
+
+def test_parts_that_were_learned_are_refused(house: tuple[Path, Path], tmp_path: Path) -> None:
+    release, data = house
+    _, _, error = run(release, "--data", data, "--split", "train")
+    assert isinstance(error, ConfigError)
+    version = make_dataset(tmp_path / "other", parts=30)  # begins with the same pictures
+    moved = [s.model_copy(update={"split": "test"}) for s in version.samples]
+    write_version(tmp_path / "other", "demo", CLASSES, moved)
+    _, _, error = run(release, "--data", tmp_path / "other", "--trained-on", data)
+    assert isinstance(error, DatasetError)
+    assert "were trained on" in str(error)
+    _, _, error = run(release, "--data", tmp_path / "other")
+    assert isinstance(error, DatasetError)
+    assert "--trained-on" in str(error), "the version learned from is not there: nobody can tell"
+
+
+def test_a_split_without_looked_at_parts(house: tuple[Path, Path]) -> None:
+    _, _, error = run(house[0], "--data", house[1], "--split", "val")
+    assert isinstance(error, DatasetError)
+    assert "no labelled" in str(error)

@@ -1,0 +1,180 @@
+"""What every family that learns from good parts only shares: its images, its scale, its export.
+
+    distances [B, h, w], from 0 without end ─▶ distance / (distance + scale) ─▶ anomaly_map 0..1
+        ─▶ highest ─▶ anomaly_score 0..1
+
+The scale is the highest distance of any held-out good part: a score of 0.5 is as strange as the strangest
+good part that was not learned. The squashing keeps the order, so limits lose nothing by it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from inspection.detector import letterbox
+from inspection.errors import ConfigError, DatasetError, ReleaseError
+from inspection.release import check_graph
+from inspection.types import Image
+from inspection_datasets.incoming import read_image
+from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.experiment import Experiment
+from inspection_training.family import Outputs
+from inspection_training.progress import Report, Step
+
+OPSET = 17
+
+
+class AnomalyModel(nn.Module):
+    """A model of the anomaly contract; a family writes `distances` only."""
+
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(1.0))
+
+    def distances(self, images: Tensor) -> Tensor:
+        """Uint8 RGB [B, H, W, 3] to float32 [B, h, w], 0 where nothing is strange."""
+        raise NotImplementedError
+
+    def set_scale(self, scale: float) -> None:
+        """Set the distance that becomes a score of one half."""
+        self.scale.fill_(scale)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Uint8 RGB [B, H, W, 3] to anomaly_map [B, h, w] and anomaly_score [B], both 0..1."""
+        distances = self.distances(images)
+        scores = distances / (distances + self.scale)
+        return scores, scores.amax(dim=(1, 2))
+
+
+def good_samples(
+    version: DatasetVersion, experiment: Experiment
+) -> tuple[list[Sample], list[Sample]]:
+    """Return the good images of train, at most `train_images` of them evenly spread, and those of val.
+
+    Raises:
+        DatasetError: either has none.
+    """
+    train, val = version.select("train", ["good"]), version.select("val", ["good"])
+    for name, samples in (("train", train), ("val", val)):
+        if not samples:
+            raise DatasetError(
+                f"{version.folder} {version.version} has no good image in {name}; this family learns "
+                "from good train images and sets its limits on good val images. Add some to both"
+            )
+    limit = experiment.train_images
+    if limit is not None and limit < len(train):
+        train = [train[i * len(train) // limit] for i in range(limit)]
+    return train, val
+
+
+def tensors(
+    version: DatasetVersion, samples: Sequence[Sample], size: tuple[int, int]
+) -> Iterator[Tensor]:
+    """Yield each image letterboxed as the line does it, uint8 [1, H, W, 3]."""
+    for sample in samples:
+        yield torch.from_numpy(letterbox(read_image(version.path(sample)), size)[0])[None]
+
+
+def score_scale(
+    model: AnomalyModel,
+    experiment: Experiment,
+    version: DatasetVersion,
+    samples: Sequence[Sample],
+    report: Report,
+) -> float:
+    """Return the highest distance of any of these images, which were not learned.
+
+    Raises:
+        DatasetError: it is 0: the held-out images are those that were learned.
+    """
+    highest = 0.0
+    for done, image in enumerate(tensors(version, samples, experiment.network_size), start=1):
+        highest = max(highest, float(model.distances(image).amax()))
+        report(Step("scale", done, len(samples)))
+    if not 0 < highest < float("inf"):
+        raise DatasetError(
+            f"the {len(samples)} good val images of {version.folder} {version.version} are not to be "
+            f"told from the training images (largest difference {highest:g}): they are copies, or the "
+            "images are empty. Hold back other good parts"
+        )
+    return highest
+
+
+def check_device(experiment: Experiment) -> None:
+    """Raise ConfigError when a GPU was asked for: these families learn on the CPU."""
+    if experiment.device == "cuda":
+        raise ConfigError(
+            f"family {experiment.family} learns on the CPU; set device to auto or cpu"
+        )
+
+
+@contextmanager
+def thread_limit(experiment: Experiment) -> Generator[None]:
+    """Within this block torch uses the experiment's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(experiment.threads or os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def reference_outputs(model: AnomalyModel, image: Image) -> Outputs:
+    """Return map and score of one letterboxed image, by torch."""
+    with torch.no_grad():
+        anomaly_map, score = model(torch.from_numpy(image)[None])
+    return {"anomaly_map": anomaly_map.numpy(), "anomaly_score": score.numpy()}
+
+
+def export_anomaly(model: AnomalyModel, path: Path, size: tuple[int, int], licence: str) -> None:
+    """Write `path` (model.onnx), task anomaly. The model is not changed.
+
+    Raises:
+        ReleaseError: it cannot be written, or is not to the contract (a defect of the family).
+    """
+    import onnx
+
+    buffer = BytesIO()
+    images = torch.zeros(2, *size, 3, dtype=torch.uint8)
+    names = ("images", "anomaly_map", "anomaly_score")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns of every Python number
+        torch.onnx.export(
+            model,
+            (images,),
+            buffer,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[names[0]],
+            output_names=list(names[1:]),
+            dynamic_axes={name: {0: "batch"} for name in names},
+        )
+    document = onnx.load_from_string(buffer.getvalue())
+    onnx.helper.set_model_props(
+        document,
+        {
+            "task": "anomaly",
+            "imgsz": str(list(size)),
+            "license": licence,
+            "inspection.input": "uint8 NHWC RGB, letterboxed, pad 114",
+            "inspection.output": "anomaly_map [B, h, w] and anomaly_score [B], 0..1",
+        },
+    )
+    onnx.checker.check_model(document, full_check=True)
+    try:
+        onnx.save(document, path)
+    except OSError as error:
+        raise ReleaseError(
+            f"{path} cannot be written ({error}); free space or check the rights"
+        ) from error
+    check_graph(path, "anomaly", size)

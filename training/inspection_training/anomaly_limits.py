@@ -1,0 +1,145 @@
+"""Limits of a model that learned from good parts only, what they support, and its measurement.
+
+T2 keeps the overkill wanted, by the order statistics of held-out good scores: of n good parts, sorted,
+the k highest may fail, with k the largest number for which
+
+    P(Binomial(n, max_overkill) <= k) <= 1 - confidence.
+
+T2 stands just over the next score. Then the true overkill is at most `max_overkill` with that confidence,
+whatever the scores' distribution, for parts like these (Neyman-Pearson umbrella: Tong, Feng and Li 2018,
+with good parts in the place of defects). Where n is too small for any k, T2 stands just over the highest
+good score and nothing is claimed.
+
+T1 is the lowest limit that at most `max_overkill + max_review` of these parts reach. It is not on the
+safe side for the review rate, on purpose: a doubt is looked at by a person rather than passed.
+
+In no case is anything said of escapes: no defective part took part in the choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.decide import ANOMALY_CLASS
+from inspection.release import LimitsCard
+from inspection.types import ClassLimits, Decision, Detections
+from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.evaluate import CONFIDENCE, decisions, rate
+from inspection_training.experiment import Experiment
+from inspection_training.statistics import allowed_misses, best_claim, parts_needed
+
+NO_ESCAPE_CLAIM = "No escape claim is possible: no defective part took part in choosing the limits."
+LEAST_SHARE = 1e-6
+"""A share under one in a million counts as none: nobody has the parts to show it."""
+MARGIN = 1e-4
+"""A limit stands this far over the good score it must pass; runtimes differ by less."""
+
+
+def allowed_fails(n: int, share: float) -> int:
+    """Return how many of n good parts may fail so that the true share is kept; -1: n is too small."""
+    if share >= 1:
+        return n
+    return allowed_misses(n, share, 1 - CONFIDENCE) if share >= LEAST_SHARE else -1
+
+
+def anomaly_limits(
+    scores: NDArray[np.float64], experiment: Experiment
+) -> tuple[dict[str, LimitsCard], str]:
+    """Return the limits of the anomaly score and the claim they support, in words.
+
+    Args:
+        scores: of good parts that were not learned, at least one.
+        experiment: has the overkill and review wanted.
+    """
+    overkill = experiment.max_overkill
+    n, percent = len(scores), f"{100 * CONFIDENCE:.0f} %"
+    t2 = _limit(scores, max(allowed_fails(n, overkill), 0))
+    t1 = _limit(scores, math.floor((overkill + experiment.max_review) * n + 1e-9))
+    limits = {ANOMALY_CLASS: LimitsCard(t1=min(t1, t2), t2=t2, min_size=0)}
+    if allowed_fails(n, overkill) >= 0:
+        words = (
+            f"Overkill is at most {100 * overkill:g} % with {percent} confidence, from {n} held-out "
+            "good images, for parts like these."
+        )
+    else:
+        best, more = best_claim(n, 1 - CONFIDENCE), ""
+        if overkill >= LEAST_SHARE:
+            needed = parts_needed(overkill, 1 - CONFIDENCE) - n
+            more = f"; {needed} more are needed for {100 * overkill:g} %"
+        words = (
+            f"No overkill claim: {n} held-out good images support at best {100 * best:.1f} % at "
+            f"{percent}{more}."
+        )
+    return limits, f"{words} {NO_ESCAPE_CLAIM}"
+
+
+def _limit(scores: NDArray[np.float64], allowed: int) -> float:
+    """Return the lowest limit that at most `allowed` scores reach, to four digits."""
+    descending = np.sort(scores)[::-1]
+    if allowed >= len(descending):
+        return 0.0
+    return min(math.ceil((float(descending[allowed]) + MARGIN) * 1e4) / 1e4, 1.0)
+
+
+def part_scores(found: Sequence[Detections]) -> NDArray[np.float64]:
+    """Return the anomaly score of each part; 1 where a model gave none, which never passes."""
+    values = [1.0 if x.anomaly_score is None else x.anomaly_score for x in found]
+    return np.array(values, np.float64)
+
+
+def auroc(good: NDArray[np.float64], bad: NDArray[np.float64]) -> float | None:
+    """Return the chance that a defective part scores higher than a good one, ties half; None: no parts."""
+    from scipy.stats import rankdata
+
+    if not len(good) or not len(bad):
+        return None
+    ranks = rankdata(np.concatenate([good, bad]))[len(good) :].sum()
+    return round(float((ranks - len(bad) * (len(bad) + 1) / 2) / (len(good) * len(bad))), 4)
+
+
+def measure_anomaly(
+    version: DatasetVersion,
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    limits: dict[str, ClassLimits],
+    split: str,
+) -> dict[str, Any]:
+    """Return every number of an evaluation, with the keys that a detector's has, and the AUROC.
+
+    A labelled part is defective. Recall of a class: parts that show it and do not pass. There
+    are no boxes, so mAP is None.
+    """
+    bad = np.array([sample.state == "labelled" for sample in samples], bool)
+    good, scores = ~bad, part_scores(found)
+    made = decisions(found, limits)
+    is_ = {kind: np.array([d is kind for d in made], bool) for kind in Decision}
+    passed, failed, review = is_[Decision.PASS], is_[Decision.FAIL], is_[Decision.REVIEW]
+    recall: dict[str, Any] = {}
+    for name in version.classes:
+        shows = np.array([any(box[0] == name for box in s.boxes) for s in samples], bool)
+        recall[name] = rate(int((shows & ~passed).sum()), int(shows.sum()))
+    return {
+        "split": split,
+        "images": len(samples),
+        "interval": "Clopper-Pearson, two-sided 95 %",
+        "defective": {
+            "escape": rate(int((passed & bad).sum()), int(bad.sum())),
+            "fail": rate(int((failed & bad).sum()), int(bad.sum())),
+            "review": rate(int((review & bad).sum()), int(bad.sum())),
+        },
+        "good": {
+            "overkill": rate(int((failed & good).sum()), int(good.sum())),
+            "review": rate(int((review & good).sum()), int(good.sum())),
+            "pass": rate(int((passed & good).sum()), int(good.sum())),
+        },
+        "auroc": auroc(scores[good], scores[bad]),
+        "class_recall": recall,
+        "map50": None,
+        "map50_95": None,
+        "class_ap50": dict.fromkeys(version.classes),
+    }

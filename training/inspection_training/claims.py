@@ -1,0 +1,225 @@
+"""Limits with a claim: T1 and T2 by order statistics of parts that training never saw. Pure.
+
+* T1 of a class, for the escape rate: of n held-out parts with that defect, k may score under T1, with k
+  from `statistics.allowed_misses`. T1 is the (k+1)-th smallest score. Whatever the scores'
+  distribution, the true miss rate is then over the target with a chance of at most 1 - confidence. A
+  part escapes only if every class misses it, so the escape rate of its class is no higher.
+* No T1 is lower than `LOWEST`. Where the rule asks for less, T1 is `LOWEST` and the claim is the exact
+  bound of what was missed there. Both together still err with at most 1 - confidence: when the rate at
+  `LOWEST` is over the target, both fail for few misses only; when it is not, that bound cannot fail.
+* T2, for the overkill: with the T1s fixed, a good part's score is the highest of those at or over their
+  T1. T2 stands just over the (k+1)-th largest, by the same rule; it is never under T1. Review is what lies
+  between; it is measured, not chosen.
+
+The claims hold for parts like these, class by class. Parts of one lot are alike: see the warnings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inspection_training.limits import LOWEST
+from inspection_training.scoring import COUNT
+from inspection_training.statistics import allowed_misses, best_claim, parts_needed, upper_bound
+
+FEW_GROUPS = 10
+_STEP = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What the quality engineer asks.
+
+    Attributes:
+        escape: highest share of defective parts that may pass.
+        overkill: highest share of good parts that may fail.
+        review: highest share of good parts that may be REVIEW.
+        confidence: of every claim.
+    """
+
+    escape: float = 0.01
+    overkill: float = 0.05
+    review: float = 0.03
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name in ("escape", "overkill", "review", "confidence"):
+            value = getattr(self, name)
+            if not 0 < value < 1:
+                raise ValueError(f"{name} is {value}; it must lie between 0 and 1, for example 1%")
+
+    @property
+    def delta(self) -> float:
+        """The risk that a claim is wrong."""
+        return 1 - self.confidence
+
+
+@dataclass(frozen=True, slots=True)
+class EscapeClaim:
+    """What one class's held-out defects support.
+
+    Attributes:
+        name: the class, `all defects`, or `scoring.COUNT`.
+        parts: parts with that defect.
+        groups: groups they come from.
+        largest_group: parts of the largest group.
+        t1: the limit; None where no part has this defect, and for counts.
+        allowed: misses the rule allows; -1: too few parts for the target.
+        missed: parts under T1, or not stopped.
+        supported: escape rate that is claimed; None: nothing can be claimed.
+        target: escape rate asked.
+        missing: more defective parts needed for the target, if none of them is missed.
+    """
+
+    name: str
+    parts: int
+    groups: int
+    largest_group: int
+    t1: float | None
+    allowed: int
+    missed: int
+    supported: float | None
+    target: float
+    missing: int
+
+    @property
+    def met(self) -> bool:
+        """Tell whether the target is proven."""
+        return self.supported is not None and self.supported <= self.target
+
+    @property
+    def few_groups(self) -> bool:
+        """Tell whether the defects come from so few groups that the claim is about these groups."""
+        return self.parts > 0 and (
+            self.groups < FEW_GROUPS or self.largest_group > max(1, self.parts // 3)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plain form."""
+        return {
+            "class": self.name, "parts": self.parts, "groups": self.groups, "t1": self.t1,
+            "allowed_misses": self.allowed, "missed": self.missed, "supported": self.supported,
+            "target": self.target, "met": self.met, "more_parts_needed": self.missing,
+        }  # fmt: skip
+
+
+def escape_claim(
+    name: str, scores: Sequence[float], groups: Sequence[Hashable], targets: Targets
+) -> EscapeClaim:
+    """Return T1 and what it supports.
+
+    Args:
+        name: class.
+        scores: of every held-out part with this defect, 0 for never found.
+        groups: group of each.
+        targets: what is asked.
+    """
+    n, ordered = len(scores), sorted(scores)
+    allowed = allowed_misses(n, targets.escape, targets.delta)
+    missing = max(0, parts_needed(targets.escape, targets.delta) - n)
+    counts = Counter(groups).values()
+    t1: float | None = None
+    supported: float | None = None
+    missed = 0
+    if n:
+        wanted = ordered[max(allowed, 0)]
+        if wanted >= LOWEST:
+            t1 = max(math.floor(wanted / _STEP) * _STEP, LOWEST)
+            t1 = min(round(t1, 6), wanted)
+            supported = targets.escape if allowed >= 0 else best_claim(n, targets.delta)
+            missed = sum(score < t1 for score in ordered)
+        else:
+            t1, missed = LOWEST, sum(score < LOWEST for score in ordered)
+            supported = upper_bound(missed, n, targets.confidence)
+            missing = max(0, parts_needed(targets.escape, targets.delta, missed) - n)
+    return EscapeClaim(
+        name, n, len(counts), max(counts, default=0), t1, allowed, missed,
+        supported if supported is None or supported < 1 else None, targets.escape, missing,
+    )  # fmt: skip
+
+
+def fixed_claim(
+    name: str, missed: int, groups: Sequence[Hashable], targets: Targets
+) -> EscapeClaim:
+    """Return what held-out parts support for limits that were fixed before: an exact bound."""
+    n = len(groups)
+    counts = Counter(groups).values()
+    supported = upper_bound(missed, n, targets.confidence) if n else None
+    return EscapeClaim(
+        name, n, len(counts), max(counts, default=0), None,
+        allowed_misses(n, targets.escape, targets.delta), missed,
+        supported if supported is None or supported < 1 else None, targets.escape,
+        max(0, parts_needed(targets.escape, targets.delta, missed) - n),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OverkillLimit:
+    """T2 for all defect classes.
+
+    Attributes:
+        t2: every class's T2 is this or its T1, whichever is higher.
+        parts: good parts.
+        allowed: good parts that may fail; -1: too few good parts for the target.
+        supported: overkill that is claimed for the defect classes; None: nothing.
+    """
+
+    t2: float
+    parts: int
+    allowed: int
+    supported: float | None
+
+
+def overkill_limit(scores: Sequence[float], targets: Targets) -> OverkillLimit:
+    """Return T2 from the good parts.
+
+    Args:
+        scores: of every held-out good part: the highest score at or over its class's T1, else 0.
+        targets: what is asked.
+    """
+    n, descending = len(scores), sorted(scores, reverse=True)
+    if not n:
+        return OverkillLimit(1.0, 0, -1, None)
+    allowed = allowed_misses(n, targets.overkill, targets.delta)
+    over = descending[max(allowed, 0)]
+    t2 = max(round((math.floor(over / _STEP) + 1) * _STEP, 6), LOWEST)
+    if t2 > 1:  # a score of 1 cannot be let through
+        failing = sum(score >= 1.0 for score in descending)
+        return OverkillLimit(1.0, n, allowed, upper_bound(failing, n, targets.confidence))
+    supported = targets.overkill if allowed >= 0 else best_claim(n, targets.delta)
+    return OverkillLimit(t2, n, allowed, supported)
+
+
+def percent(share: float) -> str:
+    """Return a share in percent with two digits that count, for example `0.31 %`, `7.8 %`."""
+    return f"{float(f'{100 * share:.2g}'):g} %"
+
+
+def in_words(claim: EscapeClaim, confidence: float) -> str:
+    """Return the claim as a sentence, or what is missing for it."""
+    sure, target = percent(confidence), percent(claim.target)
+    name = "wrong counts" if claim.name == COUNT else claim.name
+    if not claim.parts:
+        return (
+            f"{name}: no claim: no part with this defect; {claim.missing} are needed for {target}"
+        )
+    where = "" if claim.t1 is None else f" under T1 {claim.t1:g}"
+    facts = (
+        f"{claim.parts} defective parts from {claim.groups} groups, {claim.missed} missed{where}"
+    )
+    if claim.met and claim.supported is not None:
+        return f"{name}: at most {percent(claim.supported)} escape at {sure} confidence ({facts})"
+    best = "nothing" if claim.supported is None else f"at best {percent(claim.supported)} escape"
+    if claim.missed > max(claim.allowed, 0):
+        return (
+            f"{name}: no claim of {target}: {facts}; they support {best} at {sure}. The model does "
+            "not see these: train on such defects, or look at the labels"
+        )
+    return (
+        f"{name}: no claim of {target}: {claim.parts} parts support {best} at {sure}; "
+        f"{claim.missing} more are needed for {target}"
+    )

@@ -1,0 +1,107 @@
+"""Two releases on the same parts: exact McNemar, and the parts on which they differ."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from inspection.errors import DatasetError
+from inspection.types import Decision
+from inspection_training.evaluation import SplitRun
+from inspection_training.scoring import defects_of
+from inspection_training.statistics import mcnemar_exact
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A part that the two decide differently."""
+
+    image: str
+    defective: bool
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One kind of error on the same parts.
+
+    Attributes:
+        parts: parts on which it can be made.
+        only_first: made by the first release alone.
+        only_second: made by the second alone.
+        both: made by both.
+        p: exact two-sided McNemar; small: the difference is no chance.
+    """
+
+    parts: int
+    only_first: int
+    only_second: int
+    both: int
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Escapes and overkill of two releases, each under its own limits."""
+
+    first: str
+    second: str
+    escape: Side
+    overkill: Side
+    changed: tuple[Changed, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plain form."""
+        return asdict(self)
+
+    def in_words(self) -> str:
+        """Return the comparison in a few lines."""
+        lines = [
+            f"{name}: {self.first} alone {side.only_first}, {self.second} alone {side.only_second}, "
+            f"both {side.both} of {side.parts}; exact McNemar p = {side.p:.4g}"
+            for name, side in (("escape", self.escape), ("overkill", self.overkill))
+        ]
+        lines += [
+            f"  {x.image} ({'defective' if x.defective else 'good'}): {x.first} -> {x.second}"
+            for x in self.changed
+        ]
+        return "\n".join(lines)
+
+
+def compare_runs(first: SplitRun, second: SplitRun) -> Comparison:
+    """Compare two runs over the same pictures.
+
+    What is a defect is asked of the first release's limits (its expected counts).
+
+    Raises:
+        DatasetError: the runs saw different pictures.
+    """
+    if [s.sha256 for s in first.samples] != [s.sha256 for s in second.samples]:
+        raise DatasetError(
+            f"{first.release.name} and {second.release.name} were run on different pictures; "
+            "compare them on one split of one version"
+        )
+    bad = [bool(defects_of(sample, first.recipe)) for sample in first.samples]
+    a, b = first.decisions(first.recipe), second.decisions(second.recipe)
+    rows = zip(first.samples, bad, a, b, strict=True)
+    changed = tuple(Changed(s.image, d, x.value, y.value) for s, d, x, y in rows if x is not y)
+    return Comparison(
+        first.release.name,
+        second.release.name,
+        _side(a, b, [i for i, d in enumerate(bad) if d], Decision.PASS),
+        _side(a, b, [i for i, d in enumerate(bad) if not d], Decision.FAIL),
+        changed,
+    )
+
+
+def _side(a: list[Decision], b: list[Decision], parts: list[int], error: Decision) -> Side:
+    first, second = {i for i in parts if a[i] is error}, {i for i in parts if b[i] is error}
+    only_first, only_second = len(first - second), len(second - first)
+    return Side(
+        len(parts),
+        only_first,
+        only_second,
+        len(first & second),
+        mcnemar_exact(only_first, only_second),
+    )

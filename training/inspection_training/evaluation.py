@@ -1,0 +1,173 @@
+"""Run a release on a split: what `evaluate`, `limits` and the report all start from.
+
+release folder, dataset version, split ─▶ load, check classes ─▶ detect every picture ─▶ SplitRun
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inspection.decide import judge
+from inspection.detector import Detector
+from inspection.errors import DatasetError, ReleaseError
+from inspection.release import ReleaseCard, load_release, read_card
+from inspection.types import Decision, Detections, Recipe, Release
+from inspection_datasets.manifest import SPLITS, DatasetVersion, Sample
+from inspection_training.evaluate import detect_samples, measure
+from inspection_training.progress import Report, Step, silent
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRun:
+    """A release and what it found in a split.
+
+    Attributes:
+        release: checked.
+        card: its `release.json`.
+        version: the dataset version.
+        split: train, val or test.
+        samples: pictures that somebody looked at.
+        found: detections of each, in that order.
+        runtime: who ran the model.
+    """
+
+    release: Release
+    card: ReleaseCard
+    version: DatasetVersion
+    split: str
+    samples: tuple[Sample, ...]
+    found: tuple[Detections, ...]
+    runtime: str
+
+    @property
+    def recipe(self) -> Recipe:
+        """The release's own limits, without regions."""
+        return plain_recipe(self.release)
+
+    def decisions(self, recipe: Recipe) -> list[Decision]:
+        """Return what the line decides of each part."""
+        return [judge(found, recipe).decision for found in self.found]
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the numbers of `evaluate` under the release's own limits."""
+        from inspection_training.anomaly_limits import measure_anomaly
+
+        measured = measure_anomaly if self.release.task == "anomaly" else measure
+        return {
+            "release": self.release.name,
+            "model_sha256": self.release.model_sha256,
+            "dataset": f"{self.version.name} {self.version.version} {self.version.sha256}",
+            "runtime": self.runtime,
+            **measured(self.version, self.samples, self.found, self.release.limits, self.split),
+        }
+
+
+def plain_recipe(release: Release) -> Recipe:
+    """Return a recipe that judges the whole picture by the release's own limits."""
+    return Recipe(number=1, part=release.part, release=release.number, limits=release.limits)
+
+
+def inspect_split(
+    folder: Path,
+    version: DatasetVersion,
+    split: str,
+    runtime_name: str = "openvino",
+    report: Report = silent,
+) -> SplitRun:
+    """Run a release on the labelled and good pictures of a split.
+
+    Raises:
+        ReleaseError: the release is refused, or its classes are not the dataset's.
+        DatasetError: no such split, or no picture in it that somebody looked at.
+        ConfigError: no such runtime.
+    """
+    from inspection_training.run import open_runtime
+
+    release = load_release(folder)
+    if release.task == "detect" and release.classes != version.classes[: len(release.classes)]:
+        raise ReleaseError(
+            f"{release.name} knows {list(release.classes)}, {version.folder} has "
+            f"{list(version.classes)}; evaluate it on its own part"
+        )
+    if split not in SPLITS:
+        raise DatasetError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+    samples = version.select(split)
+    if not samples:
+        raise DatasetError(
+            f"{version.folder} {version.version} has no labelled and no good image in {split}; "
+            "label some, or name another split"
+        )
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        report(Step("evaluate", done, len(samples)))
+
+    runtime = open_runtime(runtime_name, release)
+    try:
+        found = detect_samples(Detector(release, runtime), version, samples, tick)
+    finally:
+        runtime.close()
+    return SplitRun(
+        release, read_card(folder), version, split, tuple(samples), tuple(found), runtime_name
+    )
+
+
+def refuse_known_pictures(run: SplitRun, trained_on: Path | None = None) -> None:
+    """Make sure that the release never learned from these pictures.
+
+    Args:
+        run: the split.
+        trained_on: the dataset folder that the release learned from; default: the run's own.
+
+    Raises:
+        DatasetError: it is the training split, the version the release learned from cannot be found, or
+            a picture or group of the split is in its training split.
+    """
+    if run.split == "train":
+        raise DatasetError(
+            f"{run.release.name} learned from split train; limits chosen there promise nothing. "
+            "Use --split test"
+        )
+    learned = _learned_version(run, trained_on)
+    known = {s.sha256 for s in learned.samples if s.split == "train"}
+    groups = {s.group for s in learned.samples if s.split == "train"}
+    same = [s.image for s in run.samples if s.sha256 in known]
+    if same:
+        raise DatasetError(
+            f"{len(same)} pictures of {run.version.folder} {run.version.version} {run.split} were "
+            f"trained on, the first is {same[0]}; limits chosen there promise nothing. Leave them out"
+        )
+    torn = [s.image for s in run.samples if s.group in groups]
+    if torn and learned.name == run.version.name:
+        raise DatasetError(
+            f"{len(torn)} pictures belong to groups (parts, lots) that were trained on, the first is "
+            f"{torn[0]}; limits chosen there are flattered. Use parts of other groups"
+        )
+
+
+def _learned_version(run: SplitRun, trained_on: Path | None) -> DatasetVersion:
+    from inspection_datasets.manifest import load_version
+
+    card = run.card.dataset
+    folder = trained_on or run.version.folder
+    if run.version.sha256 == card.sha256:
+        return run.version
+    try:
+        learned = load_version(folder, card.version)
+    except DatasetError as error:
+        raise _unknown(run, folder) from error
+    if learned.sha256 != card.sha256:
+        raise _unknown(run, folder)
+    return learned
+
+
+def _unknown(run: SplitRun, folder: Path) -> DatasetError:
+    card = run.card.dataset
+    return DatasetError(
+        f"{run.release.name} learned from {card.name} {card.version} ({card.sha256[:12]}), which is not "
+        f"in {folder}; so nobody can tell whether it saw these pictures. Name its folder: --trained-on"
+    )

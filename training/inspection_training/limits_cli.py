@@ -1,0 +1,143 @@
+"""`inspection limits`: T1 and T2 with the claim they support, or what is missing for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inspection.errors import ConfigError
+
+if TYPE_CHECKING:
+    from inspection.types import Recipe, Release
+    from inspection_training.claims import Targets
+    from inspection_training.recipe_limits import Proposal
+
+app = typer.Typer(add_completion=False, help="Choose limits with a claim, on held-out parts.")
+
+
+@app.command()
+def limits(
+    *,
+    release: Annotated[Path, typer.Argument(help="release folder, releases/PART/NUMBER")],
+    data: Annotated[Path, typer.Option(help="dataset folder")],
+    data_version: Annotated[str | None, typer.Option(help="default: the newest")] = None,
+    split: Annotated[str, typer.Option(help="test or val; train is refused")] = "test",
+    max_escape: Annotated[str, typer.Option(help="share of defective parts that may pass")] = "1%",
+    max_overkill: Annotated[str, typer.Option(help="share of good parts that may fail")] = "5%",
+    max_review: Annotated[str, typer.Option(help="share of good parts for REVIEW")] = "3%",
+    confidence: Annotated[str, typer.Option(help="how sure the claim is")] = "95%",
+    pooled: Annotated[
+        bool, typer.Option("--pooled", help="one T1 for all classes; claims the mix of defects")
+    ] = False,
+    recipe: Annotated[
+        Path | None, typer.Option(help="recipe file with regions and counts; default: none")
+    ] = None,
+    trained_on: Annotated[
+        Path | None, typer.Option(help="dataset folder the release learned from; default: --data")
+    ] = None,
+    runtime: Annotated[str, typer.Option(help="openvino or onnxruntime")] = "openvino",
+    write: Annotated[
+        Path | None, typer.Option(help="new recipe file to write; the claim goes beside it")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Choose T1 and T2 for a target escape rate. Exit code 1: some target is not proven."""
+    from inspection_datasets.manifest import load_version
+    from inspection_training.evaluation import inspect_split, refuse_known_pictures
+    from inspection_training.progress import TrainingBar
+    from inspection_training.recipe_limits import as_dict, propose_limits, write_limits
+
+    targets = read_targets(max_escape, max_overkill, max_review, confidence)
+    version = load_version(data, data_version)
+    if split == "train":
+        raise ConfigError(
+            "split train was learned from; limits need parts never seen: --split test"
+        )
+    with TrainingBar() as bar:
+        run = inspect_split(release, version, split, runtime, bar.report)
+    refuse_known_pictures(run, trained_on)
+    proposal = propose_limits(run, _recipe(recipe, run.release), targets, pooled=pooled)
+    claim = write_limits(write, proposal, run) if write else None
+    if as_json:
+        typer.echo(json.dumps(as_dict(proposal, run), ensure_ascii=False))
+    else:
+        _print(proposal, run.release.name, f"{len(run.samples)} {split} parts")
+        if write:
+            typer.echo(f"recipe {write}, claim {claim}")
+    raise typer.Exit(0 if proposal.met else 1)
+
+
+def read_share(name: str, text: str) -> float:
+    """Return a share written as `1%` or `0.01`.
+
+    Raises:
+        ConfigError: neither, or not between 0 and 100 %.
+    """
+    try:
+        plain = text.strip()
+        value = float(plain.removesuffix("%")) / (100 if plain.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise ConfigError(f"{name} {text!r} is no share; write for example 1% or 0.01")
+    return value
+
+
+def read_targets(escape: str, overkill: str, review: str, confidence: str) -> Targets:
+    """Return the targets from options."""
+    from inspection_training.claims import Targets
+
+    return Targets(
+        read_share("--max-escape", escape),
+        read_share("--max-overkill", overkill),
+        read_share("--max-review", review),
+        read_share("--confidence", confidence),
+    )
+
+
+def _recipe(path: Path | None, release: Release) -> Recipe:
+    from inspection.recipe import RecipeConfig
+    from inspection.yaml_file import read_yaml
+    from inspection_training.evaluation import plain_recipe
+
+    if path is None:
+        return plain_recipe(release)
+    config = read_yaml(path, RecipeConfig)
+    if (config.part, config.release) != (release.part, release.number):
+        raise ConfigError(
+            f"{path} is for {config.part}/{config.release}, not for {release.name}; name its release"
+        )
+    return config.recipe(release, "")
+
+
+def _print(proposal: Proposal, release: str, parts: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from inspection_training.release import in_words as rate_in_words
+
+    table = Table(title=f"{release}: limits from {parts}")
+    for head in ("class", "n", "k", "missed", "T1", "T2", "escape supported"):
+        table.add_column(head)
+    for claim in (*proposal.claims, proposal.pooled):
+        own = proposal.recipe.limits.get(claim.name)
+        table.add_row(
+            claim.name,
+            str(claim.parts),
+            str(claim.allowed) if claim.allowed >= 0 else "-",
+            str(claim.missed),
+            "-" if claim.t1 is None else f"{claim.t1:g}",
+            "-" if own is None else f"{own.t2:g}",
+            "-" if claim.supported is None else f"{100 * claim.supported:.3g} %",
+        )
+    console = Console()
+    console.print(table)
+    for name in ("escape", "overkill", "review"):
+        console.print(f"{name}: {rate_in_words(proposal.measured[name])}", markup=False)
+    for sentence in proposal.sentences():
+        console.print(f"- {sentence}", markup=False)
+    for warning in proposal.warnings:
+        console.print(f"! {warning}", markup=False)

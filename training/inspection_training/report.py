@@ -1,0 +1,330 @@
+"""The evaluation report: one HTML file, no script, no network, made to be printed.
+
+    SplitRun (+ Comparison) ─▶ numbers by `judge` ─▶ sections ─▶ HTML in Korean or English
+
+Every text of the data (names of classes, groups, files) is escaped.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspection.errors import ConfigError
+from inspection.release import write_atomic
+from inspection.types import Decision
+from inspection_training.claims import Targets, fixed_claim, percent
+from inspection_training.compare import Comparison
+from inspection_training.evaluate import FOUND_IOU, rate
+from inspection_training.evaluation import SplitRun
+from inspection_training.parity import iou_matrix
+from inspection_training.release import in_words
+from inspection_training.report_pictures import histogram, part_picture
+from inspection_training.report_text import texts
+from inspection_training.scoring import COUNT, defects_of, must_be_there, part_score
+from inspection_training.statistics import cluster_bootstrap
+
+PICTURES = 12
+GROUPS = 40
+_STYLE = """
+body{font:15px/1.5 system-ui,"Noto Sans KR","Malgun Gothic",sans-serif;color:#1d2126;background:#fff;
+max-width:1000px;margin:2rem auto;padding:0 1.2rem;word-break:keep-all;overflow-wrap:anywhere}
+h1{font-size:1.6rem}h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid #c9ced4}
+table{border-collapse:collapse;margin:.4rem 0}th,td{padding:.25rem .7rem;border-bottom:1px solid #dfe3e7;
+text-align:left;vertical-align:top;font-variant-numeric:tabular-nums}thead th{background:#f2f4f6}
+.wide{overflow-x:auto}p.note{color:#515860;margin:.3rem 0}code{font-size:.85em}
+.sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(280px,1fr));gap:1rem}
+figure{margin:0;break-inside:avoid}figure img{max-width:100%;border:1px solid #c9ced4;display:block}
+figcaption{font-size:.85em}svg{width:100%;height:auto}svg .bad{fill:#8f2020}svg .good{fill:#7fb0d8}
+svg .axis{stroke:#1d2126}svg .limit{stroke:#1d2126;stroke-dasharray:4 3}svg text{font-size:12px}
+@media print{body{max-width:none;margin:0}h2{break-after:avoid}tr{break-inside:avoid}}
+"""
+
+
+class _Report:
+    """Numbers of one run, and the words of one language."""
+
+    def __init__(self, run: SplitRun, language: str) -> None:
+        self.run, self.recipe, self.words = run, run.recipe, texts(language)
+        self.wrong = [defects_of(sample, self.recipe) for sample in run.samples]
+        self.made = run.decisions(self.recipe)
+        self.defects = [n for n in run.release.classes if n not in must_be_there(self.recipe)]
+        self.scores = [
+            max((part_score(found, name, self.recipe) for name in self.defects), default=0.0)
+            for found in run.found
+        ]
+        self.metrics: dict[str, Any] = run.metrics()
+
+    def parts(self, *, defective: bool) -> list[int]:
+        return [i for i, wrong in enumerate(self.wrong) if bool(wrong) is defective]
+
+    def table(self, head: list[str], rows: list[list[str]]) -> str:
+        cells = "".join(f"<th>{escape(x)}</th>" for x in head)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(x)}</td>" for x in row) + "</tr>" for row in rows
+        )
+        return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+
+    def section(self, key: str, *content: str) -> str:
+        return f"<section><h2>{escape(self.words[key])}</h2>{''.join(content)}</section>"
+
+    def note(self, text: str) -> str:
+        return f'<p class="note">{escape(text)}</p>'
+
+
+def report_html(run: SplitRun, language: str, comparison: Comparison | None = None) -> str:
+    """Return the report. The pictures of the worst parts are read again from the dataset."""
+    report = _Report(run, language)
+    title = escape(f"{report.words['title']}: {run.release.name}")
+    sections = [
+        _identity(report),
+        _summary(report),
+        _promises(report),
+        _classes(report),
+        _decisions(report),
+        _groups(report),
+        _scores(report),
+        _pictures(report, "misses"),
+        _pictures(report, "calls"),
+        _comparison(report, comparison) if comparison else "",
+        _cannot(report),
+    ]
+    return (
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
+        f"{''.join(sections)}</body></html>\n"
+    )
+
+
+def write_report(
+    path: Path, run: SplitRun, language: str, comparison: Comparison | None = None
+) -> None:
+    """Write the report; an older one of that name is replaced.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    text = report_html(run, language, comparison)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text.encode())
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error}; free space or check the rights"
+        ) from error
+
+
+def _identity(report: _Report) -> str:
+    run, words = report.run, report.words
+    card, version = run.card, run.version
+    rows = [
+        (words["release"], f"{run.release.name} ({card.family}, {card.created_at})"),
+        (words["model"], run.release.model_sha256),
+        (words["dataset"], f"{version.name} {version.version} {version.sha256}"),
+        (words["learned"], f"{card.dataset.name} {card.dataset.version} {card.dataset.sha256}"),
+        (words["split"], f"{run.split}, {len(run.samples)}"),
+        (words["runtime"], run.runtime),
+    ]
+    body = "".join(
+        f"<tr><th>{escape(k)}</th><td><code>{escape(v)}</code></td></tr>" for k, v in rows
+    )
+    return f'<div class="wide"><table><tbody>{body}</tbody></table></div>'
+
+
+def _summary(report: _Report) -> str:
+    rows: list[list[str]] = []
+    for key, defective, decision in (
+        ("escape", True, Decision.PASS),
+        ("overkill", False, Decision.FAIL),
+        ("review", False, Decision.REVIEW),
+    ):
+        parts = report.parts(defective=defective)
+        hits = [report.made[i] is decision for i in parts]
+        groups = [report.run.samples[i].group for i in parts]
+        spread = cluster_bootstrap(hits, groups) if 0 < sum(hits) < len(hits) else None
+        drawn = "-" if spread is None else f"{100 * spread[0]:.2f} – {100 * spread[1]:.2f} %"
+        value = rate(sum(hits), len(hits))
+        words = ["0", "-", "-"]
+        if value["of"]:
+            low, high = 100 * value["low"], 100 * value["high"]
+            words = [f"{value['count']} / {value['of']}", f"{100 * value['rate']:.2f} %"]
+            words.append(f"{low:.2f} – {high:.2f} %")
+        rows.append([report.words[key], *words, drawn])
+    names = ("parts", "rate", "interval", "by_group")
+    head = ["", *(report.words[name] for name in names)]
+    points = [
+        f"{name} {report.metrics[key]}"
+        for name, key in (("AP50", "map50"), ("AP50:95", "map50_95"), ("AUROC", "auroc"))
+        if report.metrics.get(key) is not None
+    ]
+    return report.section("summary", report.table(head, rows), report.note(", ".join(points)))
+
+
+def _promises(report: _Report) -> str:
+    words, rows = report.words, list[list[str]]()
+    for name in [*report.defects, *([COUNT] if must_be_there(report.recipe) else [])]:
+        bad = [i for i, wrong in enumerate(report.wrong) if name in wrong]
+        missed = sum(report.made[i] is Decision.PASS for i in bad)
+        claim = fixed_claim(name, missed, [report.run.samples[i].group for i in bad], Targets())
+        bound = "-" if claim.supported is None else percent(claim.supported)
+        shown = words["count"] if name == COUNT else name
+        counts = [str(x) for x in (claim.parts, claim.groups, missed)]
+        rows.append([shown, *counts, bound, str(claim.missing)])
+    head = [words[x] for x in ("class", "defective", "group", "escaped", "bound", "needed")]
+    stated = report.run.card.claim or words["none"]
+    return report.section(
+        "claims",
+        report.note(words["claims_note"]),
+        report.table(head, rows),
+        f"<p>{escape(words['card_claim'])}: {escape(stated)}</p>",
+    )
+
+
+def _classes(report: _Report) -> str:
+    words, rows = report.words, list[list[str]]()
+    recall = report.metrics.get("class_recall", {})
+    precision = report.metrics.get("class_ap50", {})
+    for name, limits in report.recipe.limits.items():
+        value, point = recall.get(name), precision.get(name)
+        found = in_words(value) if value and value["of"] else "-"
+        last = "-" if point is None else str(point)
+        rows.append([name, f"{limits.t1:g}", f"{limits.t2:g}", found, last])
+    head = [words["class"], "T1", "T2", words["recall"], "AP50"]
+    return report.section("limits", report.table(head, rows))
+
+
+def _decisions(report: _Report) -> str:
+    words, kinds = report.words, (Decision.PASS, Decision.REVIEW, Decision.FAIL)
+    rows: list[list[str]] = []
+    for key, defective in (("defective", True), ("good", False)):
+        made = [report.made[i] for i in report.parts(defective=defective)]
+        rows.append([words[key], *(str(made.count(kind)) for kind in kinds)])
+    plain = report.table(["", *(words[kind.value] for kind in kinds)], rows)
+    if report.run.release.task == "anomaly":
+        return report.section("decisions", plain)
+    names = [*report.run.release.classes, words["nothing_there"]]
+    counts = confusion(report.run)
+    rows = [[name, *map(str, row.tolist())] for name, row in zip(names, counts, strict=True)]
+    rows[-1][-1] = ""
+    return report.section(
+        "decisions",
+        plain,
+        f"<h3>{escape(words['confusion'])}</h3>",
+        report.note(f"IoU ≥ {FOUND_IOU}, ≥ T1"),
+        report.table(["", *report.run.release.classes, words["not_found"]], rows),
+    )
+
+
+def confusion(run: SplitRun) -> Any:
+    """Return counts of boxes, int [C + 1, C + 1]: labelled class or no label, found class or not found.
+
+    A label and a detection at or over its T1 are a pair from IoU 0.3, the best overlap first, each once.
+    """
+    classes = list(run.release.classes)
+    t1 = np.array([run.recipe.limits[name].t1 for name in classes])
+    counts = np.zeros((len(classes) + 1, len(classes) + 1), int)
+    for sample, found in zip(run.samples, run.found, strict=True):
+        keep = found.scores >= t1[found.classes]
+        labels = [box for box in sample.boxes if box[0] in classes]
+        truth, seen = [classes.index(box[0]) for box in labels], found.classes[keep]
+        left, right = set(range(len(truth))), set(range(len(seen)))
+        if left and right:
+            boxes = np.array([box[1:] for box in labels], np.float32)
+            overlap = iou_matrix(boxes, found.boxes[keep])
+            for flat in np.argsort(-overlap, axis=None, kind="stable"):
+                a, b = divmod(int(flat), len(seen))
+                if overlap[a, b] < FOUND_IOU:
+                    break
+                if a in left and b in right:
+                    counts[truth[a], seen[b]] += 1
+                    left.discard(a)
+                    right.discard(b)
+        for a in left:
+            counts[truth[a], -1] += 1
+        for b in right:
+            counts[-1, seen[b]] += 1
+    return counts
+
+
+def _groups(report: _Report) -> str:
+    found: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for sample, wrong, made in zip(report.run.samples, report.wrong, report.made, strict=True):
+        row = found[sample.group]
+        row[0] += bool(wrong)
+        row[1] += bool(wrong) and made is Decision.PASS
+        row[2] += not wrong
+        row[3] += not wrong and made is Decision.FAIL
+    worst = sorted(found.items(), key=lambda x: (-x[1][1], -x[1][3], x[0]))[:GROUPS]
+    words = report.words
+    head = [words[x] for x in ("group", "defective", "escape", "good", "overkill")]
+    rows = [[name, *map(str, row)] for name, row in worst]
+    return report.section("groups", report.note(words["groups_note"]), report.table(head, rows))
+
+
+def _scores(report: _Report) -> str:
+    words = report.words
+    own = [report.recipe.limits[name] for name in report.defects]
+    lines = {"T1": min(x.t1 for x in own), "T2": min(x.t2 for x in own)} if own else {}
+    drawn = histogram(
+        [report.scores[i] for i in report.parts(defective=True)],
+        [report.scores[i] for i in report.parts(defective=False)],
+        lines,
+        (words["defective"], words["good"]),
+    )
+    return report.section("scores", report.note(words["scores_note"]), drawn)
+
+
+def _pictures(report: _Report, key: str) -> str:
+    misses = key == "misses"
+    decision = Decision.PASS if misses else Decision.FAIL
+    parts = [i for i in report.parts(defective=misses) if report.made[i] is decision]
+    parts.sort(key=lambda i: report.scores[i], reverse=not misses)
+    if not parts:
+        return report.section(key, report.note(report.words["no_pictures"]))
+    figures: list[str] = []
+    for i in parts[:PICTURES]:
+        names = [report.words["count"] if x == COUNT else x for x in sorted(report.wrong[i])]
+        kind = ", ".join(names) or report.words["good"]
+        text = escape(f"{report.run.samples[i].image} · {kind} · {report.scores[i]:.3f}")
+        source = part_picture(report.run, i, report.recipe)
+        figures.append(
+            f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+        )
+    note = report.note(report.words["boxes_note"])
+    return report.section(key, note, f'<div class="sheet">{"".join(figures)}</div>')
+
+
+def _comparison(report: _Report, found: Comparison) -> str:
+    words = report.words
+    alone = [f"{name} {words['only']}" for name in (found.first, found.second)]
+    head = ["", words["parts"], *alone, words["both"], words["p"]]
+    rows = [
+        [words[key], str(x.parts), str(x.only_first), str(x.only_second), str(x.both), f"{x.p:.4g}"]
+        for key, x in (("escape", found.escape), ("overkill", found.overkill))
+    ]
+    changed = [
+        [x.image, words["defective" if x.defective else "good"], words[x.first], words[x.second]]
+        for x in found.changed
+    ]
+    return report.section(
+        "comparison",
+        report.table(head, rows),
+        f"<h3>{escape(words['changed'])}: {len(changed)}</h3>",
+        report.table(["", "", found.first, found.second], changed),
+    )
+
+
+def _cannot(report: _Report) -> str:
+    words, split = report.words, report.run.split
+    bad = report.parts(defective=True)
+    groups = len({report.run.samples[i].group for i in bad})
+    lines = [words["cannot_new"], words["cannot_zero"], words["cannot_lots"].format(groups=groups)]
+    if split != "test":
+        lines.append(words["cannot_train"].format(split=split))
+    lines.append(words["cannot_labels"])
+    return report.section("cannot", "<ul>", *(f"<li>{escape(x)}</li>" for x in lines), "</ul>")

@@ -1,0 +1,99 @@
+"""The evaluation report's words, Korean and English, one entry a phrase."""
+
+from __future__ import annotations
+
+LANGUAGES = ("ko", "en")
+
+_TEXTS: dict[str, tuple[str, str]] = {
+    "title": ("검사 모델 평가 보고서", "Evaluation of an inspection model"),
+    "release": ("릴리스", "release"),
+    "model": ("모델 파일 SHA-256", "model file SHA-256"),
+    "dataset": ("데이터셋 버전", "dataset version"),
+    "learned": ("학습에 쓴 데이터셋", "learned from"),
+    "split": ("분할, 부품 수", "split, parts"),
+    "runtime": ("실행 엔진", "runtime"),
+    "summary": ("요약", "Summary"),
+    "escape": ("미검 (유출): 불량인데 합격", "escape: defective, PASS"),
+    "overkill": ("과검: 양품인데 불합격", "overkill: good, FAIL"),
+    "review": ("양품인데 재검", "good, REVIEW"),
+    "interval": ("95 % 정확 신뢰구간", "exact 95 % interval"),
+    "by_group": ("그룹을 묶은 95 % 구간", "95 % interval by groups"),
+    "rate": ("비율", "rate"),
+    "parts": ("부품", "parts"),
+    "claims": ("현재 한계값으로 약속할 수 있는 것", "What the limits in force can promise"),
+    "claims_note": (
+        "아래 상한은 이 분할이 학습에 쓰이지 않았고 한계값이 미리 정해져 있었을 때만 유효합니다.",
+        "These bounds hold only if this split was not trained on and the limits were fixed before.",
+    ),
+    "class": ("클래스", "class"),
+    "count": ("개수 틀림", "wrong counts"),
+    "bound": ("95 % 상한", "95 % upper bound"),
+    "needed": ("1 % 약속에 더 필요한 불량 수", "more defective parts needed for 1 %"),
+    "escaped": ("유출", "escaped"),
+    "recall": ("검출률 (상자)", "recall (boxes)"),
+    "limits": ("한계값", "Limits"),
+    "card_claim": ("릴리스에 적힌 약속", "claim in the release"),
+    "none": ("없음", "none"),
+    "decisions": ("판정표", "Decisions"),
+    "defective": ("불량", "defective"),
+    "good": ("양품", "good"),
+    "PASS": ("합격", "PASS"),
+    "REVIEW": ("재검", "REVIEW"),
+    "FAIL": ("불합격", "FAIL"),
+    "confusion": ("클래스 혼동 (행: 라벨, 열: 검출)", "Classes: labelled (rows), found (columns)"),
+    "not_found": ("못 찾음", "not found"),
+    "nothing_there": ("라벨 없음", "no label there"),
+    "groups": ("로트·그룹별", "By lot or group"),
+    "group": ("그룹", "group"),
+    "groups_note": ("문제가 많은 순으로 최대 40개", "worst first, at most 40"),
+    "scores": ("부품 점수 분포", "Scores of parts"),
+    "scores_note": (
+        "부품에서 가장 높은 불량 점수. 진한 막대는 불량, 연한 막대는 양품, 세로선은 T1과 T2의 최솟값. "
+        "높이는 제곱근 눈금입니다.",
+        "Highest defect score of each part. Dark bars: defective, light bars: good, lines: lowest T1 and "
+        "T2. Heights are on a square-root scale.",
+    ),
+    "misses": ("가장 심한 미검", "Worst misses"),
+    "calls": ("가장 심한 과검", "Worst false calls"),
+    "no_pictures": ("없습니다.", "None."),
+    "boxes_note": (
+        "초록 점선은 라벨, 빨간 실선은 T1 이상 검출입니다.",
+        "Dashed green: labels. Solid red: detections at or over T1.",
+    ),
+    "comparison": ("두 릴리스 비교 (같은 부품)", "Two releases on the same parts"),
+    "only": ("만 틀림", "wrong alone"),
+    "both": ("둘 다 틀림", "both wrong"),
+    "p": ("정확 McNemar p", "exact McNemar p"),
+    "changed": ("판정이 바뀐 부품", "parts decided differently"),
+    "cannot": ("약속할 수 없는 것", "What cannot be promised"),
+    "cannot_new": (
+        "이 분할에 없는 종류의 불량, 다른 조명·카메라·공정의 부품에 대해서는 아무것도 말할 수 없습니다.",
+        "Nothing is known of kinds of defects that are not in this split, nor of other light, cameras or "
+        "processes.",
+    ),
+    "cannot_zero": (
+        "유출이 0건이어도 유출률이 0인 것은 아닙니다. 상한을 보십시오.",
+        "No escape seen does not mean an escape rate of zero: read the upper bound.",
+    ),
+    "cannot_lots": (
+        "같은 로트의 부품은 서로 비슷합니다. 불량이 나온 그룹 수: {groups}. 적으면 그 그룹에 대한 값입니다.",
+        "Parts of one lot are alike. Groups with defects: {groups}. If these are few, the numbers are about "
+        "them.",
+    ),
+    "cannot_train": (
+        "이 분할은 {split}입니다. test가 아니면 값이 실제보다 좋게 나옵니다.",
+        "This split is {split}: unless it is test, the numbers are flattered.",
+    ),
+    "cannot_labels": (
+        "라벨이 틀리면 이 값들도 틀립니다. 라벨을 붙인 사람들의 일치도를 확인하십시오.",
+        "Where labels are wrong, so are these numbers: check how far the people who label agree.",
+    ),
+}  # fmt: skip
+
+
+def texts(language: str) -> dict[str, str]:
+    """Return every phrase of a language; ValueError for an unknown one."""
+    if language not in LANGUAGES:
+        raise ValueError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
+    index = LANGUAGES.index(language)
+    return {key: pair[index] for key, pair in _TEXTS.items()}
