@@ -35,6 +35,9 @@ def demo(
     folder: Path = typer.Option(Path("demo-data"), help="where everything goes; replaced"),
     parts: int = typer.Option(100, min=1, help="parts of the shift"),
     takt: float = typer.Option(0.3, min=0.0, help="seconds from part to part"),
+    minutes: float | None = typer.Option(
+        None, min=0.1, help="training time; less learns less [default: 4.2]", show_default=False
+    ),
     keep: bool = typer.Option(False, "--keep", help="leave the station running until Ctrl+C"),
 ) -> None:
     """Train a detector on rendered parts, release it, and inspect a shift of parts with it.
@@ -50,7 +53,7 @@ def demo(
     console.print(f"[bold]1/4[/] Rendering {TRAINING_PARTS} labelled parts")
     dataset = _labelled_set(folder)
     console.print("[bold]2/4[/] Training on them, from random weights, on this PC alone")
-    release = _train(folder, dataset)
+    release = _train(folder, dataset, minutes)
     console.print(f"      released {release['release']} after {time.monotonic() - started:.0f} s")
     console.print(f"[bold]3/4[/] A shift of {parts} parts that training never saw")
     station = _write_station(folder)
@@ -89,12 +92,13 @@ def _labelled_set(folder: Path) -> Path:
     return folder / "dataset"
 
 
-def _train(folder: Path, dataset: Path) -> dict[str, Any]:
+def _train(folder: Path, dataset: Path, minutes: float | None) -> dict[str, Any]:
     """Train by `inspection train`, its progress shown; return its summary."""
     with as_file(files("inspection.demo") / "experiment.yaml") as experiment:
         told = _inspection(
             "train", experiment, "--data", dataset, "--weights", "random", "--part", "plate",
             "--releases", folder / "releases", "--out", folder / "runs", "--json",
+            *([] if minutes is None else ["--minutes", str(minutes)]),
         )  # fmt: skip
     return json.loads(told)
 
