@@ -26,7 +26,7 @@ MARKER = ".inspection-demo"
 TRAINING_SEED = 11
 SHIFT_SEED = 2026
 DEFECT_RATE = 0.3
-TRAINING_PARTS = 900
+TRAINING_PARTS = 1800
 
 
 @app.command()
@@ -36,7 +36,7 @@ def demo(
     parts: int = typer.Option(100, min=1, help="parts of the shift"),
     takt: float = typer.Option(0.3, min=0.0, help="seconds from part to part"),
     minutes: float | None = typer.Option(
-        None, min=0.1, help="training time; less learns less [default: 4.2]", show_default=False
+        None, min=0.1, help="training time; less learns less [default: 4]", show_default=False
     ),
     keep: bool = typer.Option(False, "--keep", help="leave the station running until Ctrl+C"),
 ) -> None:
