@@ -44,7 +44,7 @@ generate = load_generator()
 def repository_files() -> tuple[Path, ...]:
     """Tracked files, and new ones that git does not ignore."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "ls-files", "-z", "--cached"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if listed.returncode:
