@@ -139,9 +139,8 @@ def _write_yolo(version: DatasetVersion, placed: Sequence[_Placed], folder: Path
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     data = {split: f"images/{split}" for split in _used(placed)}
     names = dict(enumerate(version.classes))
-    text = yaml.safe_dump(
-        {"path": ".", **data, "names": names}, allow_unicode=True, sort_keys=False
-    )
+    # No `path`: readers then take the folder of this file; "." would be the folder they were started in.
+    text = yaml.safe_dump({**data, "names": names}, allow_unicode=True, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
 
 

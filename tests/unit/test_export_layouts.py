@@ -1,6 +1,9 @@
 """Export and import again: the version comes back, as far as the layout can say it."""
 
 import json
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -199,3 +202,25 @@ def test_the_command_writes_and_says_what_is_lost(tmp_path: Path) -> None:
     words = [str(tmp_path / "set"), "--to", str(tmp_path / "o2"), "--layout", "coco", "--json"]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert json.loads(result.stdout)["losses"] == []
+
+
+def test_the_ultralytics_command_finds_the_images_of_an_export(tmp_path: Path) -> None:
+    """A `path: .` was taken for the folder in which the command was started."""
+    label = {"state": "labelled", "boxes": [("dent", 1, 2, 10, 12)], "shapes": [], "label": None}
+    rows = [{"name": x, "split": x, "group": x, **label} for x in ("train", "val")]
+    export_dataset(build(tmp_path / "set", rows), "yolo", tmp_path / "yolo")
+    program = (
+        "import sys; from ultralytics.data.utils import check_det_dataset as check;"
+        "found = check(sys.argv[1], autodownload=False); print(found['train'], found['val'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "yolo" / "data.yaml")],
+        cwd=tmp_path,  # not the folder of the export
+        env=os.environ | {"YOLO_CONFIG_DIR": str(tmp_path), "YOLO_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    images = tmp_path / "yolo" / "images"
+    assert done.stdout.split()[-2:] == [str(images / "train"), str(images / "val")]

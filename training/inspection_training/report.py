@@ -22,7 +22,6 @@ from inspection_training.compare import Comparison
 from inspection_training.evaluate import FOUND_IOU, rate
 from inspection_training.evaluation import SplitRun
 from inspection_training.parity import iou_matrix
-from inspection_training.release import in_words
 from inspection_training.report_pictures import histogram, part_picture
 from inspection_training.report_text import texts
 from inspection_training.scoring import COUNT, defects_of, must_be_there, part_score
@@ -68,6 +67,11 @@ class _Report:
             "<tr>" + "".join(f"<td>{escape(x)}</td>" for x in row) + "</tr>" for row in rows
         )
         return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+
+    def rate_in_words(self, value: dict[str, Any]) -> str:
+        low, high = 100 * value["low"], 100 * value["high"]
+        share = f"{100 * value['rate']:.1f} % ({low:.1f} – {high:.1f} %)"
+        return f"{value['count']} / {value['of']}, {share}"
 
     def section(self, key: str, *content: str) -> str:
         return f"<section><h2>{escape(self.words[key])}</h2>{''.join(content)}</section>"
@@ -191,7 +195,7 @@ def _classes(report: _Report) -> str:
     precision = report.metrics.get("class_ap50", {})
     for name, limits in report.recipe.limits.items():
         value, point = recall.get(name), precision.get(name)
-        found = in_words(value) if value and value["of"] else "-"
+        found = report.rate_in_words(value) if value and value["of"] else "-"
         last = "-" if point is None else str(point)
         rows.append([name, f"{limits.t1:g}", f"{limits.t2:g}", found, last])
     head = [words["class"], "T1", "T2", words["recall"], "AP50"]
@@ -259,11 +263,15 @@ def _groups(report: _Report) -> str:
         row[1] += bool(wrong) and made is Decision.PASS
         row[2] += not wrong
         row[3] += not wrong and made is Decision.FAIL
-    worst = sorted(found.items(), key=lambda x: (-x[1][1], -x[1][3], x[0]))[:GROUPS]
+    wrong = {name: row for name, row in found.items() if row[1] or row[3]}
+    worst = sorted(wrong.items(), key=lambda x: (-x[1][1], -x[1][3], x[0]))[:GROUPS]
     words = report.words
+    note = words["groups_note"].format(wrong=len(wrong), all=len(found), most=GROUPS)
+    if not worst:
+        return report.section("groups", report.note(note))
     head = [words[x] for x in ("group", "defective", "escape", "good", "overkill")]
     rows = [[name, *map(str, row)] for name, row in worst]
-    return report.section("groups", report.note(words["groups_note"]), report.table(head, rows))
+    return report.section("groups", report.note(note), report.table(head, rows))
 
 
 def _scores(report: _Report) -> str:

@@ -45,7 +45,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "nothing_there": ("라벨 없음", "no label there"),
     "groups": ("로트·그룹별", "By lot or group"),
     "group": ("그룹", "group"),
-    "groups_note": ("문제가 많은 순으로 최대 40개", "worst first, at most 40"),
+    "groups_note": (
+        "{all}개 그룹 중 {wrong}개에서 미검이나 과검이 나왔습니다. 그 그룹만 나쁜 순으로, 최대 {most}개.",
+        "{wrong} of {all} groups have an escape or overkill; only these are listed, worst first, at most "
+        "{most}.",
+    ),
     "scores": ("부품 점수 분포", "Scores of parts"),
     "scores_note": (
         "부품에서 가장 높은 불량 점수. 진한 막대는 불량, 연한 막대는 양품, 세로선은 T1과 T2의 최솟값. "
