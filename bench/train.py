@@ -36,6 +36,7 @@ run.mkdir()
 version = load_version(Path(given["data"]))
 open_family("ultralytics").train(experiment, version, Path(given["weights"]), run, silent)
 """
+YOLO = str(Path(sys.executable).with_name("yolo"))
 OFF = (
     "hsv_h",
     "hsv_s",
@@ -56,6 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         os.environ["YOLO_CONFIG_DIR"] = str(work)
+        _run([YOLO, "settings", *(f"{name}=False" for name in ("sync", "mlflow", "tensorboard"))])
         images = _export(options, work / "yolo")
         seconds: dict[str, list[float]] = {"ultralytics": [], "ours f32": [], "ours": []}
         for pair in range(options.pairs):
@@ -105,9 +107,9 @@ def _theirs(options: argparse.Namespace, work: Path, pair: int) -> list[float]:
         "cache": "ram", "amp": False, "seed": 0, "deterministic": False, "optimizer": "SGD",
         "augmentations": "[]", **dict.fromkeys(OFF, 0.0),
     }  # fmt: skip
-    command = [str(Path(sys.executable).with_name("yolo")), "detect", "train"]
-    _run([*command, *(f"{key}={value}" for key, value in settings.items())])
-    return _epochs(work / "runs" / f"pair-{pair}")
+    _run([YOLO, "detect", "train", *(f"{key}={value}" for key, value in settings.items())])
+    ends = _column(work / "runs" / f"pair-{pair}" / "results.csv", "time")
+    return [later - earlier for earlier, later in itertools.pairwise(ends)]
 
 
 def _ours(options: argparse.Namespace, run: Path, precision: str) -> list[float]:
@@ -123,7 +125,7 @@ def _ours(options: argparse.Namespace, run: Path, precision: str) -> list[float]
         "weights": str(options.weights),
     }
     _run([sys.executable, "-c", OURS, json.dumps(given)])
-    return _epochs(run / "ultralytics")
+    return _column(run / "curves.csv", "seconds")[1:]
 
 
 def _run(command: list[str]) -> None:
@@ -133,11 +135,9 @@ def _run(command: list[str]) -> None:
         sys.exit(f"{' '.join(command[:4])} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
 
 
-def _epochs(folder: Path) -> list[float]:
-    """Return the seconds of every epoch but the first, from ultralytics' own results.csv."""
-    with (folder / "results.csv").open(newline="") as file:
-        ends = [float(row["time"]) for row in csv.DictReader(file)]
-    return [later - earlier for earlier, later in itertools.pairwise(ends)]
+def _column(file: Path, name: str) -> list[float]:
+    with file.open(newline="") as lines:
+        return [float(row[name]) for row in csv.DictReader(lines, skipinitialspace=True)]
 
 
 def _print(options: argparse.Namespace, images: int, seconds: dict[str, list[float]]) -> None:

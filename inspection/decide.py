@@ -3,7 +3,7 @@
 preconditions ──any fails──▶ NOT_INSPECTED with its reason
 │ all hold
 ▼
-judge: regions ─ minimum size ─ counts against T1, T2, allowed, expected
+judge: regions ─ minimum size and area ─ counts against T1, T2, allowed, expected
 ├─ at or over T2, too many, too few ─▶ FAIL
 ├─ between T1 and T2 ────────────────▶ REVIEW
 └─ nothing ──────────────────────────▶ PASS
@@ -11,6 +11,7 @@ judge: regions ─ minimum size ─ counts against T1, T2, allowed, expected
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -203,7 +204,19 @@ def check_detections(detections: Detections | None, release: Release | None) -> 
         return Result.not_inspected(
             Reason.MODEL_OUTPUT, f"anomaly score {detections.anomaly_score}"
         )
+    asked = release.task == "segment" or detections.areas is not None
+    if asked and not _has_outlines(detections, n):
+        return Result.not_inspected(Reason.MODEL_OUTPUT, "outlines are missing or not a number")
     return None
+
+
+def _has_outlines(detections: Detections, n: int) -> bool:
+    outlines, areas = detections.outlines, detections.areas
+    if outlines is None or areas is None or len(outlines) != n or areas.shape != (n,):
+        return False
+    return bool((np.isfinite(areas) & (areas >= 0)).all()) and all(
+        math.isfinite(value) for outline in outlines for corner in outline for value in corner
+    )
 
 
 def _is_rate(value: float | None) -> bool:
@@ -260,9 +273,11 @@ class _Counts:
         self._recipe = recipe
         sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
         longer = sides.max(axis=1) if len(detections) else np.zeros(0, np.float32)
+        areas = np.abs(sides).prod(axis=1) if detections.areas is None else detections.areas
         limits = [recipe.limits[name] for name in detections.class_names]
         classes = detections.classes
         self._t1 = judged & (longer >= _per_class([x.min_size for x in limits], classes))
+        self._t1 = self._t1 & (areas >= _per_class([x.min_area for x in limits], classes))
         scores = detections.scores.astype(np.float64)
         self._t2 = self._t1 & (scores >= _per_class([x.t2 for x in limits], classes))
         self._t1 = self._t1 & (scores >= _per_class([x.t1 for x in limits], classes))

@@ -1,7 +1,9 @@
 """One frame in, checked detections out.
 
-    image ─▶ letterbox ─▶ Runtime.infer ─▶ check ─▶ drop padding rows ─▶ back to image pixels
+    image ─▶ views ─▶ fill (letterbox) ─▶ Runtime.infer ─▶ check ─▶ drop padding rows ─▶ outlines
+        ─▶ back to image pixels ─▶ merge what several tiles saw
 
+A view is what the network sees at once: the whole image, or one tile of it when the release says so.
 The runtime says what it computed; this module decides whether that is an answer. Anything that is
 not finite, not of the promised shape, or names a class the release does not have is a
 `ModelOutputError`: it must never look like "nothing found".
@@ -9,14 +11,18 @@ not finite, not of the promised shape, or names a class the release does not hav
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.errors import ModelOutputError
-from inspection.protocols import Runtime
-from inspection.types import Detections, Image, Release
+from inspection.errors import InferenceTimeoutError, ModelOutputError
+from inspection.outlines import trace
+from inspection.tiles import Tile, cut, merge, tiles_together
+from inspection.types import MASK_STRIDE, Detections, Image, Outline, Release, Tiling
 
 PAD = 114
 """Grey value of the border; the one that models are trained with."""
@@ -43,10 +49,23 @@ class Letterbox:
     pad: tuple[int, int]
 
     @classmethod
-    def of(cls, image_size: tuple[int, int], input_size: tuple[int, int]) -> Letterbox:
-        """Return the placement: aspect kept, scaled up or down to fit, centred."""
+    def of(
+        cls,
+        image_size: tuple[int, int],
+        input_size: tuple[int, int],
+        full: tuple[int, int] | None = None,
+    ) -> Letterbox:
+        """Return the placement: aspect kept, scaled up or down to fit, centred.
+
+        Args:
+            image_size: (height, width) of the image, pixels.
+            input_size: (height, width) of the network input, pixels.
+            full: (height, width) that fills the input, for images that may be smaller: their scale
+                is the same. Default: the image itself.
+        """
         (height, width), (net_height, net_width) = image_size, input_size
-        ratio = min(net_height / height, net_width / width)
+        full_height, full_width = full or image_size
+        ratio = min(net_height / full_height, net_width / full_width)
         new_width = min(max(round(width * ratio), 1), net_width)
         new_height = min(max(round(height * ratio), 1), net_height)
         left = round((net_width - new_width) / 2 - 0.1)
@@ -86,22 +105,87 @@ def letterbox(image: Image, size: tuple[int, int]) -> tuple[Image, Letterbox]:
     Raises:
         ValueError: not a uint8 image of three channels, or empty.
     """
-    import cv2
+    _check_image(image)
+    placed = Letterbox.of((image.shape[0], image.shape[1]), size)
+    canvas = np.empty((*size, 3), np.uint8)
+    _draw(image, placed, canvas)
+    return canvas, placed
 
+
+def _check_image(image: Image) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"an image is uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
-    placed = Letterbox.of((image.shape[0], image.shape[1]), size)
+
+
+def _draw(image: Image, placed: Letterbox, canvas: Image) -> None:
+    """Write an image and its border over every pixel of a C-contiguous canvas."""
+    import cv2
+
     height, width = placed.resized
     left, top = placed.pad
-    canvas = np.full((*size, 3), PAD, np.uint8)
     inner = canvas[top : top + height, left : left + width]
+    if inner.shape != canvas.shape:
+        canvas[:] = PAD
     if inner.shape == image.shape:
         inner[:] = image
-    elif inner.shape[:2] == size:  # no border: written straight into the canvas
+    elif inner.shape == canvas.shape:  # no border: written straight into the canvas
         cv2.resize(image, (width, height), dst=canvas, interpolation=cv2.INTER_LINEAR)
     else:
         inner[:] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    return canvas, placed
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the network sees at once of an image.
+
+    Attributes:
+        tile: x1 y1 x2 y2 in image pixels, far edges exclusive; the whole image without tiling.
+        placed: how this piece lies in the network input.
+    """
+
+    tile: Tile
+    placed: Letterbox
+
+
+def plan_views(
+    image_size: tuple[int, int], input_size: tuple[int, int], tiling: Tiling | None
+) -> list[View]:
+    """Return the views that together show an image, row by row.
+
+    Args:
+        image_size: (height, width) of the image, pixels.
+        input_size: (height, width) of the network input, pixels.
+        tiling: how the image is cut; None: one view of all.
+    """
+    full = tiling.size if tiling else None
+    return [
+        View(tile, Letterbox.of((tile[3] - tile[1], tile[2] - tile[0]), input_size, full))
+        for tile in cut(image_size, tiling)
+    ]
+
+
+def fill(image: Image, views: Sequence[View], input_size: tuple[int, int]) -> Image:
+    """Return the network's input for some views of an image: uint8 [B, H, W, 3], C-contiguous.
+
+    A tile of the input's own size is copied once; others are scaled straight from the image.
+
+    Raises:
+        ValueError: not a uint8 image of three channels, or empty.
+    """
+    _check_image(image)
+    batch = np.empty((len(views), *input_size, 3), np.uint8)
+    for view, canvas in zip(views, batch, strict=True):
+        x1, y1, x2, y2 = view.tile
+        _draw(image[y1:y2, x1:x2], view.placed, canvas)
+    return batch
+
+
+class Infers(Protocol):
+    """What a detector needs of a runtime: see `protocols.Runtime.infer`."""
+
+    def infer(self, images: Image, timeout: float) -> dict[str, NDArray[np.float32]]:
+        """Run the release on images uint8 [B, H, W, 3]."""
+        ...
 
 
 class Detector:
@@ -110,16 +194,18 @@ class Detector:
     The runtime must have loaded the same release.
     """
 
-    def __init__(self, release: Release, runtime: Runtime) -> None:
+    def __init__(self, release: Release, runtime: Infers) -> None:
         self.release = release
         self._runtime = runtime
 
     def detect(self, image: Image, timeout: float) -> Detections:
         """Find what the release knows in one image.
 
+        Tiles are shown to the network a few at a time, so that memory stays bounded.
+
         Args:
             image: uint8 [H, W, 3] RGB, any size.
-            timeout: seconds for the runtime's answer.
+            timeout: seconds for the runtime's answers, all tiles together.
 
         Returns:
             Boxes in image pixels, clipped to the image; scores descending.
@@ -128,10 +214,70 @@ class Detector:
             InferenceTimeoutError: no answer in time.
             ModelOutputError: an answer that cannot be trusted.
             InferenceError: the runtime failed.
+            ValueError: not a uint8 image of three channels, or empty.
         """
-        tensor, placed = letterbox(image, self.release.input_size)
-        outputs = self._runtime.infer(tensor[np.newaxis], timeout)
-        return read_outputs(self.release, outputs, placed)
+        _check_image(image)
+        release = self.release
+        image_size = (image.shape[0], image.shape[1])
+        views = plan_views(image_size, release.input_size, release.tiling)
+        together = tiles_together(release)
+        found: list[Detections] = []
+        left, deadline = timeout, time.monotonic() + timeout
+        for start in range(0, len(views), together):
+            if left <= 0:
+                raise InferenceTimeoutError(
+                    f"{release.name} saw {start} of {len(views)} tiles in {timeout:.2f} s; allow the "
+                    "recipe a longer deadline, or release with larger tiles"
+                )
+            some = views[start : start + together]
+            outputs = self._runtime.infer(fill(image, some, release.input_size), left)
+            found += read_views(release, outputs, some)
+            left = deadline - time.monotonic()
+        return merge_views(release, found, views, image_size)
+
+
+def read_views(
+    release: Release, outputs: dict[str, NDArray[np.float32]], views: Sequence[View]
+) -> list[Detections]:
+    """Turn the outputs of a batch into the detections of each view, in pixels of the whole image.
+
+    Raises:
+        ModelOutputError: they are not an answer of this release to so many views.
+    """
+    for name, value in outputs.items():
+        if len(value) != len(views):
+            raise ModelOutputError(
+                f"{release.name} gave {name} {list(value.shape)} for {len(views)} images; "
+                "release the model again"
+            )
+    found: list[Detections] = []
+    for index, view in enumerate(views):
+        own = {name: value[index : index + 1] for name, value in outputs.items()}
+        found.append(_moved(read_outputs(release, own, view.placed), view.tile[:2]))
+    return found
+
+
+def merge_views(
+    release: Release,
+    found: Sequence[Detections],
+    views: Sequence[View],
+    image_size: tuple[int, int],
+) -> Detections:
+    """Make one answer of the detections of all views of an image of (height, width) pixels."""
+    if release.tiling is None or len(found) == 1:
+        return found[0]
+    return merge(found, [view.tile for view in views], image_size, release.tiling.iou)
+
+
+def _moved(found: Detections, by: tuple[int, int]) -> Detections:
+    """Return detections of a tile whose top left corner lies at `by` (x, y) of the image."""
+    if by == (0, 0):
+        return found
+    x, y = by
+    outlines = found.outlines
+    if outlines is not None:
+        outlines = tuple(tuple((a + x, b + y) for a, b in outline) for outline in outlines)
+    return replace(found, boxes=found.boxes + np.array([x, y, x, y], np.float32), outlines=outlines)
 
 
 def read_outputs(
@@ -142,14 +288,16 @@ def read_outputs(
     Raises:
         ModelOutputError: they are not an answer of this release.
     """
+    table, masks, anomaly_score = np.zeros((0, 6), np.float32), None, None
     if release.task == "anomaly":
-        rows = np.zeros((0, 6), np.float32)
         anomaly_score = _anomaly_score(release, outputs)
     else:
-        rows = _rows(release, outputs)
-        anomaly_score = None
-    rows = rows[np.argsort(-rows[:, 4], kind="stable")]
-    return Detections(
+        table = _rows(release, outputs)
+        masks = _masks(release, outputs, len(table)) if release.task == "segment" else None
+    kept = np.flatnonzero(table[:, 4] > 0)
+    kept = kept[np.argsort(-table[kept, 4], kind="stable")]
+    rows = table[kept]
+    found = Detections(
         boxes=placed.to_image(rows[:, :4]),
         scores=np.minimum(rows[:, 4], np.float32(1.0)),
         classes=rows[:, 5].astype(np.int64),
@@ -158,19 +306,33 @@ def read_outputs(
         model_sha256=release.model_sha256,
         anomaly_score=anomaly_score,
     )
+    return found if masks is None else _outlined(found, [masks[i] for i in kept], placed)
+
+
+def _outlined(
+    found: Detections, masks: Sequence[NDArray[np.float32]], placed: Letterbox
+) -> Detections:
+    """Return the detections with outlines and areas; one mask [h, w] for each, in the same order."""
+    outlines: list[Outline] = []
+    areas = np.zeros(len(found), np.float32)
+    for index, (mask, box) in enumerate(zip(masks, found.boxes, strict=True)):
+        outline, areas[index] = trace(mask, box, placed.scale, placed.pad)
+        outlines.append(outline)
+    return replace(found, outlines=tuple(outlines), areas=areas)
 
 
 def _rows(release: Release, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the found rows [N, 6], checked, edges in order."""
+    """Return all rows [N, 6]; those of score 0 as they came, the others checked, edges in order."""
     table = _output(release, outputs, "detections", 3)
     if table.shape[2] != 6:
         raise ModelOutputError(
             f"{release.name} gave detections {list(table.shape)}, the contract is [1, N, 6]; "
             "release the model again"
         )
-    rows = table[0]
-    _check_scores(release, rows[:, 4])
-    rows = rows[rows[:, 4] > 0].copy()
+    table = table[0].copy()
+    _check_scores(release, table[:, 4])
+    there = table[:, 4] > 0
+    rows = table[there]
     kinds = rows[:, 5]
     wrong = (kinds != np.rint(kinds)) | (kinds < 0) | (kinds >= len(release.classes))
     if wrong.any():
@@ -189,8 +351,27 @@ def _rows(release: Release, outputs: dict[str, NDArray[np.float32]]) -> NDArray[
             f"{width} x {height} pixels; is it x1 y1 x2 y2 in network pixels?"
         )
     ordered = np.sort(rows[:, :4].reshape(-1, 2, 2), axis=1)
-    rows[:, :4] = ordered.reshape(-1, 4)
-    return rows
+    table[there, :4] = ordered.reshape(-1, 4)
+    return table
+
+
+def _masks(
+    release: Release, outputs: dict[str, NDArray[np.float32]], rows: int
+) -> NDArray[np.float32]:
+    """Return the masks [N, h, w] of all rows, checked."""
+    masks = _output(release, outputs, "masks", 4)[0]
+    wanted = (rows, *(side // MASK_STRIDE for side in release.input_size))
+    if masks.shape != wanted:
+        raise ModelOutputError(
+            f"{release.name} gave masks {list(masks.shape)}, the contract is {list(wanted)}; "
+            "release the model again"
+        )
+    if masks.size and (masks.min() < -SCORE_SLACK or masks.max() > 1 + SCORE_SLACK):
+        raise ModelOutputError(
+            f"{release.name} gave masks from {masks.min():g} to {masks.max():g}, the contract is "
+            "0..1; release the model again"
+        )
+    return masks
 
 
 def _anomaly_score(release: Release, outputs: dict[str, NDArray[np.float32]]) -> float:

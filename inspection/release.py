@@ -6,7 +6,23 @@ One contract for every model family, so that the line knows no family:
   is in the graph.
 * task `detect`: output `detections` float32 [B, N, 6] = x1 y1 x2 y2 (network-input pixels), score,
   class; suppression is in the graph; rows of score 0 are padding.
+* task `segment`: `detections` as above and `masks` float32 [B, N, H/4, W/4]: for each row the
+  probability 0..1 that a place belongs to its defect, on a grid of 4 x 4 network pixels, zero outside
+  the row's box; H and W are multiples of 4. Keep N at most 32: masks are large. A place belongs to the
+  defect from 0.5; a row whose mask says so nowhere counts with its whole box.
 * task `anomaly`: outputs `anomaly_map` float32 [B, h, w] and `anomaly_score` float32 [B].
+
+A release may say `tiling` in its card: then the network was trained on tiles, and the line shows it
+tiles. `inspection.detector.plan_views` cuts an image, `fill` beside it makes the network's
+input of the pieces; a training uses the same two, so that it sees what the line shows:
+
+* a tile of `size` image pixels fills the input; the scale is that of a full tile also where an image
+  is smaller than a tile, and the rest is grey 114;
+* neighbours overlap by `overlap`; the last row and column are shifted inward;
+* boxes of one class from different tiles are made one, see `inspection.tiles.merge`; for task
+  `anomaly` the part's score is the highest of its tiles. Suppression within a tile stays in the graph.
+
+A card without `tiling` means whole images.
 
 A release is refused when a file is missing or its sha256 differs, when the graph refers to external
 data or to operators outside the standard ONNX domains, or when inputs and outputs are not as above.
@@ -20,12 +36,12 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inspection.errors import ReleaseError
-from inspection.types import ClassLimits, Release
+from inspection.types import MASK_STRIDE, OUTPUTS, ClassLimits, Release, Task, Tiling
 
 CARD = "release.json"
 MODEL = "model.onnx"
@@ -50,6 +66,12 @@ class LimitsCard(_Model):
     expected: int | None = Field(
         None, ge=0, description="exact count for things that must be there"
     )
+    min_area: float = Field(
+        0,
+        ge=0,
+        description="area in square pixels below which a detection is not counted: of the outline, or "
+        "of the box where the release gives no outlines",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> LimitsCard:
@@ -61,7 +83,32 @@ class LimitsCard(_Model):
 
     def limits(self) -> ClassLimits:
         """Return the plain form used by `decide`."""
-        return ClassLimits(self.t1, self.t2, self.min_size, self.allowed, self.expected)
+        return ClassLimits(
+            self.t1, self.t2, self.min_size, self.allowed, self.expected, self.min_area
+        )
+
+
+class TilingCard(_Model):
+    """How frames are cut into tiles."""
+
+    size: tuple[Annotated[int, Field(ge=32, le=16384)], Annotated[int, Field(ge=32, le=16384)]] = (
+        Field(description="height and width of a tile, image pixels; it fills the network's input")
+    )
+    overlap: float = Field(
+        ge=0,
+        le=0.5,
+        description="share by which neighbouring tiles overlap; at least the size of a large defect",
+    )
+    iou: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="boxes of a class from different tiles that overlap more are one",
+    )
+
+    def tiling(self) -> Tiling:
+        """Return the plain form used by the detector."""
+        return Tiling(self.size, self.overlap, self.iou)
 
 
 class DatasetCard(_Model):
@@ -81,10 +128,16 @@ class ReleaseCard(_Model):
     part: str = Field(pattern=PART_NAME)
     number: int = Field(ge=1, le=65535)
     created_at: str
-    task: Literal["detect", "anomaly"]
+    task: Task = Field(
+        description="detect finds defects; segment finds them with outlines; anomaly learned from good "
+        "parts only"
+    )
     family: str = Field(description="architecture the model came from, e.g. ultralytics/yolov8n")
     classes: list[str] = Field(min_length=1)
     input_size: tuple[int, int] = Field(description="height, width of the network input, pixels")
+    tiling: TilingCard | None = Field(
+        None, description="how frames are cut into tiles; none: the network sees the whole image"
+    )
     files: dict[str, str] = Field(description="file name to sha256; model.onnx is required")
     limits: dict[str, LimitsCard]
     claim: str = Field(description="what the limits support, in words; empty: no claim is made")
@@ -119,6 +172,10 @@ class ReleaseCard(_Model):
         if missing or extra:
             raise ValueError(
                 f"limits must name each class once; missing {missing}, unknown {extra}"
+            )
+        if self.task == "segment" and any(side % MASK_STRIDE for side in self.input_size):
+            raise ValueError(
+                f"input_size {self.input_size} of task segment must be multiples of {MASK_STRIDE}"
             )
         return self
 
@@ -185,6 +242,7 @@ def load_release(folder: Path) -> Release:
         classes=tuple(card.classes),
         input_size=card.input_size,
         limits={name: limits.limits() for name, limits in card.limits.items()},
+        tiling=card.tiling.tiling() if card.tiling else None,
     )
 
 
@@ -242,7 +300,7 @@ def write_card(folder: Path, card: ReleaseCard) -> None:
     )
 
 
-def check_graph(path: Path, task: str, input_size: tuple[int, int]) -> None:
+def check_graph(path: Path, task: Task, input_size: tuple[int, int]) -> None:
     """Check an ONNX file against the contract without running it.
 
     Raises:
@@ -276,7 +334,7 @@ def check_graph(path: Path, task: str, input_size: tuple[int, int]) -> None:
     _check_io(path, model, task, input_size)
 
 
-def _check_io(path: Path, model: Any, task: str, input_size: tuple[int, int]) -> None:
+def _check_io(path: Path, model: Any, task: Task, input_size: tuple[int, int]) -> None:
     import onnx
 
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -293,7 +351,7 @@ def _check_io(path: Path, model: Any, task: str, input_size: tuple[int, int]) ->
         raise ReleaseError(
             f"{path}: `images` must be uint8 [B, {input_size[0]}, {input_size[1]}, 3], is {shape}"
         )
-    wanted = {"detections"} if task == "detect" else {"anomaly_map", "anomaly_score"}
+    wanted = set(OUTPUTS[task])
     outputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.output}
     if set(outputs) != wanted or any(kind != onnx.TensorProto.FLOAT for kind in outputs.values()):
         raise ReleaseError(

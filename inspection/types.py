@@ -9,7 +9,7 @@ Every `*_at` is UTC, a label for people. Pixels are (x right, y down), origin to
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,18 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 """uint8 [H, W, 3], RGB."""
+Outline = tuple[tuple[float, float], ...]
+"""Corners (x, y) of a closed polygon, image pixels."""
+Task = Literal["detect", "segment", "anomaly"]
+"""What a release gives: boxes; boxes with outlines; one score for the part."""
+OUTPUTS: dict[Task, tuple[str, ...]] = {
+    "detect": ("detections",),
+    "segment": ("detections", "masks"),
+    "anomaly": ("anomaly_map", "anomaly_score"),
+}
+"""Names of the network's outputs, in the order of the contract; `inspection.release` describes them."""
+MASK_STRIDE = 4
+"""Network pixels, each way, of one place of a mask."""
 
 
 class Decision(enum.StrEnum):
@@ -190,6 +202,8 @@ class Detections:
         release: `PART/NUMBER` that answered.
         model_sha256: hash of the model file that answered.
         anomaly_score: for task `anomaly`, else None.
+        outlines: for task `segment`, one polygon for each row: its largest piece; else None.
+        areas: for task `segment`, float32 [N], square image pixels of all pieces; else None.
     """
 
     boxes: NDArray[np.float32]
@@ -199,13 +213,30 @@ class Detections:
     release: str
     model_sha256: str
     anomaly_score: float | None = None
+    outlines: tuple[Outline, ...] | None = None
+    areas: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
+    def take(self, rows: NDArray[np.intp]) -> Detections:
+        """Return these rows, in this order; everything else stays."""
+        outlines, areas = self.outlines, self.areas
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            classes=self.classes[rows],
+            outlines=None if outlines is None else tuple(outlines[i] for i in rows.tolist()),
+            areas=None if areas is None else areas[rows],
+        )
+
     def as_rows(self) -> list[dict[str, Any]]:
-        """One plain dictionary for each detection: class, score, box (rounded to 0.1 pixel)."""
-        return [
+        """One plain dictionary for each detection: class, score, box (rounded to 0.1 pixel).
+
+        Task `segment` adds `outline`, [[x, y], …], and `area`, rounded alike.
+        """
+        rows: list[dict[str, Any]] = [
             {
                 "class": self.class_names[int(c)],
                 "score": round(float(s), 5),
@@ -213,6 +244,11 @@ class Detections:
             }
             for b, s, c in zip(self.boxes, self.scores, self.classes, strict=True)
         ]
+        if self.outlines is not None and self.areas is not None:
+            for row, outline, area in zip(rows, self.outlines, self.areas, strict=True):
+                row["outline"] = [[round(float(x), 1), round(float(y), 1)] for x, y in outline]
+                row["area"] = round(float(area), 1)
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +262,8 @@ class ClassLimits:
         allowed: this many counted detections at or over t1 are tolerated.
         expected: for things that must be there (a screw): exactly this many at or over t2, else
             FAIL; None for defect classes.
+        min_area: detections with a smaller area (square pixels) are not counted. The area is that of
+            the outline, or of the box where the release gives no outlines.
     """
 
     t1: float
@@ -233,6 +271,7 @@ class ClassLimits:
     min_size: float = 0.0
     allowed: int = 0
     expected: int | None = None
+    min_area: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +334,21 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Tiling:
+    """How a release looks at a frame in pieces.
+
+    Attributes:
+        size: (height, width) of a tile, image pixels; scaled to the network input.
+        overlap: share by which neighbours overlap, 0..0.5.
+        iou: boxes of one class from different tiles that overlap more are one.
+    """
+
+    size: tuple[int, int]
+    overlap: float
+    iou: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """A released model whose files were checked against their hashes.
 
@@ -304,10 +358,11 @@ class Release:
         folder: where its files are.
         model: path of the model file.
         model_sha256: hash of the model file, as checked.
-        task: `detect` or `anomaly`.
+        task: what it gives, see `Task`.
         classes: class names, in the model's order.
         input_size: (height, width) of the network input.
         limits: class name to the limits the release supports.
+        tiling: how a frame is cut; None: it is looked at as a whole.
     """
 
     part: str
@@ -315,10 +370,11 @@ class Release:
     folder: Path
     model: Path
     model_sha256: str
-    task: Literal["detect", "anomaly"]
+    task: Task
     classes: tuple[str, ...]
     input_size: tuple[int, int]
     limits: dict[str, ClassLimits]
+    tiling: Tiling | None = None
 
     @property
     def name(self) -> str:

@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.release import LimitsCard, ReleaseCard, sha256_file, write_card
-from inspection.types import ClassLimits
+from inspection.release import LimitsCard, ReleaseCard, TilingCard, sha256_file, write_card
+from inspection.types import ClassLimits, Tiling
 
 Variant = Literal[
     "ok",  # as above
@@ -33,7 +33,16 @@ Variant = Literal[
     "wrong_classes",  # a found class has a number past the end of `classes`
     "faulty",  # as ok, but ONNX Runtime (not OpenVINO) fails when the very first value is 255
     "anomaly",  # task anomaly: the map is the largest channel / 256, the score its largest
+    "segment",  # as ok, task segment: the mask is the share of marked pixels in each 4 x 4
+    "bad_masks",  # as segment, and masks go up to 3
+    "nan_masks",  # as segment, and every mask of a found class is NaN
 ]
+_TASKS = {
+    "anomaly": "anomaly",
+    "segment": "segment",
+    "bad_masks": "segment",
+    "nan_masks": "segment",
+}
 ROWS = 8
 MARKERS = ((230, 20, 20), (20, 230, 20), (20, 20, 230))
 """Colours that classes 0, 1 and 2 look for."""
@@ -47,6 +56,7 @@ def write_release(
     size: tuple[int, int] = (256, 256),
     variant: Variant = "ok",
     limits: dict[str, ClassLimits] | None = None,
+    tiling: Tiling | None = None,
 ) -> Path:
     """Write `releases/PART/NUMBER` and return it.
 
@@ -58,6 +68,7 @@ def write_release(
         size: (height, width) of the network input.
         variant: what is right or wrong with it, see `Variant`.
         limits: limits of each class; default t1 0.3, t2 0.6.
+        tiling: how frames are cut; default: not at all.
     """
     import onnx
 
@@ -68,7 +79,11 @@ def write_release(
     model = build_model(size, len(classes), variant)
     path = folder / "model.onnx"
     onnx.save(model, str(path))
-    write_card(folder, _card(part, number, classes, size, variant, limits, sha256_file(path)))
+    card = _card(part, number, classes, size, variant, limits, sha256_file(path))
+    if tiling is not None:
+        cut = TilingCard(size=tiling.size, overlap=tiling.overlap, iou=tiling.iou)
+        card = card.model_copy(update={"tiling": cut})
+    write_card(folder, card)
     if variant == "flipped":
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 0x01
@@ -100,14 +115,19 @@ def _card(
     for name in classes:
         own = (limits or {}).get(name, default)
         cards[name] = LimitsCard(
-            t1=own.t1, t2=own.t2, min_size=own.min_size, allowed=own.allowed, expected=own.expected
+            t1=own.t1,
+            t2=own.t2,
+            min_size=own.min_size,
+            allowed=own.allowed,
+            expected=own.expected,
+            min_area=own.min_area,
         )
     return ReleaseCard.model_validate(
         {
             "part": part,
             "number": number,
             "created_at": "2026-01-01T00:00:00.000000+00:00",
-            "task": "anomaly" if variant == "anomaly" else "detect",
+            "task": _TASKS.get(variant, "detect"),
             "family": f"test/markers-{variant}",
             "classes": list(classes),
             "input_size": size,
@@ -182,6 +202,8 @@ def build_model(size: tuple[int, int], classes: int, variant: str = "ok") -> Any
         outputs = [
             helper.make_tensor_value_info("detections", TensorProto.FLOAT, ["B", ROWS, columns])
         ]
+        if _TASKS.get(variant) == "segment":
+            outputs.append(_masks(graph, pixels, size, classes, variant))
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -207,8 +229,7 @@ def build_model(size: tuple[int, int], classes: int, variant: str = "ok") -> Any
 
 def _markers(graph: _Graph, pixels: str, size: tuple[int, int], classes: int, variant: str) -> str:
     """[B, 8, 6]: one row for each of the first three classes, then zeros."""
-    channels = graph.add("Split", pixels, outputs=3, axis=3)
-    channels = [graph.add("Squeeze", c, graph.constant([3], np.int64)) for c in channels]
+    channels = _channels(graph, pixels)
     found = min(classes, 3)
     rows = [_marker_row(graph, channels, k, size, variant) for k in range(found)]
     table = graph.add("Concat", *rows, axis=1)
@@ -216,16 +237,49 @@ def _markers(graph: _Graph, pixels: str, size: tuple[int, int], classes: int, va
     return str(graph.add("Pad", table, pads, graph.constant(0.0)))
 
 
-def _marker_row(
-    graph: _Graph, channels: list[str], k: int, size: tuple[int, int], variant: str
-) -> str:
-    """[B, 1, 6] of class k."""
+def _channels(graph: _Graph, pixels: str) -> list[str]:
+    """Three of [B, H, W]: red, green, blue."""
+    channels = graph.add("Split", pixels, outputs=3, axis=3)
+    return [graph.add("Squeeze", c, graph.constant([3], np.int64)) for c in channels]
+
+
+def _marked(graph: _Graph, channels: list[str], k: int) -> str:
+    """[B, H, W]: 1 where a pixel is of class k."""
     high, low = graph.constant(200.0), graph.constant(60.0)
     others = [c for i, c in enumerate(channels) if i != k]
     mask = graph.add("GreaterOrEqual", channels[k], high)
     for other in others:
         mask = graph.add("And", mask, graph.add("LessOrEqual", other, low))
-    mask = graph.add("Cast", mask, to=1)
+    return str(graph.add("Cast", mask, to=1))
+
+
+def _masks(graph: _Graph, pixels: str, size: tuple[int, int], classes: int, variant: str) -> Any:
+    """Output `masks` [B, 8, H/4, W/4] of task segment."""
+    from onnx import TensorProto, helper
+
+    channels = _channels(graph, pixels)
+    found = min(classes, 3)
+    axis1 = graph.constant([1], np.int64)
+    marked = [graph.add("Unsqueeze", _marked(graph, channels, k), axis1) for k in range(found)]
+    masks = graph.add("Concat", *marked, axis=1)
+    masks = graph.add("AveragePool", masks, kernel_shape=[4, 4], strides=[4, 4])
+    if variant == "bad_masks":
+        masks = graph.add("Mul", masks, graph.constant(3.0))
+    if variant == "nan_masks":
+        nothing = graph.add("Sub", masks, masks)
+        masks = graph.add("Add", masks, graph.add("Div", nothing, nothing))
+    pads = graph.constant([0, 0, 0, 0, 0, ROWS - found, 0, 0], np.int64)
+    masks = graph.add("Pad", masks, pads, graph.constant(0.0))
+    graph.nodes.append(helper.make_node("Identity", [masks], ["masks"]))
+    grid = [side // 4 for side in size]
+    return helper.make_tensor_value_info("masks", TensorProto.FLOAT, ["B", ROWS, *grid])
+
+
+def _marker_row(
+    graph: _Graph, channels: list[str], k: int, size: tuple[int, int], variant: str
+) -> str:
+    """[B, 1, 6] of class k."""
+    mask = _marked(graph, channels, k)
     count = graph.add("ReduceSum", mask, graph.constant([1, 2], np.int64), keepdims=0)
     present = graph.add("Min", count, graph.constant(1.0))
     edges: list[str] = []

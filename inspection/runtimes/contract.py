@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inspection.errors import InferenceError, ModelOutputError
-from inspection.types import Release
+from inspection.tiles import tiles_together
+from inspection.types import MASK_STRIDE, OUTPUTS, Release
+from inspection.variants import IR_MODEL, IR_WEIGHTS, file_sha256, how_to_make, precision_of
 
 GREY = 114
 """Value of the image that warms a model."""
 
 
-def read_model(release: Release) -> bytes:
-    """Return the bytes of the model file, which are the ones that were hashed.
+def read_model(release: Release) -> tuple[bytes, bytes]:
+    """Return the bytes of the model file, which are the ones that were hashed, and of its weights.
+
+    An ONNX file holds its weights itself: they are empty then.
 
     The hash is taken of what is handed to the library, so that no change of the file between check
     and load goes unseen.
@@ -27,20 +31,42 @@ def read_model(release: Release) -> bytes:
     """
     try:
         data = release.model.read_bytes()
+        is_ir = release.model.name == IR_MODEL
+        weights = release.model.with_name(IR_WEIGHTS).read_bytes() if is_ir else b""
     except OSError as error:
         raise InferenceError(
             f"{release.name}: {release.model} cannot be read ({error}); restore the release"
         ) from error
-    if hashlib.sha256(data).hexdigest() != release.model_sha256:
+    if hashlib.sha256(data + weights).hexdigest() != file_sha256(release):
         raise InferenceError(
             f"{release.name}: {release.model} changed since the release was checked; restore it"
         )
-    return data
+    return data, weights
 
 
-def warm_images(release: Release, batch: int = 1) -> NDArray[np.uint8]:
-    """Return grey images uint8 [batch, H, W, 3] of the release's input size."""
-    return np.full((batch, *release.input_size, 3), GREY, np.uint8)
+def check_precision(release: Release, configured: str) -> None:
+    """Raise InferenceError unless the release was found in the precision that is configured.
+
+    A variant decides a little differently, so it runs only where `inspection.variants` has checked
+    that it was compared with its release.
+    """
+    given = precision_of(release)
+    if given != configured:
+        raise InferenceError(
+            f"{release.name} was loaded as {given}, the runtime computes in {configured}; set the "
+            "same precision for both. A variant is made with: "
+            f"{how_to_make(release, configured if configured != 'f32' else given)}"
+        )
+
+
+def warm_images(release: Release, batch: int | None = None) -> NDArray[np.uint8]:
+    """Return grey images uint8 [batch, H, W, 3] of the release's input size.
+
+    Without a number there are as many as the line will send together: several for a release that
+    looks at tiles.
+    """
+    count = tiles_together(release) if batch is None else batch
+    return np.full((count, *release.input_size, 3), GREY, np.uint8)
 
 
 def check_images(release: Release, images: NDArray[np.uint8]) -> None:
@@ -61,9 +87,7 @@ def check_images(release: Release, images: NDArray[np.uint8]) -> None:
 
 def output_names(release: Release) -> tuple[str, ...]:
     """Return the names of the outputs, in the order of the contract."""
-    if release.task == "anomaly":
-        return ("anomaly_map", "anomaly_score")
-    return ("detections",)
+    return OUTPUTS[release.task]
 
 
 def check_outputs(
@@ -76,8 +100,10 @@ def check_outputs(
     Raises:
         ModelOutputError: an output is missing or of another type or shape.
     """
+    height, width = release.input_size
     shapes: dict[str, tuple[int | None, ...]] = {
         "detections": (batch, None, 6),
+        "masks": (batch, None, height // MASK_STRIDE, width // MASK_STRIDE),
         "anomaly_map": (batch, None, None),
         "anomaly_score": (batch,),
     }
@@ -100,4 +126,32 @@ def check_outputs(
                 f"the contract is float32 [{text}]. Release the model again"
             )
         checked[name] = value
+    if "masks" in checked and checked["masks"].shape[1] != checked["detections"].shape[1]:
+        raise ModelOutputError(
+            f"{release.name} gave {checked['masks'].shape[1]} masks for "
+            f"{checked['detections'].shape[1]} detections; release the model again"
+        )
     return checked
+
+
+def join_outputs(parts: Sequence[dict[str, NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
+    """Join the checked outputs of several batches; those with fewer rows get rows of zeros.
+
+    A row of score 0 is padding by the contract, so nothing is added.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    joined: dict[str, NDArray[np.float32]] = {}
+    for name in parts[0]:
+        values = [part[name] for part in parts]
+        if name in {"detections", "masks"}:
+            most = max(value.shape[1] for value in values)
+            values = [_with_rows(value, most) for value in values]
+        joined[name] = np.concatenate(values)
+    return joined
+
+
+def _with_rows(value: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
+    padding = [(0, 0)] * value.ndim
+    padding[1] = (0, rows - value.shape[1])
+    return np.pad(value, padding)

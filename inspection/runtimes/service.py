@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from inspection.errors import InferenceError, InferenceTimeoutError, ModelOutputError
-from inspection.runtimes.contract import check_images, check_outputs, output_names, warm_images
+from inspection.runtimes.contract import (
+    check_images,
+    check_outputs,
+    join_outputs,
+    output_names,
+    warm_images,
+)
 from inspection.runtimes.link import Answer, Link, read_json
 from inspection.runtimes.shared_memory import Segment, remove_leftovers
 from inspection.types import Reason, Release
@@ -79,6 +85,7 @@ class Service:
         self._link = Link(config.url)
         self._release: Release | None = None
         self._proves_hash = False
+        self._max_batch: int | None = None
         self._segment: Segment | None = None
         self._use_memory = config.shared_memory == "on" or (
             config.shared_memory == "auto" and self._link.local
@@ -103,13 +110,13 @@ class Service:
         """
         deadline = time.monotonic() + timeout
         self._await_ready(release, deadline)
-        previous = self._release, self._proves_hash
-        self._proves_hash = self._check_hash(release, deadline)
+        previous = self._release, self._proves_hash, self._max_batch
+        self._proves_hash, self._max_batch = self._read_config(release, deadline)
         self._release = release
         try:
-            self._infer(release, warm_images(release), deadline)
+            self._infer_all(release, warm_images(release), deadline)
         except InferenceError:
-            self._release, self._proves_hash = previous
+            self._release, self._proves_hash, self._max_batch = previous
             raise
 
     def infer(self, images: NDArray[np.uint8], timeout: float) -> dict[str, NDArray[np.float32]]:
@@ -119,7 +126,7 @@ class Service:
             raise InferenceError(f"no release is loaded from {self._config.url}; call load first")
         check_images(release, images)
         wait = min(timeout, self._config.timeout)
-        return self._infer(release, images, time.monotonic() + wait)
+        return self._infer_all(release, images, time.monotonic() + wait)
 
     def alive(self, timeout: float) -> bool:
         """Ask whether this very version is ready."""
@@ -184,12 +191,19 @@ class Service:
                     Reason.MODEL_LOADING if answered else Reason.INFERENCE_FAILED,
                 )
 
-    def _check_hash(self, release: Release, deadline: float) -> bool:
-        """Compare the served model's hash with the release's. Returns False when none is told."""
+    def _read_config(self, release: Release, deadline: float) -> tuple[bool, int | None]:
+        """Compare the served model's hash with the release's.
+
+        Returns:
+            Whether a hash was told, and the most images of one request; None: not told.
+        """
         answer = self._get(f"{_path(release)}/config", deadline)
-        told = ""
+        told, most = "", None
         if answer.status == 200:
-            parameters = answer.json().get("parameters")
+            config = answer.json()
+            size = config.get("max_batch_size")
+            most = size if isinstance(size, int) and size > 0 else None  # 0: Triton says no limit
+            parameters = config.get("parameters")
             if isinstance(parameters, dict):
                 entry: Any = parameters.get("sha256")  # pyright: ignore[reportUnknownVariableType]
                 told = str(entry.get("string_value", "")) if isinstance(entry, dict) else ""
@@ -199,10 +213,22 @@ class Service:
                 self._config.url,
                 release.name,
             )
-            return False
+            return False, most
         if told != release.model_sha256:
             raise _mismatch(release, f"serves the model {told[:12]}…")
-        return True
+        return True, most
+
+    def _infer_all(
+        self, release: Release, images: NDArray[np.uint8], deadline: float
+    ) -> dict[str, NDArray[np.float32]]:
+        """Send the images, in several requests where the service takes fewer at once."""
+        most = self._max_batch or len(images)
+        return join_outputs(
+            [
+                self._infer(release, images[start : start + most], deadline)
+                for start in range(0, len(images), most)
+            ]
+        )
 
     def _infer(
         self, release: Release, images: NDArray[np.uint8], deadline: float

@@ -52,10 +52,14 @@ def test_every_entry_point_loads(group):
 
 def loaded_after(code: str) -> set[str]:
     """Names of the top-level modules that are loaded after some code ran in a new process."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(*sorted(sys.modules))"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    return modules_of(subprocess.run(listing(code), capture_output=True, text=True, check=True))
+
+
+def listing(code: str) -> list[str]:
+    return [sys.executable, "-c", f"{code}\nimport sys; print(*sorted(sys.modules))"]
+
+
+def modules_of(done: subprocess.CompletedProcess[str]) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
 
 
@@ -72,31 +76,28 @@ WEB_AND_TRAINING = {
 
 def test_the_line_imports_neither_torch_nor_a_web_framework(tmp_path):
     """A whole station is opened, run and stopped in one process, then its modules are listed."""
-    from station_rig import Rig
+    from station_rig import Rig, until
 
     rig = Rig(tmp_path)
     code = f"""
-import threading
+import sys, threading
 from pathlib import Path
 from inspection.config import load_station
 from inspection.line import run_station, start_logging
 start_logging(False)
 stop = threading.Event()
-threading.Timer(3.0, stop.set).start()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 run_station(load_station(Path({str(rig.folder / "station.yaml")!r})), stop)
 """
-    with rig.plc_running(parts=2):
-        loaded = loaded_after(code)
+    with (
+        rig.plc_running(parts=2),
+        subprocess.Popen(
+            listing(code), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        until(rig.decisions, 90, "a row with a decision")
+        output, _ = process.communicate(timeout=60)  # closes its input: the line stops
+    loaded = modules_of(subprocess.CompletedProcess([], process.returncode, output))
+    assert process.returncode == 0
     assert not loaded & WEB_AND_TRAINING
     assert "sqlalchemy" in loaded
-    assert [decision for decision, _ in rig.decisions()], "parts were inspected meanwhile"
-
-
-def test_help_loads_nothing_heavy():
-    loaded = loaded_after(
-        "from typer.testing import CliRunner\n"
-        "from inspection.cli import app\n"
-        "result = CliRunner().invoke(app, ['--help'])\n"
-        "assert result.exit_code == 0, result.output"
-    )
-    assert not loaded & (WEB_AND_TRAINING | {"cv2", "openvino", "onnxruntime"})

@@ -16,7 +16,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -25,11 +24,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import inspection
-from inspection.detector import letterbox, read_outputs
+from inspection.detector import fill, merge_views, plan_views, read_views
 from inspection.errors import InferenceError
+from inspection.tiles import tiles_together
+from inspection.types import Detections, Image
 from inspection_serve.inference.infer import InferRoute
 from inspection_serve.inference.metrics import Metrics
-from inspection_serve.inference.models import Models, configure_model, describe_model
+from inspection_serve.inference.models import Models, Served, configure_model, describe_model
 from inspection_serve.inference.picture import MAX_BYTES, decode_picture
 from inspection_serve.inference.protocol import RequestError
 from inspection_serve.inference.shared_memory import SharedMemory
@@ -334,11 +335,8 @@ def _add_inspect(app: FastAPI, models: Models) -> None:
         served = models.find(part, version)
         data = await _picture_bytes(request)
         image = await asyncio.to_thread(decode_picture, data)
-        tensor, placed = await asyncio.to_thread(letterbox, image, served.release.input_size)
-        future = served.batcher.submit(tensor[np.newaxis])
-        outputs = await asyncio.wrap_future(future)
         try:
-            found = read_outputs(served.release, outputs, placed)
+            found = await _find(served, image, models.max_batch)
         except InferenceError as error:
             raise RequestError(str(error), 500, "failed") from error
         return {
@@ -349,6 +347,21 @@ def _add_inspect(app: FastAPI, models: Models) -> None:
             "detections": found.as_rows(),
             "anomaly_score": found.anomaly_score,
         }
+
+
+async def _find(served: Served, image: Image, max_batch: int) -> Detections:
+    """Return what a release finds in a picture, as the line's detector does, tile by tile."""
+    release = served.release
+    image_size = (image.shape[0], image.shape[1])
+    views = plan_views(image_size, release.input_size, release.tiling)
+    together = min(tiles_together(release), max_batch)
+    found: list[Detections] = []
+    for start in range(0, len(views), together):
+        some = views[start : start + together]
+        images = await asyncio.to_thread(fill, image, some, release.input_size)
+        outputs = await asyncio.wrap_future(served.batcher.submit(images))
+        found += await asyncio.to_thread(read_views, release, outputs, some)
+    return await asyncio.to_thread(merge_views, release, found, views, image_size)
 
 
 async def _picture_bytes(request: Request) -> bytes:

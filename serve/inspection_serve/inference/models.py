@@ -20,7 +20,7 @@ from inspection.errors import InferenceError, ReleaseError
 from inspection.protocols import Runtime
 from inspection.release import current_number, find_release, list_releases, read_card, set_current
 from inspection.runtimes.contract import warm_images
-from inspection.types import Release
+from inspection.types import MASK_STRIDE, OUTPUTS, Release
 from inspection_serve.inference.batcher import Batcher
 from inspection_serve.inference.metrics import Metrics
 from inspection_serve.inference.protocol import RequestError
@@ -333,9 +333,14 @@ def configure_model(served: Served, max_batch: int) -> dict[str, Any]:
 
 
 def _output_shapes(release: Release) -> list[tuple[str, list[int]]]:
-    if release.task == "anomaly":
-        return [("anomaly_map", [-1, -1]), ("anomaly_score", [])]
-    return [("detections", [-1, 6])]
+    height, width = release.input_size
+    shapes = {
+        "detections": [-1, 6],
+        "masks": [-1, height // MASK_STRIDE, width // MASK_STRIDE],
+        "anomaly_map": [-1, -1],
+        "anomaly_score": [],
+    }
+    return [(name, shapes[name]) for name in OUTPUTS[release.task]]
 
 
 def _number(version: str) -> int:

@@ -1,0 +1,334 @@
+"""Tiles: they cover the frame, and merging what they saw loses no defect."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inspection.detector import Detector, fill, letterbox, plan_views, read_views
+from inspection.errors import InferenceTimeoutError, ModelOutputError
+from inspection.tiles import MOST_TOGETHER, cut, merge, tiles_together
+from inspection.types import Detections, Release, Tiling
+
+NAMES = ("scratch", "dent")
+FRAME = (300, 500)
+TILING = Tiling((128, 160), 0.25)
+TILES = cut(FRAME, TILING)
+
+
+def release(
+    task: Any = "detect", tiling: Tiling | None = TILING, size: Any = (128, 160)
+) -> Release:
+    names = ("anomaly",) if task == "anomaly" else NAMES
+    return Release("demo", 1, Path(), Path("m.onnx"), "ab" * 32, task, names, size, {}, tiling)
+
+
+def found(*rows: tuple[float, ...], names: tuple[str, ...] = NAMES) -> Detections:
+    """Rows x1 y1 x2 y2 score class."""
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    table = table[np.argsort(-table[:, 4], kind="stable")]
+    return Detections(
+        table[:, :4], table[:, 4], table[:, 5].astype(np.int64), names, "demo/1", "ab" * 32
+    )
+
+
+def rows_of(answer: Detections) -> list[tuple[float, ...]]:
+    return [
+        (*map(float, b), round(float(s), 3), int(c))
+        for b, s, c in zip(answer.boxes, answer.scores, answer.classes, strict=True)
+    ]
+
+
+def two(left: Detections, right: Detections) -> Detections:
+    """Merge what tiles [0, 100) and [80, 180) of an image of 100 x 180 saw."""
+    return merge([left, right], [(0, 0, 100, 100), (80, 0, 180, 100)], (100, 180))
+
+
+class TestCut:
+    @given(
+        st.integers(1, 700),
+        st.integers(1, 700),
+        st.integers(32, 300),
+        st.integers(32, 300),
+        st.floats(0, 0.5),
+    )
+    def test_tiles_cover_every_pixel_and_overlap_as_promised(
+        self, height: int, width: int, tile_height: int, tile_width: int, overlap: float
+    ) -> None:
+        tiles = cut((height, width), Tiling((tile_height, tile_width), overlap))
+        seen = np.zeros((height, width), bool)
+        for x1, y1, x2, y2 in tiles:
+            assert (x2 - x1, y2 - y1) == (min(tile_width, width), min(tile_height, height))
+            assert x1 >= 0
+            assert y1 >= 0
+            assert x2 <= width
+            assert y2 <= height
+            seen[y1:y2, x1:x2] = True
+        assert seen.all()
+        assert len(set(tiles)) == len(tiles)
+        starts = sorted({tile[0] for tile in tiles})
+        for a, b in itertools.pairwise(starts):
+            assert b - a <= max(1, tile_width * (1 - overlap))
+
+    def test_five_megapixels_are_twenty_tiles(self) -> None:
+        tiles = cut((2048, 2448), Tiling((640, 640), 0.2))
+        assert len(tiles) == 20
+        assert tiles[-1] == (1808, 1408, 2448, 2048)
+
+    def test_without_tiling_there_is_one(self) -> None:
+        assert cut((30, 50), None) == [(0, 0, 50, 30)]
+
+
+class TestViews:
+    image = np.random.default_rng(1).integers(0, 256, (*FRAME, 3), np.uint8)
+
+    def test_tiles_of_the_inputs_size_are_shown_unchanged(self) -> None:
+        views = plan_views(FRAME, (128, 160), TILING)
+        batch = fill(self.image, views, (128, 160))
+        for (x1, y1, x2, y2), picture in zip(TILES, batch, strict=True):
+            assert np.array_equal(picture, self.image[y1:y2, x1:x2])
+
+    def test_other_tiles_are_scaled_as_any_image(self) -> None:
+        views = plan_views(FRAME, (64, 96), TILING)
+        batch = fill(self.image, views, (64, 96))
+        for (x1, y1, x2, y2), picture in zip(TILES, batch, strict=True):
+            assert np.array_equal(picture, letterbox(self.image[y1:y2, x1:x2], (64, 96))[0])
+
+    def test_an_image_smaller_than_a_tile_keeps_the_scale(self) -> None:
+        small = self.image[:60, :40]
+        (view,) = plan_views((60, 40), (256, 320), TILING)  # tiles are shown at twice their size
+        assert view.placed.scale == (2.0, 2.0)
+        (picture,) = fill(small, [view], (256, 320))
+        assert view.placed.resized == (120, 80)
+        assert (picture[:60] == 114).all()
+
+    def test_what_is_no_image_is_refused(self) -> None:
+        wrong = np.zeros((5, 5), np.uint8)
+        with pytest.raises(ValueError, match="uint8"):
+            fill(wrong, plan_views((5, 5), (64, 64), None), (64, 64))
+
+
+class TestMerge:
+    def test_one_defect_seen_whole_twice_is_one_with_the_higher_score(self) -> None:
+        answer = two(found((84, 10, 96, 30, 0.5, 0)), found((84, 11, 95, 31, 0.8, 0)))
+        assert rows_of(answer) == [(84, 11, 95, 31, 0.8, 0)]
+
+    def test_the_whole_box_stands_for_the_partial_one_and_takes_its_score(self) -> None:
+        answer = two(found((85, 10, 100, 30, 0.9, 0)), found((84, 10, 120, 30, 0.4, 0)))
+        assert rows_of(answer) == [(84, 10, 120, 30, 0.9, 0)]
+
+    def test_a_partial_box_that_only_one_tile_saw_stays(self) -> None:
+        alone = (85, 10, 100, 30, 0.3, 0)
+        assert rows_of(two(found(alone), found())) == [alone]
+
+    def test_nothing_found_anywhere_is_nothing(self) -> None:
+        answer = two(found(), found())
+        assert len(answer) == 0
+        assert answer.boxes.shape == (0, 4)
+
+    def test_another_class_is_another_defect(self) -> None:
+        answer = two(found((85, 10, 100, 30, 0.9, 0)), found((84, 10, 120, 30, 0.4, 1)))
+        assert len(answer) == 2
+
+    def test_a_whole_box_inside_another_stays(self) -> None:
+        answer = two(found((70, 10, 95, 90, 0.9, 0)), found((84, 40, 90, 46, 0.4, 0)))
+        assert len(answer) == 2
+
+    def test_a_whole_box_that_does_not_reach_the_border_takes_no_partial_one(self) -> None:
+        answer = two(found((88, 10, 100, 30, 0.9, 0)), found((84, 5, 95, 40, 0.4, 0)))
+        assert len(answer) == 2
+
+    def test_what_one_tile_told_apart_stays_apart(self) -> None:
+        left = found((84, 10, 96, 30, 0.9, 0), (84, 14, 96, 34, 0.8, 0))
+        right = found((84, 11, 96, 31, 0.7, 0))
+        assert [row[4] for row in rows_of(two(left, right))] == [0.9, 0.8]
+
+    def test_a_defect_longer_than_the_overlap_is_joined_to_its_full_length(self) -> None:
+        """Else a minimum size could let the pieces of a long scratch pass."""
+        answer = two(found((40, 10, 100, 22, 0.5, 0)), found((80, 15, 150, 30, 0.7, 0)))
+        assert rows_of(answer) == [(40, 10, 150, 30, 0.7, 0)]
+
+    def test_pieces_are_joined_without_overlap_too(self) -> None:
+        tiles = [(0, 0, 100, 100), (100, 0, 200, 100), (200, 0, 300, 100)]
+        answers = [
+            found((40, 10, 100, 20, 0.5, 0)),
+            found((100, 10, 200, 20, 0.6, 0)),
+            found((200, 12, 250, 20, 0.7, 0)),
+        ]
+        assert rows_of(merge(answers, tiles, (100, 300))) == [(40, 10, 250, 20, 0.7, 0)]
+
+    def test_tiles_that_do_not_touch_join_nothing(self) -> None:
+        tiles = [(0, 0, 100, 100), (80, 0, 180, 100), (160, 0, 260, 100)]
+        answers = [found((40, 10, 100, 20, 0.5, 0)), found(), found((160, 10, 200, 20, 0.7, 0))]
+        assert len(merge(answers, tiles, (100, 260))) == 2
+
+    def test_a_defect_on_the_corner_of_four_tiles_is_one(self) -> None:
+        tiles = cut((180, 180), Tiling((100, 100), 0.2))
+        whole = (60, 60, 130, 120)
+        answers = []
+        for x1, y1, x2, y2 in tiles:
+            box = (max(60, x1), max(60, y1), min(130, x2), min(120, y2))
+            answers.append(found((*box, 0.5, 0)))
+        assert rows_of(merge(answers, tiles, (180, 180))) == [(*whole, 0.5, 0)]
+
+    def test_the_anomaly_score_is_the_highest(self) -> None:
+        scores = (0.2, 0.7, 0.1)
+        answers = [_anomaly(score) for score in scores]
+        assert merge(answers, TILES[:3], FRAME).anomaly_score == 0.7
+
+
+def _anomaly(score: float) -> Detections:
+    empty = np.zeros((0, 4), np.float32)
+    return Detections(
+        empty, empty[:, 0], np.zeros(0, np.int64), ("anomaly",), "demo/1", "ab" * 32, score
+    )
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[Detections]:
+    """Boxes of a few defects as each tile might see them, and boxes from nowhere."""
+    made: list[Detections] = []
+    coordinate = st.integers(0, 500).map(float)
+    defects = draw(
+        st.lists(
+            st.tuples(coordinate, coordinate, st.integers(2, 250), st.integers(2, 250)), max_size=5
+        )
+    )
+    for x1, y1, x2, y2 in TILES:
+        rows: list[tuple[float, ...]] = []
+        for left, top, width, height in defects:
+            shake = draw(st.integers(-2, 2))
+            box = (
+                max(left + shake, x1),
+                max(top, y1),
+                min(left + width, x2),
+                min(top + height + shake, y2),
+            )
+            if box[0] < box[2] and box[1] < box[3] and draw(st.integers(0, 4)):
+                rows.append((*box, draw(st.integers(1, 100)) / 100, draw(st.integers(0, 1))))
+        for _ in range(draw(st.integers(0, 2))):
+            a, b = sorted(draw(st.tuples(*[st.integers(x1, x2)] * 2)))
+            c, d = sorted(draw(st.tuples(*[st.integers(y1, y2)] * 2)))
+            if a < b and c < d:
+                rows.append((a, c, b, d, draw(st.integers(1, 100)) / 100, draw(st.integers(0, 1))))
+        made.append(found(*rows))
+    return made
+
+
+def iou_of(box: Any, boxes: Any) -> Any:
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    common = np.clip(high - low, 0, None).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return common / ((box[2:] - box[:2]).prod() + areas - common)
+
+
+def is_partial(box: Any, tile: Any) -> bool:
+    sides = (0, 0, FRAME[1], FRAME[0])
+    return any(t != s and abs(b - t) <= 2 for b, t, s in zip(box, tile, sides, strict=True))
+
+
+@settings(max_examples=150, deadline=None)
+@given(answers(), st.randoms(use_true_random=False))
+def test_merging_never_loses_a_defect(made: list[Detections], random: Any) -> None:
+    merged = merge(made, TILES, FRAME, 0.5)
+    for one in made:
+        for box, score, kind in zip(one.boxes, one.scores, one.classes, strict=True):
+            low = np.maximum(merged.boxes[:, :2], box[:2])
+            high = np.minimum(merged.boxes[:, 2:], box[2:])
+            overlaps = (high > low).all(axis=1)
+            stands = overlaps & (merged.classes == kind) & (merged.scores >= score)
+            sides = (merged.boxes[:, 2:] - merged.boxes[:, :2]).max(axis=1)
+            large = (sides >= (box[2:] - box[:2]).max()) | (iou_of(box, merged.boxes) >= 0.5)
+            assert (stands & large).any()
+    assert len(merged) <= sum(map(len, made))
+    assert (np.diff(merged.scores) <= 0).all()
+    for one, tile in zip(made, TILES, strict=True):  # no tile's objects became fewer
+        for kind in (0, 1):
+            boxes = one.boxes[one.classes == kind]
+            whole = sum(not is_partial(box, tile) for box in boxes)
+            assert int((merged.classes == kind).sum()) >= whole
+    order = list(range(len(made)))
+    random.shuffle(order)
+    again = merge([made[i] for i in order], [TILES[i] for i in order], FRAME, 0.5)
+    assert rows_of(again) == rows_of(merged)
+
+
+@settings(max_examples=60, deadline=None)
+@given(answers())
+def test_partial_boxes_never_get_shorter(made: list[Detections]) -> None:
+    """What a tile saw cut is at least as long afterwards, where no whole box stands for it."""
+    merged = merge(made, TILES, FRAME, 0.5)
+    inputs = np.concatenate([one.boxes for one in made])
+    for box in merged.boxes:
+        inside = ((inputs[:, :2] >= box[:2]) & (inputs[:, 2:] <= box[2:])).all(axis=1)
+        assert inside.any()
+        around = np.hstack([inputs[inside, :2].min(axis=0), inputs[inside, 2:].max(axis=0)])
+        assert np.array_equal(around, box)
+
+
+class Scripted:
+    """A runtime that answers with one box in the middle of every tile."""
+
+    def __init__(self, spoil: str = "") -> None:
+        self.batches: list[int] = []
+        self.timeouts: list[float] = []
+        self.spoil = spoil
+
+    def infer(self, images: Any, timeout: float) -> dict[str, Any]:
+        assert images.flags.c_contiguous
+        self.batches.append(len(images))
+        self.timeouts.append(timeout)
+        table = np.zeros((len(images), 3, 6), np.float32)
+        table[:, 0] = [60, 50, 80, 70, 0.5, 0]
+        if self.spoil == "nan":
+            table[-1, 0, 4] = np.nan
+        if self.spoil == "short":
+            table = table[:-1]
+        return {"detections": table}
+
+
+class TestDetector:
+    frame = np.zeros((*FRAME, 3), np.uint8)
+
+    def test_batches_are_bounded_and_the_deadline_is_shared(self) -> None:
+        runtime = Scripted()
+        answer = Detector(release(), runtime).detect(self.frame, 5.0)
+        assert len(TILES) == 12
+        assert runtime.batches == [8, 4]
+        assert runtime.timeouts[0] == 5.0
+        assert runtime.timeouts[1] < 5.0
+        assert len(answer) == 12
+        assert sorted(map(tuple, answer.boxes.tolist())) == sorted(
+            (x + 60.0, y + 50.0, x + 80.0, y + 70.0) for x, y, _, _ in TILES
+        )
+
+    def test_no_time_left_for_the_next_tiles_is_a_timeout_and_never_a_part_of_the_answer(
+        self,
+    ) -> None:
+        with pytest.raises(InferenceTimeoutError, match="8 of 12 tiles"):
+            Detector(release(), Scripted()).detect(self.frame, 1e-9)
+
+    @pytest.mark.parametrize("spoil", ["nan", "short"])
+    def test_one_bad_tile_spoils_the_answer(self, spoil: str) -> None:
+        with pytest.raises(ModelOutputError):
+            Detector(release(), Scripted(spoil)).detect(self.frame, 5.0)
+
+    def test_answers_for_other_tiles_are_refused(self) -> None:
+        views = plan_views(FRAME, (128, 160), TILING)
+        outputs = {"detections": np.zeros((3, 8, 6), np.float32)}
+        with pytest.raises(ModelOutputError, match="12 images"):
+            read_views(release(), outputs, views)
+
+
+def test_batches_are_small_where_masks_are_large() -> None:
+    assert tiles_together(release(tiling=None)) == 1
+    assert tiles_together(release()) == MOST_TOGETHER
+    assert tiles_together(release("segment", size=(640, 640))) == 8
+    assert tiles_together(release("segment", size=(1024, 1024))) == 4
+    assert tiles_together(release("segment", size=(2048, 2048))) == 1
