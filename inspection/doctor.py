@@ -217,10 +217,12 @@ def _releases(config: StationConfig) -> Generator[Check]:
 
 def _recipe(config: StationConfig) -> Check:
     from inspection.recipe import RecipeBook
+    from inspection.variants import find_for
 
     if config.recipe == 0:
         return Check("recipe in force", "ok", "the PLC asks for one")
-    recipe, release = RecipeBook(config.recipes, config.releases).get(config.recipe)
+    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+    recipe, release = book.get(config.recipe)
     return Check(
         "recipe in force", "ok", f"{recipe.number}: {release.name}, deadline {recipe.deadline} s"
     )
@@ -274,10 +276,12 @@ def _plc(config: StationConfig) -> Check:
 
 def _runtime(config: StationConfig) -> Check:
     from inspection.recipe import RecipeBook
+    from inspection.variants import find_for
 
     if config.recipe == 0:
         return Check("runtime", "ok", "not tried: no recipe at start")
-    _, release = RecipeBook(config.recipes, config.releases).get(config.recipe)
+    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+    _, release = book.get(config.recipe)
     runtime = config.runtime.open()
     try:
         started = time.monotonic()

@@ -39,9 +39,11 @@ def line(
     config = load_station(station)
     if check:
         from inspection.recipe import RecipeBook
+        from inspection.variants import find_for
 
         if config.recipe:
-            recipe, release = RecipeBook(config.recipes, config.releases).get(config.recipe)
+            book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+            recipe, release = book.get(config.recipe)
             typer.echo(
                 f"recipe {recipe.number}: {release.name}, classes {', '.join(release.classes)}"
             )
@@ -98,11 +100,12 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
     from inspection.store.images import ImageWriter
     from inspection.store.sql import SqlStore
     from inspection.types import Frame, PartKey, Reason, Result, StoredImage
+    from inspection.variants import find_for
 
     metrics = LineMetrics(config.station)
     if config.metrics_port:
         metrics.serve(config.metrics_port)
-    book = RecipeBook(config.recipes, config.releases)
+    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
     store = SqlStore(config.store)
     closed = store.close_open_parts(config.station, Reason.RESTART)
     if closed:

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.errors import InferenceError
-from inspection.runtimes.contract import check_images, check_outputs, read_model, warm_images
+from inspection.runtimes.contract import (
+    check_images,
+    check_outputs,
+    check_precision,
+    read_model,
+    warm_images,
+)
 from inspection.runtimes.offline import import_onnxruntime
 from inspection.types import Release
 
@@ -43,7 +49,8 @@ class OnnxRuntime:
 
     def load(self, release: Release, timeout: float) -> None:  # noqa: ARG002
         """Load, warm, then replace. Raises InferenceError; the previous release stays loaded."""
-        data = read_model(release)
+        check_precision(release, "f32")
+        data, _ = read_model(release)
         try:
             session = self._session(data)
         except InferenceError:

@@ -132,7 +132,7 @@ def _unproven(row: Any, hashes: dict[str, str]) -> list[str]:
         found.append("without a model hash")
     if row.release_number is None or row.release != f"{row.part_name}/{row.release_number}":
         found.append(f"by {row.release}, the recipe asks for {row.part_name}/{row.release_number}")
-    elif hashes.setdefault(row.release, row.model_sha256) != row.model_sha256:
+    elif hashes.setdefault(_form(row), row.model_sha256) != row.model_sha256:
         found.append(f"by another model file of release {row.release} than before")
     if row.decided_mono is None or not row.decided_mono <= row.deadline_mono:
         found.append("after its deadline")
@@ -141,6 +141,11 @@ def _unproven(row: Any, hashes: dict[str, str]) -> list[str]:
     if row.timings_text is not None and not _is_finite_json(row.timings_text, dict):
         found.append("with timings that are no numbers")
     return found
+
+
+def _form(row: Any) -> str:
+    """Return release and precision: a variant has a file of its own, named `PRECISION:` hash."""
+    return f"{row.release} {(row.model_sha256 or '').rpartition(':')[0]}"
 
 
 def _is_finite_json(text: str | None, kind: type) -> bool:

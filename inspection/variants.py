@@ -1,0 +1,265 @@
+"""Faster forms of a release: `releases/PART/NUMBER/variants/NAME/variant.json`, with a file or without.
+
+A release computes in float32 and never changes. A variant lies beside it and was compared with it on
+images that neither learned from:
+
+* `int8`: `model.xml` and `model.bin`, a graph of OpenVINO's with the inputs and outputs of the contract
+  of `inspection.release`; most layers compute in eight bits, the layers that it names stayed in float.
+* `bf16`: no file; the release's own model computed in bfloat16 by OpenVINO.
+
+A station runs a variant only when `variant.json` says that it passed. What ran is in every row:
+`model_sha256` is `PRECISION:` and the hash of the file (of both files, xml first); without a prefix it is
+the release itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+from xml.etree import ElementTree
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from inspection.errors import ReleaseError
+from inspection.release import LimitsCard, find_release, sha256_file
+from inspection.types import Release
+
+FOLDER = "variants"
+VARIANT_CARD = "variant.json"
+IR_MODEL = "model.xml"
+IR_WEIGHTS = "model.bin"
+Variant = Literal["bf16", "int8"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+FLOAT = "f32"
+_SHA256 = r"^[0-9a-f]{64}$"
+_OPSET = r"opset\d{1,2}"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Change(_Model):
+    """One image whose decision differs."""
+
+    image: str
+    defective: bool = Field(description="by its labels")
+    f32: str = Field(description="decision of the release")
+    variant: str = Field(description="decision of the variant")
+
+
+class VariantParity(_Model):
+    """Decisions and boxes of a variant against the release, on the same images, under one runtime."""
+
+    images: int = Field(ge=1)
+    defective: int = Field(ge=0, description="images that are defective by their labels")
+    equal: int = Field(ge=0, description="images that both decide alike")
+    min_equal: float = Field(gt=0, le=1, description="share of equal decisions that was asked for")
+    lost: int = Field(ge=0, description="defective images that the release stops and it passes")
+    changed: list[Change]
+    max_score_difference: float = Field(ge=0, description="largest, over all matched boxes")
+    mean_score_difference: float = Field(ge=0, description="mean, over all matched boxes")
+    min_iou: float = Field(ge=0, le=1, description="smallest overlap of matched boxes")
+    unmatched: int = Field(ge=0, description="boxes that only one of both found")
+
+    @property
+    def share(self) -> float:
+        """Share of equal decisions."""
+        return self.equal / self.images
+
+    @property
+    def passed(self) -> bool:
+        """Enough decisions are equal, and no defective part that was stopped passes."""
+        return self.share >= self.min_equal and self.lost == 0
+
+
+class VariantCard(_Model):
+    """`variant.json`: what a variant is, and the proof that it decides as its release does."""
+
+    format: Literal[1] = 1
+    name: Variant
+    created_at: str
+    release: str = Field(description="PART/NUMBER")
+    base_sha256: str = Field(pattern=_SHA256, description="model file of the release")
+    files: dict[str, str] = Field(description="file name to sha256; empty for bf16")
+    model_sha256: str = Field(
+        pattern=_SHA256, description="what rows name: both files together; of bf16 the release's"
+    )
+    runtimes: list[str] = Field(min_length=1, description="runtimes that passed")
+    dataset: dict[str, str] = Field(description="name, version and sha256 of the images compared")
+    splits: list[str] = Field(description="splits of the images compared")
+    limits: dict[str, LimitsCard] = Field(description="limits under which decisions were compared")
+    calibration_images: int = Field(ge=0, description="training images that set the ranges")
+    kept_float: list[str] = Field(description="layers that stayed in float32, by their node names")
+    quantised: int = Field(ge=0, description="layers that compute in eight bits")
+    tries: list[dict[str, Any]] = Field(description="sets of float layers tried, in order")
+    parity: dict[str, VariantParity] = Field(description="runtime to comparison")
+    metrics: dict[str, Any] = Field(description="f32 and variant: rates and mAP on the same images")
+    latency: dict[str, Any] = Field(description="f32 and variant: milliseconds, measured in turns")
+    machine: str = Field(description="processor that all of this was measured on")
+    libraries: dict[str, str]
+
+    @model_validator(mode="after")
+    def _whole(self) -> VariantCard:
+        wanted = {IR_MODEL, IR_WEIGHTS} if self.name == "int8" else set[str]()
+        if set(self.files) != wanted:
+            raise ValueError(
+                f"{self.name} has the files {sorted(wanted)}, listed are {sorted(self.files)}"
+            )
+        for runtime in self.runtimes:
+            if runtime not in self.parity or not self.parity[runtime].passed:
+                raise ValueError(f"it did not pass the comparison under {runtime}")
+        return self
+
+
+def precision_of(release: Release) -> str:
+    """Return what a loaded release computes in: f32, bf16 or int8."""
+    return release.model_sha256.rpartition(":")[0] or FLOAT
+
+
+def file_sha256(release: Release) -> str:
+    """Return the hash of the model file alone."""
+    return release.model_sha256.rpartition(":")[2]
+
+
+def ir_sha256(model: Path) -> str:
+    """Return the hash of model.xml and the model.bin beside it, one after the other."""
+    return hashlib.sha256(model.read_bytes() + model.with_name(IR_WEIGHTS).read_bytes()).hexdigest()
+
+
+def how_to_make(release: Release, precision: str) -> str:
+    """Return the command that makes a variant, for messages."""
+    return f"inspection variant make {release.folder} --precision {precision} --data DATASET"
+
+
+def read_variant(release_folder: Path, name: str) -> VariantCard:
+    """Read the card of a variant without checking its file.
+
+    Raises:
+        ReleaseError: there is none, or it is not to the contract.
+    """
+    path = release_folder / FOLDER / name / VARIANT_CARD
+    try:
+        card = VariantCard.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ReleaseError(f"{release_folder} has no variant {name}") from error
+    except OSError as error:
+        raise ReleaseError(f"{path} cannot be read: {error}; restore it") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(x) for x in first["loc"]) or VARIANT_CARD
+        raise ReleaseError(f"{path}: {where}: {first['msg']}; make the variant again") from error
+    if card.name != name:
+        raise ReleaseError(f"{path} is the card of {card.name}; make the variant again")
+    return card
+
+
+def list_variants(release_folder: Path) -> list[VariantCard]:
+    """Return the variants of a release, bf16 before int8.
+
+    Raises:
+        ReleaseError: one of them is not to the contract.
+    """
+    there = [name for name in VARIANTS if (release_folder / FOLDER / name).is_dir()]
+    return [read_variant(release_folder, name) for name in there]
+
+
+def in_precision(release: Release, precision: str, runtime: str | None = None) -> Release:
+    """Return the release as it is to be run: itself for f32, else with the variant's file and hash.
+
+    Args:
+        release: as loaded, float32.
+        precision: f32, bf16 or int8.
+        runtime: who will run it; None: somebody else checks that.
+
+    Raises:
+        ReleaseError: no such variant, made of another model, altered, or not proven for the runtime.
+    """
+    if precision == FLOAT:
+        return release
+    make = how_to_make(release, precision)
+    if not (release.folder / FOLDER / precision / VARIANT_CARD).is_file():
+        raise ReleaseError(
+            f"{release.name} was never compared in {precision}, so its limits do not hold there; "
+            f"set precision to f32, or make the variant: {make}"
+        )
+    card = read_variant(release.folder, precision)
+    if card.base_sha256 != release.model_sha256 or card.release != release.name:
+        raise ReleaseError(
+            f"variant {precision} of {release.name} was made of another model "
+            f"({card.release}, {card.base_sha256[:12]}…); make it again: {make}"
+        )
+    if runtime is not None and runtime not in card.runtimes:
+        raise ReleaseError(
+            f"variant {precision} of {release.name} passed under {', '.join(card.runtimes)}, "
+            f"not under {runtime}; set the runtime's type to {card.runtimes[0]}"
+        )
+    if not card.files:
+        return replace(release, model_sha256=f"{precision}:{release.model_sha256}")
+    folder = release.folder / FOLDER / precision
+    for name, expected in card.files.items():
+        _check_file(folder / name, expected)
+    check_ir(folder / IR_MODEL, release.input_size)
+    return replace(
+        release, model=folder / IR_MODEL, model_sha256=f"{precision}:{card.model_sha256}"
+    )
+
+
+def _check_file(path: Path, expected: str) -> None:
+    """Raise ReleaseError unless the file is there, plain, and has this hash."""
+    if path.is_symlink() or not path.is_file():
+        raise ReleaseError(f"{path} is missing or not a plain file; make the variant again")
+    actual = sha256_file(path)
+    if actual != expected:
+        raise ReleaseError(
+            f"{path} was altered: its sha256 is {actual[:12]}…, made was {expected[:12]}…; "
+            "make the variant again"
+        )
+
+
+def check_ir(path: Path, input_size: tuple[int, int]) -> None:
+    """Check an OpenVINO graph without running it: standard operators, and the input of the contract.
+
+    Raises:
+        ReleaseError: something else.
+    """
+    data = path.read_bytes()
+    if b"<!" in data:
+        raise ReleaseError(f"{path} has declarations that OpenVINO never writes; refused")
+    try:
+        layers = list(ElementTree.fromstring(data).iter("layer"))  # noqa: S314  no declarations
+    except ElementTree.ParseError as error:
+        raise ReleaseError(f"{path} is no OpenVINO graph: {error}") from error
+    foreign = sorted(
+        {str(x.get("type")) for x in layers if not re.fullmatch(_OPSET, x.get("version", ""))}
+    )
+    if foreign:
+        raise ReleaseError(f"{path} uses operators outside OpenVINO's opsets ({foreign}); refused")
+    inputs = [x for x in layers if x.get("type") == "Parameter"]
+    data_of = [x.find("data") for x in inputs]
+    told = [(x.get("element_type"), x.get("shape")) for x in data_of if x is not None]
+    height, width = input_size
+    if told != [("u8", f"?,{height},{width},3")] or inputs[0].get("name") != "images":
+        raise ReleaseError(
+            f"{path} must have one input `images` uint8 [B, {height}, {width}, 3], has {told}"
+        )
+
+
+def find_for(runtime: object) -> Callable[[Path, str, int], Release]:
+    """Return what finds releases for a runtime's configuration, in the precision that it names.
+
+    A configuration without `precision` gets float32. For the type `service` the service itself checks
+    which library runs the variant.
+    """
+    precision = str(getattr(runtime, "precision", FLOAT))
+    kind = str(getattr(runtime, "type", ""))
+
+    def find(releases: Path, part: str, number: int) -> Release:
+        release = find_release(releases, part, number)
+        return in_precision(release, precision, None if kind == "service" else kind)
+
+    return find
