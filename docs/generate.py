@@ -33,11 +33,17 @@ NOTE = (
 
 # What the code does not say itself. A description in the model goes before the one here.
 TEXTS = {
+    "VariantParity.images": "images compared",
+    "VariantCard.format": "version of this file's layout",
+    "VariantCard.name": "bf16 or int8: the variant's folder",
+    "VariantCard.created_at": "when it was made, UTC, ISO 8601",
+    "VariantCard.libraries": "library name to version",
+    "Change.image": "image path in the dataset",
+    "VariantParity.changed": "images that both decide differently",
     "ReleaseCard.format": "version of this file's layout",
     "ReleaseCard.part": "name of the part: the folder below releases",
     "ReleaseCard.number": "release number within the part: the folder's name",
     "ReleaseCard.created_at": "when it was released, UTC, ISO 8601",
-    "ReleaseCard.task": "detect finds defects; anomaly learned from good parts only",
     "ReleaseCard.classes": "class names, in the order of the model's class numbers",
     "ReleaseCard.limits": "class to its limits; every class has an entry",
     "ReleaseCard.dataset": "which images the model learned from",
@@ -278,7 +284,11 @@ def recipe_page() -> str:
 
 def release_page() -> str:
     """Return the page of `release.json`."""
-    from inspection.release import DatasetCard, LimitsCard, ReleaseCard
+    from inspection.release import DatasetCard, LimitsCard, ReleaseCard, TilingCard
+    from inspection.variants import Change, VariantCard, VariantParity
+
+    links = {"limits": "## limits", "dataset": "## dataset", "tiling": "## tiling"}
+    beside = {"parity": "## parity", "limits": "## limits"}
 
     return page(
         "release.json",
@@ -286,9 +296,13 @@ def release_page() -> str:
         Every release is a folder `releases/PART/NUMBER/` with `model.onnx` and this file. Training writes
         it; people read it. A release whose files do not have the hashes written here is refused.
         """,
-        model_section("## The file", ReleaseCard, {"limits": "## limits", "dataset": "## dataset"}),
+        model_section("## The file", ReleaseCard, links),
         model_section("## limits", LimitsCard),
         model_section("## dataset", DatasetCard),
+        model_section("## tiling", TilingCard),
+        model_section("## variants/NAME/variant.json", VariantCard, beside),
+        model_section("## parity", VariantParity, {"changed": "## changed"}),
+        model_section("## changed", Change),
         "## The model file\n\n"
         + _contract("inspection.release", "One contract", "`releases/PART/current`"),
     )
@@ -302,7 +316,8 @@ def _contract(module: str, start: str, end: str) -> str:
 
 def experiment_page() -> str:
     """Return the page of an experiment file."""
-    from inspection_training.experiment import Experiment
+    from inspection_training.experiment import Experiment, Gates
+    from inspection_training.run_card import RunCard
 
     return page(
         "An experiment",
@@ -310,7 +325,9 @@ def experiment_page() -> str:
         Every setting of one training. `inspection train EXPERIMENT.yaml` reads them from a file; options
         of the command go over the file. What is in force is written into `release.json`.
         """,
-        model_section("## The file", Experiment),
+        model_section("## The file", Experiment, {"gates": "## gates"}),
+        model_section("## gates", Gates),
+        model_section("## run.json in the folder of a run", RunCard),
     )
 
 

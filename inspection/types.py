@@ -200,7 +200,7 @@ class Detections:
         classes: int64 [N], index into `class_names`.
         class_names: names of the release, in its order.
         release: `PART/NUMBER` that answered.
-        model_sha256: hash of the model file that answered.
+        model_sha256: hash of the model file that answered; `PRECISION:` stands before it for a variant.
         anomaly_score: for task `anomaly`, else None.
         outlines: for task `segment`, one polygon for each row: its largest piece; else None.
         areas: for task `segment`, float32 [N], square image pixels of all pieces; else None.

@@ -62,6 +62,7 @@ def station_processes(station: Path) -> dict[str, list[str]]:
     if address.hostname in _LOCAL and address.port:
         processes["serve"] = [
             "serve", "--releases", str(config.releases), "--port", str(address.port),
+            "--precision", str(getattr(config.runtime, "precision", "f32")),
         ]  # fmt: skip
     processes["line"] = ["line", str(station)]
     return processes

@@ -4,7 +4,8 @@ A release computes in float32 and never changes. A variant lies beside it and wa
 images that neither learned from:
 
 * `int8`: `model.xml` and `model.bin`, a graph of OpenVINO's with the inputs and outputs of the contract
-  of `inspection.release`; most layers compute in eight bits, the layers that it names stayed in float.
+  of `inspection.release`; most layers compute in eight bits, the layers that it names stayed in float:
+  bfloat16 or float32, as the graph itself says (`read_float_arithmetic`), so that the hash covers it.
 * `bf16`: no file; the release's own model computed in bfloat16 by OpenVINO.
 
 A station runs a variant only when `variant.json` says that it passed. What ran is in every row:
@@ -37,6 +38,9 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 FLOAT = "f32"
 _SHA256 = r"^[0-9a-f]{64}$"
 _OPSET = r"opset\d{1,2}"
+FloatArithmetic = Literal["f32", "bf16"]
+FLOAT_ARITHMETIC = ("inspection", "float_arithmetic")
+"""Path in the runtime information of model.xml that says how float layers compute."""
 
 
 class _Model(BaseModel):
@@ -94,7 +98,10 @@ class VariantCard(_Model):
     splits: list[str] = Field(description="splits of the images compared")
     limits: dict[str, LimitsCard] = Field(description="limits under which decisions were compared")
     calibration_images: int = Field(ge=0, description="training images that set the ranges")
-    kept_float: list[str] = Field(description="layers that stayed in float32, by their node names")
+    kept_float: list[str] = Field(description="layers that stayed in float, by their node names")
+    float_arithmetic: FloatArithmetic = Field(
+        "f32", description="what layers that are not in eight bits compute in"
+    )
     quantised: int = Field(ge=0, description="layers that compute in eight bits")
     tries: list[dict[str, Any]] = Field(description="sets of float layers tried, in order")
     parity: dict[str, VariantParity] = Field(description="runtime to comparison")
@@ -204,6 +211,12 @@ def in_precision(release: Release, precision: str, runtime: str | None = None) -
     for name, expected in card.files.items():
         _check_file(folder / name, expected)
     check_ir(folder / IR_MODEL, release.input_size)
+    floats = read_float_arithmetic(folder / IR_MODEL)
+    if floats != card.float_arithmetic:
+        raise ReleaseError(
+            f"{folder / VARIANT_CARD} says that float layers compute in {card.float_arithmetic}, "
+            f"{IR_MODEL} says {floats}; make the variant again"
+        )
     return replace(
         release, model=folder / IR_MODEL, model_sha256=f"{precision}:{card.model_sha256}"
     )
@@ -247,6 +260,16 @@ def check_ir(path: Path, input_size: tuple[int, int]) -> None:
         raise ReleaseError(
             f"{path} must have one input `images` uint8 [B, {height}, {width}, 3], has {told}"
         )
+
+
+def read_float_arithmetic(path: Path) -> str:
+    """Return what the layers of a checked OpenVINO graph that are not in eight bits compute in.
+
+    A graph that does not say it computes them in f32.
+    """
+    graph = ElementTree.fromstring(path.read_bytes())  # noqa: S314  check_ir refused declarations
+    found = graph.find("/".join(("rt_info", *FLOAT_ARITHMETIC)))
+    return FLOAT if found is None else found.get("value", FLOAT)
 
 
 def find_for(runtime: object) -> Callable[[Path, str, int], Release]:

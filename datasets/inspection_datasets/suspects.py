@@ -41,7 +41,7 @@ def label_suspects(
 
     Args:
         version: the version; its unlabelled samples are left out.
-        release: folder of a release of task `detect`.
+        release: folder of a release of task `detect` or `segment`.
         tick: called once a picture.
         skip: pictures that cannot be read, told elsewhere.
 
@@ -53,7 +53,7 @@ def label_suspects(
     from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 
     loaded = load_release(release)
-    if loaded.task != "detect" or not set(loaded.classes) & set(version.classes):
+    if loaded.task == "anomaly" or not set(loaded.classes) & set(version.classes):
         raise ReleaseError(
             f"{release} ({loaded.task}, classes {list(loaded.classes)}) cannot be compared with the labels "
             f"{list(version.classes)} of {version.name}; name a release that detects these classes"

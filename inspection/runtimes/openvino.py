@@ -14,11 +14,13 @@ from inspection.runtimes.contract import (
     check_images,
     check_outputs,
     check_precision,
+    join_outputs,
     read_model,
     warm_images,
 )
 from inspection.runtimes.offline import import_openvino
 from inspection.types import Release
+from inspection.variants import FLOAT, FLOAT_ARITHMETIC
 
 
 class OpenVinoConfig(BaseModel):
@@ -51,12 +53,16 @@ class OpenVinoConfig(BaseModel):
 
 @dataclass(slots=True)
 class _Loaded:
-    """A release compiled for single images, and for batches once one was asked for."""
+    """A release compiled for single images, and for batches once one was asked for.
+
+    `floats` is what layers compute in that are not in eight bits: f32 or bf16.
+    """
 
     release: Release
     model: Any
     single: Any
     names: list[str]
+    floats: str
     many: Any = None
 
 
@@ -64,7 +70,8 @@ class OpenVino:
     """OpenVINO in this process; cannot be interrupted, so `timeout` is not kept.
 
     Single images run on a network compiled for exactly one, which is faster. The first batch
-    compiles the network once more.
+    compiles the network once more. In int8 a batch runs image by image: compiled for batches it rounds
+    in another way, and that form was never compared with the release.
     """
 
     def __init__(self, config: OpenVinoConfig) -> None:
@@ -80,10 +87,13 @@ class OpenVino:
             if self._core is None:
                 self._core = import_openvino().Core()
             model = self._core.read_model(model=data, weights=weights)
+            floats = self._float_arithmetic(release, model)
             names = [output.get_any_name() for output in model.outputs]
             single = model.clone()
             single.reshape([1, *release.input_size, 3])
-            loaded = _Loaded(release, model, self._compile(single), names)
+            loaded = _Loaded(release, model, self._compile(single, floats), names, floats)
+        except InferenceError:
+            raise
         except Exception as error:  # the library raises RuntimeError and others
             raise InferenceError(
                 f"OpenVINO cannot load {release.name} on {self._config.device}: {error}"
@@ -112,22 +122,42 @@ class OpenVino:
         self._loaded = None
         self._core = None
 
-    def _compile(self, model: Any) -> Any:
+    def _float_arithmetic(self, release: Release, model: Any) -> str:
+        """Return what the release was compared in; an int8 graph says it of its float layers.
+
+        Raises:
+            InferenceError: the device would compute in something else.
+        """
+        floats = self._config.precision
+        if floats == "int8":
+            path = list(FLOAT_ARITHMETIC)
+            floats = model.get_rt_info(path).astype(str) if model.has_rt_info(path) else FLOAT
+        if floats == "bf16" and not has_bf16(self._core, self._config.device):
+            raise InferenceError(
+                f"{release.name} in {self._config.precision} computes in bf16, which "
+                f"{self._config.device} of this machine has not; set precision to f32, or make the "
+                "variant on a machine like this one"
+            )
+        return str(floats)
+
+    def _compile(self, model: Any, floats: str) -> Any:
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": self._config.hint.upper(),
-            # int8 is in the graph; what it leaves in float stays float32
-            "INFERENCE_PRECISION_HINT": "bf16" if self._config.precision == "bf16" else "f32",
+            "INFERENCE_PRECISION_HINT": floats,  # of all that the graph does not put in eight bits
         }
         if self._config.threads:
             settings["INFERENCE_NUM_THREADS"] = self._config.threads
         return self._core.compile_model(model, self._config.device, settings).create_infer_request()
 
     def _run(self, loaded: _Loaded, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        if self._config.precision == "int8" and len(images) > 1:
+            alone = [self._run(loaded, images[i : i + 1]) for i in range(len(images))]
+            return join_outputs(alone)
         try:
             request = loaded.single
             if len(images) > 1:
                 if loaded.many is None:
-                    loaded.many = self._compile(loaded.model)
+                    loaded.many = self._compile(loaded.model, loaded.floats)
                 request = loaded.many
             request.infer({0: images}, share_inputs=True)
             values = [request.get_output_tensor(i).data.copy() for i in range(len(loaded.names))]
@@ -137,3 +167,8 @@ class OpenVino:
             ) from error
         outputs = dict(zip(loaded.names, values, strict=True))
         return check_outputs(loaded.release, outputs, len(images))
+
+
+def has_bf16(core: Any, device: str = "CPU") -> bool:
+    """Tell whether OpenVINO computes bfloat16 on a device by itself, not by imitating it."""
+    return "BF16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")

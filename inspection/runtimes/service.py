@@ -3,7 +3,9 @@
     infer ─▶ images into shared memory ─▶ POST …/versions/N/infer ─▶ check who answered what ─▶ outputs
 
 The release's exact version is asked for by name, and every answer must name it again, together with
-our request id and, from our own service, the hash of the model file. Only the standard v2 endpoints
+our request id and, from our own service, the hash of the model file with the precision that it runs in.
+A server that does not tell its precision is taken to run the release as it is, f32; nothing else is
+asked of it. Only the standard v2 endpoints
 are needed; shared memory, model repository and hash are used where the service has them.
 Outputs always come in the body: memory shared for output could hold the previous answer.
 """
@@ -26,6 +28,7 @@ from inspection.errors import InferenceError, InferenceTimeoutError, ModelOutput
 from inspection.runtimes.contract import (
     check_images,
     check_outputs,
+    check_precision,
     join_outputs,
     output_names,
     warm_images,
@@ -33,6 +36,7 @@ from inspection.runtimes.contract import (
 from inspection.runtimes.link import Answer, Link, read_json
 from inspection.runtimes.shared_memory import Segment, remove_leftovers
 from inspection.types import Reason, Release
+from inspection.variants import FLOAT
 
 HEADER_LENGTH = "inference-header-content-length"
 POLL = 0.1
@@ -50,6 +54,12 @@ class ServiceConfig(BaseModel):
     type: Literal["service"] = Field("service", description="this runtime")
     url: str = Field(
         "http://127.0.0.1:8500", description="where the service listens: http://HOST:PORT"
+    )
+    precision: Literal["f32", "bf16", "int8"] = Field(
+        "f32",
+        description="arithmetic that the service must run the release in; anything else is refused. "
+        "Start it alike: inspection serve --precision. bf16 and int8 need the variant: inspection "
+        "variant make",
     )
     timeout: float = Field(
         5.0,
@@ -108,6 +118,7 @@ class Service:
         Asks the service to load it when it has not. Raises InferenceError (reason MODEL_LOADING,
         MODEL_MISMATCH, RELEASE_INVALID …); the previous release stays the one asked for.
         """
+        check_precision(release, self._config.precision)
         deadline = time.monotonic() + timeout
         self._await_ready(release, deadline)
         previous = self._release, self._proves_hash, self._max_batch
@@ -192,21 +203,24 @@ class Service:
                 )
 
     def _read_config(self, release: Release, deadline: float) -> tuple[bool, int | None]:
-        """Compare the served model's hash with the release's.
+        """Compare the served model's precision and hash with the release's.
 
         Returns:
             Whether a hash was told, and the most images of one request; None: not told.
+
+        Raises:
+            InferenceError: it runs another precision or model (MODEL_MISMATCH), or does not tell the
+                precision though it is not f32.
         """
         answer = self._get(f"{_path(release)}/config", deadline)
-        told, most = "", None
+        told, precision, most = "", "", None
         if answer.status == 200:
             config = answer.json()
             size = config.get("max_batch_size")
             most = size if isinstance(size, int) and size > 0 else None  # 0: Triton says no limit
-            parameters = config.get("parameters")
-            if isinstance(parameters, dict):
-                entry: Any = parameters.get("sha256")  # pyright: ignore[reportUnknownVariableType]
-                told = str(entry.get("string_value", "")) if isinstance(entry, dict) else ""
+            told = _parameter(config, "sha256")
+            precision = _parameter(config, "precision")
+        self._check_precision(release, told, precision)
         if not told:
             _log.warning(
                 "%s does not tell the hash of %s; only its name and version are checked",
@@ -217,6 +231,33 @@ class Service:
         if told != release.model_sha256:
             raise _mismatch(release, f"serves the model {told[:12]}…")
         return True, most
+
+    def _check_precision(self, release: Release, sha256: str, precision: str) -> None:
+        """Raise InferenceError unless the service proves that it runs the precision asked for.
+
+        Args:
+            release: asked for.
+            sha256: the hash that it told, with the precision before a colon; empty: not told.
+            precision: what it told by that name; empty: not told.
+        """
+        asked = self._config.precision
+        runs = precision or ((sha256.rpartition(":")[0] or FLOAT) if sha256 else "")
+        if runs == asked or (not runs and asked == FLOAT):
+            if sha256 or asked == FLOAT:
+                return
+            runs = ""  # a name without a hash proves nothing
+        problem = f"runs it in {runs}" if runs else "does not prove what precision it runs it in"
+        advice = (
+            f"start it with inspection serve --precision {asked}, or set the station's precision to {runs}"
+            if runs
+            else "use inspection serve, or set the station's precision to f32"
+        )
+        raise _with_reason(
+            ModelOutputError(
+                f"{release.name} is to run in {asked}, but {self._config.url} {problem}; {advice}"
+            ),
+            Reason.MODEL_MISMATCH,
+        )
 
     def _infer_all(
         self, release: Release, images: NDArray[np.uint8], deadline: float
@@ -369,6 +410,14 @@ def _outputs(listed: Any, data: memoryview) -> dict[str, NDArray[np.float32]]:
     if start != len(data):
         raise ModelOutputError(f"the service sent {len(data)} bytes of outputs, announced {start}")
     return found
+
+
+def _parameter(config: dict[str, Any], name: str) -> str:
+    """Return a parameter of a model's configuration, as Triton writes it; empty: there is none."""
+    parameters: Any = config.get("parameters")
+    entry: Any = parameters.get(name) if isinstance(parameters, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    value: Any = entry.get("string_value") if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return value if isinstance(value, str) else ""
 
 
 def _path(release: Release) -> str:

@@ -20,9 +20,10 @@ from inspection.errors import DatasetError, ReleaseError
 from inspection.release import load_release, read_card
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.cli import evaluate_app
+from inspection_training.evaluation import inspect_split
 from inspection_training.experiment import Experiment
 from inspection_training.family import open_family
-from inspection_training.run import Outcome, evaluate_release, open_runtime, train_release
+from inspection_training.run import Outcome, open_runtime, train_release
 
 FAMILIES = ("good_parts", "template")
 SETTINGS = {"imgsz": 96, "bank": 200, "threads": 1, "max_overkill": 0.2, "max_review": 0.0}
@@ -127,7 +128,7 @@ def _colour(grey: np.ndarray) -> np.ndarray:
 
 def test_evaluate_gives_the_numbers_of_the_card(outcome: Outcome, version: DatasetVersion):
     stored = next(e for e in outcome.card.metrics["evaluations"] if e["split"] == "test")
-    metrics = evaluate_release(outcome.release.folder, version, "test", "openvino")
+    metrics = inspect_split(outcome.release.folder, version, "test", "openvino").metrics()
     assert {key: metrics[key] for key in stored} == stored
     command = [str(outcome.release.folder), "--data", str(version.folder), "--json"]
     result = CliRunner().invoke(evaluate_app, command, catch_exceptions=False)

@@ -14,9 +14,12 @@ from inspection.errors import ConfigError, DatasetError, ReleaseError
 from inspection.release import list_releases, load_release, read_card
 from inspection_datasets.importing import ImportPlan, import_dataset
 from inspection_datasets.manifest import load_version, write_version
-from inspection_training.cli import evaluate_app, release_app
+from inspection_training.cli import evaluate_app
+from inspection_training.evaluation import inspect_split
 from inspection_training.experiment import Experiment, load_experiment
-from inspection_training.run import evaluate_release, train_release
+from inspection_training.release_cli import app as release_app
+from inspection_training.run import train_release
+from inspection_training.run_card import read_run
 
 TINY = {
     "model": "yolov8n",
@@ -72,7 +75,7 @@ def test_the_release_is_complete(trained: dict[str, object], dataset: Path) -> N
     assert card.experiment["epochs_done"] == 2
     assert card.claim == ""
     assert "AGPL-3.0" in card.licence
-    assert set(card.files) == {"model.onnx", "card.md"}
+    assert set(card.files) == {"model.onnx", "decisions.json", "card.md"}
     assert {r["runtime"] for r in card.parity["results"]} == {"onnxruntime", "openvino"}
     assert card.libraries["torch"] != "not installed"
     for evaluation in card.metrics["evaluations"]:
@@ -94,13 +97,14 @@ def test_nothing_is_written_outside_the_run(trained: dict[str, object], dataset:
     assert sorted(p.name for p in root.iterdir()) == ["home", "releases", "runs", "tiny.yaml"]
     run = next((root / "runs").iterdir())
     assert "2 epochs completed" in (run / "train.log").read_text(encoding="utf-8")
+    assert load_experiment(run / "experiment.yaml", {}) == read_run(run).experiment
 
 
 def test_evaluate_gives_the_numbers_of_the_card(trained: dict[str, object], dataset: Path) -> None:
     folder = Path(str(trained["root"])) / "releases" / "plate" / "1"
     card = read_card(folder)
     version = load_version(dataset)
-    metrics = evaluate_release(folder, version, "test", "openvino")
+    metrics = inspect_split(folder, version, "test", "openvino").metrics()
     stored = next(e for e in card.metrics["evaluations"] if e["split"] == "test")
     assert {key: metrics[key] for key in stored} == stored
     result = CliRunner().invoke(
@@ -131,7 +135,7 @@ def test_an_altered_release_is_neither_shown_nor_evaluated(
     data[len(data) // 2] ^= 1
     (folder / "model.onnx").write_bytes(data)
     with pytest.raises(ReleaseError, match="was altered"):
-        evaluate_release(folder, load_version(dataset), "test", "openvino")
+        inspect_split(folder, load_version(dataset), "test", "openvino")
 
 
 def test_a_release_that_cannot_be_written_leaves_nothing(
@@ -181,9 +185,9 @@ def test_no_defects_and_wrong_weights_are_refused(dataset: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("epoch: 3", "epoch: .*known settings: model"),
+        ("epoch: 3", "epoch: .*known settings: family"),
         ("epochs: 0", "epochs: .*given: 0"),
-        ("model: resnet", "model: "),
+        ("model: resnet", "model resnet is not of family ultralytics; use"),
         ("input_size: [100, 100]", "multiples of 32"),
         ("- epochs", "must be a list of"),
         ("{", "cannot be read"),

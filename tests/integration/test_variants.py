@@ -7,10 +7,14 @@ the second averages a neighbourhood, the brightest place is the score of its cla
 from __future__ import annotations
 
 import json
+import math
 import re
+import resource
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,18 +23,32 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from release_builder import paint
+from release_builder import write_release as build_release
 from typer.testing import CliRunner
 
 from inspection.decide import check_detections
 from inspection.detector import Detector
 from inspection.errors import ConfigError, InferenceError, ReleaseError
-from inspection.release import LimitsCard, ReleaseCard, load_release, sha256_file, write_card
+from inspection.release import (
+    LimitsCard,
+    ReleaseCard,
+    load_release,
+    read_card,
+    sha256_file,
+    write_card,
+)
+from inspection.runtimes.offline import import_openvino
 from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
-from inspection.runtimes.openvino import OpenVinoConfig
-from inspection.variants import find_for, in_precision, list_variants
+from inspection.runtimes.openvino import OpenVinoConfig, has_bf16
+from inspection.types import ClassLimits, Tiling
+from inspection.variants import find_for, in_precision, list_variants, read_float_arithmetic
 from inspection_datasets.manifest import DatasetVersion, Sample, load_version, write_version
-from inspection_training import variant_cli
-from inspection_training.float_layers import groups_of
+from inspection_training import limits_cli, variant_cli
+from inspection_training.cli import evaluate_app
+from inspection_training.evaluation import inspect_split
+from inspection_training.float_layers import Search, groups_of
+from inspection_training.quantize import Int8Graph
 from inspection_training.variant_judge import Wanted
 from inspection_training.variant_parity import variant_table
 from inspection_training.variants import make_variant
@@ -190,8 +208,11 @@ def test_the_line_runs_it_and_the_row_tells(
     runtime = config.open()
     runtime.load(release, 30.0)
     found = Detector(release, runtime).detect(image_of(parts, "images/test1.png"), 5.0)
-    outputs = runtime.infer(np.zeros((3, SIZE, SIZE, 3), np.uint8), 5.0)
+    images = np.stack([image_of(parts, f"images/test{i}.png") for i in (1, 3, 5)])
+    outputs = runtime.infer(images, 5.0)
+    alone = [runtime.infer(images[i : i + 1], 5.0)["detections"] for i in range(3)]
     runtime.close()
+    assert np.array_equal(outputs["detections"], np.concatenate(alone))
     assert outputs["detections"].shape == (3, 3, 6)  # in batches too
     assert found.scores[0] > 0.5
     assert found.model_sha256 == release.model_sha256
@@ -317,6 +338,158 @@ def test_the_table_stands_side_by_side(made: Path, release: Path) -> None:
     assert "24 of 24" in told.stdout
     rows = json.loads(CliRunner().invoke(variant_cli.app, ["list", str(made), "--json"]).stdout)
     assert len(rows) == 3
+
+
+def test_an_int8_graph_says_what_its_float_layers_compute_in(made: Path, tmp_path: Path) -> None:
+    int8 = list_variants(made)[1]
+    xml = made / "variants" / "int8" / "model.xml"
+    bf16 = has_bf16(import_openvino().Core())
+    assert int8.float_arithmetic == read_float_arithmetic(xml) == ("bf16" if bf16 else "f32")
+    folder = tmp_path / "releases" / "colours" / "1"
+    shutil.copytree(made, folder)
+    path = folder / "variants" / "int8" / "variant.json"
+    other = "f32" if int8.float_arithmetic == "bf16" else "bf16"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"float_arithmetic": other}))
+    with pytest.raises(ReleaseError, match=f"compute in {other}, model.xml says"):
+        in_precision(load_release(folder), "int8")
+
+
+def test_a_processor_without_bf16_refuses(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No processor of that kind is here, so only its answer is changed."""
+    if list_variants(made)[1].float_arithmetic != "bf16":
+        pytest.skip("this processor has no bf16")
+    monkeypatch.setattr("inspection.runtimes.openvino.has_bf16", lambda *_: False)
+    release = load_release(made)
+    for precision in ("bf16", "int8"):
+        runtime = OpenVinoConfig.model_validate({"precision": precision}).open()
+        with pytest.raises(InferenceError, match="computes in bf16, which CPU of this machine has"):
+            runtime.load(in_precision(release, precision), 30.0)
+
+
+def test_layers_that_harm_for_little_time_stay_in_float_first() -> None:
+    harm = {"a": 0.5, "b": 0.4, "c": 0.0, "d": 0.1}
+    saving = {"a": 10.0, "b": 0.1, "c": -0.2, "d": 0.5}  # a is dear: b and d go first
+    search = Search(
+        Int8Graph(None, None, tuple(harm)),
+        enough=lambda kept: ({"b", "d"} <= set(kept), {"on": "search"}),
+        harm=lambda kept: sum(harm[x] for x in harm if x not in kept),
+        saving=saving,
+        until=math.inf,
+    )
+    assert set(next(search.sets())) == {"b", "d"}
+    assert [x["float_layers"] for x in search.tries] == [0, 2, 1]
+
+
+@pytest.mark.parametrize(("limit", "precision"), [(1500, "bf16"), (6000, "int8")])
+def test_a_full_disk_leaves_nothing(
+    release: Path, parts: DatasetVersion, limit: int, precision: str
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(ReleaseError, match=r"cannot be written to .*; free space"):
+            make_variant(release, precision, parts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (release / "variants").exists()
+
+
+def test_a_killed_make_is_no_variant_and_the_next_make_clears_up(
+    release: Path, parts: DatasetVersion
+) -> None:
+    killed = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from inspection_training.variant_cli import app; app()",
+         "make", str(release), "--precision", "int8", "--data", str(parts.folder)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    left = release / "variants" / f".staging.{killed.pid}"
+    end = time.monotonic() + 120
+    while not (left / "model.xml").exists() and killed.poll() is None:
+        assert time.monotonic() < end
+        threading.Event().wait(0.01)
+    killed.kill()
+    assert killed.wait() == -9
+    assert left.is_dir()
+    assert list_variants(release) == []
+    alive = release / "variants" / ".staging.1"
+    alive.mkdir()  # somebody else's make is running
+    make_variant(release, "bf16", parts)
+    assert {path.name for path in alive.parent.iterdir()} == {"bf16", ".staging.1"}
+
+
+def painted(folder: Path, size: tuple[int, int], classes: tuple[str, ...]) -> DatasetVersion:
+    """Write grey parts for the releases of `release_builder`; every second has a mark."""
+    (folder / "images").mkdir(parents=True)
+    samples: list[Sample] = []
+    for i in range(12):
+        split, box = ("train", "val", "test")[i // 4], (20 + i, 30, 40 + i, 50)
+        name = f"images/{i}.png"
+        image = paint(size, *([(0, box)] if i % 2 else []), grey=100)
+        cv2.imwrite(str(folder / name), image[:, :, ::-1])
+        samples.append(
+            Sample(
+                image=name, sha256=sha256_file(folder / name), width=size[1], height=size[0],
+                split=split, group=name, origin="test", state="labelled" if i % 2 else "good",
+                boxes=[(classes[0], *map(float, box))] if i % 2 else [],
+            )
+        )  # fmt: skip
+    return write_version(folder, "demo", classes, samples)
+
+
+def test_an_anomaly_release(tmp_path: Path) -> None:
+    limits = {"anomaly": ClassLimits(0.5, 0.7)}
+    folder = build_release(
+        tmp_path / "releases", classes=("anomaly",), size=(64, 96), variant="anomaly", limits=limits
+    )
+    version = painted(tmp_path / "demo", (64, 96), ("scratch",))
+    for precision in ("bf16", "int8"):
+        card = make_variant(folder, precision, version)
+        parity, measured = card.parity["openvino"], card.metrics[precision]
+        assert (parity.images, parity.equal, measured["auroc"]) == (8, 8, 1.0)
+
+
+def test_a_tiled_release(tmp_path: Path) -> None:
+    folder = build_release(tmp_path / "releases", size=(64, 64), tiling=Tiling((64, 64), 0.25))
+    version = painted(tmp_path / "demo", (128, 160), ("scratch", "dent", "hole"))
+    card = make_variant(folder, "bf16", version)
+    assert (card.parity["openvino"].equal, card.metrics["bf16"]["map50"]) == (8, 1.0)
+
+
+def test_evaluate_and_limits_compute_as_the_station_does(
+    made: Path, parts: DatasetVersion, tmp_path: Path
+) -> None:
+    ran = CliRunner().invoke(
+        evaluate_app,
+        [str(made), "--data", str(parts.folder), "--precision", "int8", "--json"],
+        catch_exceptions=False,
+    )
+    measured = json.loads(ran.stdout)
+    assert measured["precision"] == "int8"
+    assert measured["model_sha256"] == in_precision(load_release(made), "int8").model_sha256
+    recipe, folder = tmp_path / "1.yaml", tmp_path / "releases" / "colours" / "1"
+    shutil.copytree(made, folder)
+    card = read_card(folder)
+    learned = card.dataset.model_copy(update={"sha256": parts.sha256})
+    write_card(folder, card.model_copy(update={"dataset": learned}))
+    CliRunner().invoke(
+        limits_cli.app,
+        [str(folder), "--data", str(parts.folder), "--precision", "bf16", "--write", str(recipe)],
+        catch_exceptions=False,
+    )  # fmt: skip
+    claim = json.loads(recipe.with_suffix(".claim.json").read_text())
+    assert claim["precision"] == "bf16"
+    assert claim["model_sha256"] == f"bf16:{sha256_file(made / 'model.onnx')}"
+
+
+def test_evaluate_without_the_variant_names_the_command(
+    release: Path, made: Path, parts: DatasetVersion
+) -> None:
+    with pytest.raises(ReleaseError, match=r"variant make .* --precision bf16 --data"):
+        inspect_split(release, parts, "test", precision="bf16")
+    with pytest.raises(ReleaseError, match="passed under openvino, not under onnxruntime"):
+        inspect_split(made, parts, "test", "onnxruntime", precision="bf16")
+    with pytest.raises(ConfigError, match="precision 'fp4' is not one of f32, bf16, int8"):
+        inspect_split(made, parts, "test", precision="fp4")
 
 
 def test_groups_cover_every_layer_once() -> None:

@@ -19,6 +19,7 @@ from inspection_training.evaluation import inspect_split
 from inspection_training.report import confusion, report_html
 from inspection_training.report_pictures import histogram
 from inspection_training.report_text import LANGUAGES, texts
+from inspection_training.variants import make_variant
 
 CLASSES = ("scratch", "dent", "<b>hole</b>")
 VOID = {"meta", "img"}
@@ -203,3 +204,17 @@ def test_every_phrase_is_in_both_languages() -> None:
 def test_a_histogram_of_nothing() -> None:
     assert "<rect" not in histogram([], [], {}, ("a", "b"))
     assert histogram([1.0, 0.0], [0.5], {"T1": 0.9}, ("a&", "b")).count("<rect") == 3
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_variants_stand_beside_f32(tmp_path: Path, language: str) -> None:
+    version = make_dataset(tmp_path / "data")
+    folder = write_release(tmp_path / "releases", classes=CLASSES)
+    before = read(report_html(run_of(folder, tmp_path / "data"), language)).said
+    make_variant(folder, "bf16", version)
+    after = read(report_html(run_of(folder, tmp_path / "data"), language)).said
+    words = texts(language)
+    assert words["variants"] not in before
+    assert words["variants"] in after
+    assert "bf16" in after
+    assert "12 / 12" in after, "all twelve parts are decided alike"

@@ -319,7 +319,7 @@ def test_auroc_is_the_share_of_pairs_in_order(good, bad):
 def test_settings_that_cannot_be_kept_are_refused():
     with pytest.raises(ValidationError, match="counts nothing"):
         Experiment(family="template", expected={"screw": 4})
-    with pytest.raises(ConfigError, match="use ultralytics, good_parts or template"):
+    with pytest.raises(ConfigError, match="use ultralytics, torchvision, good_parts or template"):
         open_family("patchcore")
     assert [open_family(x).task for x in ("ultralytics", "good_parts", "template")] == [
         "detect", "anomaly", "anomaly",

@@ -1,4 +1,4 @@
-"""`inspection train`, `inspection evaluate`, `inspection release`."""
+"""`inspection train`, `inspection evaluate`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 train_app = typer.Typer(add_completion=False, help="Train a model and release it.")
 evaluate_app = typer.Typer(add_completion=False, help="Measure a release on labelled images.")
-release_app = typer.Typer(
-    add_completion=False, help="List and show releases.", no_args_is_help=True
-)
 
 
 @train_app.command()
@@ -26,19 +23,24 @@ def train(
     experiment: Annotated[
         Path | None, typer.Argument(help="experiment YAML; options go over it")
     ] = None,
-    data: Annotated[Path, typer.Option(help="dataset folder")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="dataset folder; with --resume only where it was moved"),
+    ] = None,
     data_version: Annotated[
         str | None, typer.Option(help="dataset version, for example v0001; default: the newest")
     ] = None,
     family: Annotated[
         str | None,
-        typer.Option(help="ultralytics, good_parts or template; default: the experiment's"),
+        typer.Option(
+            help="ultralytics, torchvision, good_parts or template; default: the experiment's"
+        ),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="ultralytics .pt file to fine-tune, or `random`; a torchvision .pth backbone for "
-            "good_parts; not for template"
+            help="ultralytics .pt file to fine-tune, or `random`; for torchvision a .pth of a whole "
+            "detector or a backbone, for good_parts of a backbone; not for template"
         ),
     ] = None,
     model: Annotated[
@@ -49,18 +51,52 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="training time, minutes")] = None,
     batch: Annotated[int | None, typer.Option(help="images in a step")] = None,
     seed: Annotated[int | None, typer.Option(help="seed")] = None,
-    augment: Annotated[str | None, typer.Option(help="metal, binary or none")] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="metal, binary, none, or a list: light,exposure,blur,noise,pose,quarter_turns"
+        ),
+    ] = None,
     part: Annotated[str, typer.Option(help="part name; default: the dataset's name")] = "",
     releases: Annotated[Path, typer.Option(help="where releases are")] = Path("releases"),
     out: Annotated[Path, typer.Option(help="where the runs' own files go")] = Path("runs"),
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="go on with a run that was cut off, runs/PART-TIME; settings are its own"
+        ),
+    ] = None,
+    quick: Annotated[
+        Path | None,
+        typer.Option(
+            help="dataset folder: choose every setting from its pictures and say why; options go over it"
+        ),
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(help="PNG or HTML file: what the model will see, the originals beside"),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="say what would be done, write --preview, do not train"),
+    ] = False,
+    language: Annotated[str, typer.Option(help="of the reasons and the preview: ko or en")] = "ko",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Train a model, export it, check the export, measure it, and release it."""
-    from inspection_datasets.manifest import load_version
-    from inspection_training.experiment import load_experiment
-    from inspection_training.progress import TrainingBar
-    from inspection_training.run import train_release
+    """Train a model, export it, check the export, measure it, ask its gates, and release it.
 
+    Exit code 1: a gate was not passed; the candidate stays in the run folder, nothing is released.
+    """
+    from inspection_training.gates import RefusedError
+    from inspection_training.progress import TrainingBar
+    from inspection_training.release_cli import tell_refusal
+    from inspection_training.report_text import LANGUAGES
+    from inspection_training.run import train_release
+    from inspection_training.run_card import resume_run
+    from inspection_training.train_plan import Asked, make_plan
+
+    if language not in LANGUAGES:
+        raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
     given: dict[str, Any] = {
         "family": family,
         "model": model,
@@ -69,23 +105,47 @@ def train(
         "minutes": minutes,
     }
     given |= {"batch": batch, "seed": seed, "augment": augment}
-    settings = load_experiment(experiment, given)
-    version = load_version(data, data_version)
-    if weights is None and settings.family == "ultralytics":
-        raise ConfigError("say what to start from: --weights FILE.pt, or --weights random")
-    start = None if weights in {None, "random"} else Path(str(weights))
-    if weights == "random" and settings.family == "ultralytics":
-        typer.echo("weights are random: this network has never seen an image before", err=True)
-    with TrainingBar() as bar:
-        outcome = train_release(
-            settings,
-            version,
-            part=part or version.name,
-            weights=start,
-            releases=releases,
-            runs=out,
-            report=bar.report,
+    if resume is not None:
+        also = {**given, "experiment": experiment, "weights": weights, "data-version": data_version}
+        also |= {"quick": quick, "preview": preview, "dry-run": dry_run}
+        if named := [name for name, value in (also | {"part": part or None}).items() if value]:
+            raise ConfigError(
+                f"--resume keeps the settings of its run; leave out {', '.join(named)}, or start a new "
+                "training"
+            )
+        job: dict[str, Any] = resume_run(resume, data)
+    else:
+        plan = make_plan(
+            Asked(
+                experiment=experiment,
+                data=data,
+                quick=quick,
+                data_version=data_version,
+                weights=weights,
+                given=given,
+                preview=preview,
+                language=language,
+                dry_run=dry_run,
+                as_json=as_json,
+            )
         )
+        if dry_run:
+            return
+        job = {
+            "experiment": plan.experiment,
+            "version": plan.version,
+            "part": part or plan.version.name,
+            "weights": plan.weights,
+            "releases": releases,
+            "runs": out,
+            "explained": plan.explained,
+        }
+    try:
+        with TrainingBar() as bar:
+            outcome = train_release(**job, report=bar.report)
+    except RefusedError as error:
+        tell_refusal(error, as_json=as_json)
+        raise typer.Exit(1) from error
     if as_json:
         typer.echo(json.dumps(summary(outcome), ensure_ascii=False))
         return
@@ -93,6 +153,8 @@ def train(
 
     typer.echo(describe(outcome.card))
     typer.echo(f"released {outcome.release.name} in {outcome.release.folder}")
+    for precision, why in outcome.variants.items():
+        typer.echo(f"variant {precision}: {f'not made: {why}' if why else 'made'}")
     typer.echo(f"run folder {outcome.run}; seconds: {outcome.seconds}")
 
 
@@ -103,6 +165,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "folder": str(outcome.release.folder),
         "run": str(outcome.run),
         "seconds": outcome.seconds,
+        "variants": outcome.variants,
         "base_weights": outcome.card.base_weights,
         "limits": {name: card.model_dump() for name, card in outcome.card.limits.items()},
         "metrics": outcome.card.metrics,
@@ -119,6 +182,9 @@ def evaluate(
     data_version: Annotated[str | None, typer.Option(help="default: the newest")] = None,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
     runtime: Annotated[str, typer.Option(help="openvino or onnxruntime")] = "openvino",
+    precision: Annotated[
+        str, typer.Option(help="f32, or a variant the releases have: bf16, int8")
+    ] = "f32",
     html: Annotated[Path | None, typer.Option(help="write the report to this file")] = None,
     language: Annotated[str, typer.Option(help="of the report: ko or en")] = "ko",
     against: Annotated[
@@ -140,8 +206,12 @@ def evaluate(
         raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
     version = load_version(data, data_version)
     with TrainingBar() as bar:
-        run = inspect_split(release, version, split, runtime, bar.report)
-        other = inspect_split(against, version, split, runtime, bar.report) if against else None
+        run = inspect_split(release, version, split, runtime, bar.report, precision)
+        other = (
+            inspect_split(against, version, split, runtime, bar.report, precision)
+            if against
+            else None
+        )
     comparison = compare_runs(run, other) if other else None
     metrics = run.metrics()
     if comparison is not None:
@@ -180,45 +250,3 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
     else:
         table.add_row("mAP50, mAP50:95", f"{metrics['map50']}, {metrics['map50_95']}")
     Console().print(table)
-
-
-@release_app.command("list")
-def list_command(
-    releases: Annotated[Path, typer.Argument(help="releases folder")],
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
-) -> None:
-    """List releases; the one in force is marked."""
-    from inspection.release import current_number, list_releases
-
-    found = list_releases(releases)
-    if as_json:
-        entries = {
-            p: {"numbers": n, "current": current_number(releases, p)} for p, n in found.items()
-        }
-        typer.echo(json.dumps(entries))
-        return
-    if not found:
-        typer.echo(f"no releases in {releases}")
-    for part, numbers in found.items():
-        current = current_number(releases, part)
-        marked = ", ".join(f"{n} (in force)" if n == current else str(n) for n in numbers)
-        typer.echo(f"{part}: {marked}")
-
-
-@release_app.command("show")
-def show_command(
-    folder: Annotated[Path, typer.Argument(help="release folder, releases/PART/NUMBER")],
-    as_json: Annotated[bool, typer.Option("--json", help="print release.json")] = False,
-) -> None:
-    """Check a release's files and show its card."""
-    from inspection.release import load_release, read_card
-
-    release = load_release(folder)
-    card = read_card(folder)
-    if as_json:
-        typer.echo(card.model_dump_json(indent=2))
-        return
-    from inspection_training.release import describe
-
-    typer.echo(describe(card))
-    typer.echo(f"{release.name}: every file is as released (model {release.model_sha256[:12]})")

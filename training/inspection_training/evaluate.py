@@ -6,7 +6,8 @@ Everything goes through the released model as the line runs it: `Detector`, then
   review: REVIEW although the part is good. Each with its count and exact (Clopper-Pearson) interval.
 * recall of a class: its labelled defects that some detection at or over T1 covers (IoU >= 0.3, any
   class: a defect found under a wrong name is found).
-* mAP50 and mAP50:95 as COCO defines them, by faster-coco-eval, 100 detections in an image.
+* mAP50 and mAP50:95 as COCO defines them, by faster-coco-eval, 100 detections in an image; where labels
+  and detections have outlines also mask_map50 and mask_map50_95, by the overlap of outlines.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from inspection.decide import judge
 from inspection.detector import Detector
 from inspection.types import ClassLimits, Decision, Detections, Recipe
 from inspection_datasets.incoming import read_image
-from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_datasets.manifest import DatasetVersion, Sample, Shape
+from inspection_datasets.shapes import box_ring, mask_of
 from inspection_training.parity import iou_matrix
 
 CONFIDENCE = 0.95
@@ -107,6 +109,7 @@ def measure(
         },
         "class_recall": _class_recall(version.classes, samples, found, limits),
         **average_precision(version.classes, samples, found),
+        **_mask_precision(version.classes, samples, found),
     }
 
 
@@ -138,20 +141,67 @@ def average_precision(
     classes: Sequence[str], samples: Sequence[Sample], found: Sequence[Detections]
 ) -> dict[str, Any]:
     """Return mAP50, mAP50:95 and AP50 of each class; None where no box is labelled."""
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    truth = COCO(_as_coco(classes, samples))
-    rows = _as_results(found)
-    evaluation = COCOeval_faster(truth, truth.loadRes(rows), "bbox", print_function=_say_nothing)
-    evaluation.evaluate()
-    evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, :, 0, 2]  # IoU, recall, class; all areas, 100
+    precision = _precision(_as_coco(classes, samples), _as_results(found), "bbox")
     by_class = {name: _mean(precision[0, :, index]) for index, name in enumerate(classes)}
     return {
         "map50": _mean(precision[0]),
         "map50_95": _mean(precision),
         "class_ap50": by_class,
     }
+
+
+def _mask_precision(
+    classes: Sequence[str], samples: Sequence[Sample], found: Sequence[Detections]
+) -> dict[str, Any]:
+    """Return mAP of outlines; nothing where the labels or the release have none.
+
+    A label without an outline counts with its box. Of a detection only the largest piece is known.
+    """
+    drawn = any(shape is not None for sample in samples for shape in sample.shapes)
+    if not drawn or all(detections.outlines is None for detections in found):
+        return {}
+    truth, rows = _as_coco(classes, samples), _as_results(found)
+    labels = [
+        (sample, box, shape)
+        for sample in samples
+        for box, shape in zip(
+            sample.boxes, sample.shapes or [None] * len(sample.boxes), strict=True
+        )
+    ]
+    for annotation, (sample, box, shape) in zip(truth["annotations"], labels, strict=True):
+        rings = shape or [box_ring(box[1:])]
+        annotation["segmentation"] = _run_lengths(rings, (sample.width, sample.height))
+    outlines = [
+        (sample, outline)
+        for sample, detections in zip(samples, found, strict=True)
+        for outline in detections.outlines or ()
+    ]
+    for row, (sample, outline) in zip(rows, outlines, strict=True):
+        ring = [value for corner in outline for value in corner]
+        row["segmentation"] = _run_lengths([ring], (sample.width, sample.height))
+    precision = _precision(truth, rows, "segm")
+    return {"mask_map50": _mean(precision[0]), "mask_map50_95": _mean(precision)}
+
+
+def _run_lengths(shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
+    """Return an outline as COCO's run lengths, which know holes; size is (width, height)."""
+    from faster_coco_eval.core import mask
+
+    width, height = size
+    if len(shape) == 1:
+        return mask.frPyObjects([shape[0]], height, width)[0]
+    return mask.encode(np.asfortranarray(mask_of(shape, size).astype(np.uint8)))
+
+
+def _precision(truth: dict[str, Any], rows: list[dict[str, Any]], kind: str) -> Any:
+    """Return precision by IoU, recall and class, for all sizes and 100 detections in an image."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    known = COCO(truth)
+    evaluation = COCOeval_faster(known, known.loadRes(rows), kind, print_function=_say_nothing)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation.eval["precision"][:, :, :, 0, 2]
 
 
 def _say_nothing(*_words: object) -> None:

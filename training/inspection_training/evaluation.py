@@ -11,9 +11,11 @@ from typing import Any
 
 from inspection.decide import judge
 from inspection.detector import Detector
-from inspection.errors import DatasetError, ReleaseError
+from inspection.errors import ConfigError, DatasetError, ReleaseError
+from inspection.protocols import Runtime
 from inspection.release import ReleaseCard, load_release, read_card
 from inspection.types import Decision, Detections, Recipe, Release
+from inspection.variants import FLOAT, VARIANTS, in_precision, precision_of
 from inspection_datasets.manifest import SPLITS, DatasetVersion, Sample
 from inspection_training.evaluate import detect_samples, measure
 from inspection_training.progress import Report, Step, silent
@@ -42,6 +44,11 @@ class SplitRun:
     runtime: str
 
     @property
+    def precision(self) -> str:
+        """What the model computed in: f32, bf16 or int8."""
+        return precision_of(self.release)
+
+    @property
     def recipe(self) -> Recipe:
         """The release's own limits, without regions."""
         return plain_recipe(self.release)
@@ -60,6 +67,7 @@ class SplitRun:
             "model_sha256": self.release.model_sha256,
             "dataset": f"{self.version.name} {self.version.version} {self.version.sha256}",
             "runtime": self.runtime,
+            "precision": self.precision,
             **measured(self.version, self.samples, self.found, self.release.limits, self.split),
         }
 
@@ -75,18 +83,26 @@ def inspect_split(
     split: str,
     runtime_name: str = "openvino",
     report: Report = silent,
+    precision: str = FLOAT,
 ) -> SplitRun:
     """Run a release on the labelled and good pictures of a split.
 
-    Raises:
-        ReleaseError: the release is refused, or its classes are not the dataset's.
-        DatasetError: no such split, or no picture in it that somebody looked at.
-        ConfigError: no such runtime.
-    """
-    from inspection_training.run import open_runtime
+    Args:
+        folder: the release, releases/PART/NUMBER.
+        version: dataset of the part.
+        split: train, val or test.
+        runtime_name: openvino or onnxruntime.
+        report: told about every picture.
+        precision: f32, or a variant that the release has: bf16 or int8.
 
-    release = load_release(folder)
-    if release.task == "detect" and release.classes != version.classes[: len(release.classes)]:
+    Raises:
+        ReleaseError: the release is refused, has no such variant for this runtime, or its classes are
+            not the dataset's.
+        DatasetError: no such split, or no picture in it that somebody looked at.
+        ConfigError: no such runtime or precision.
+    """
+    release = _released(folder, precision, runtime_name)
+    if release.task != "anomaly" and release.classes != version.classes[: len(release.classes)]:
         raise ReleaseError(
             f"{release.name} knows {list(release.classes)}, {version.folder} has "
             f"{list(version.classes)}; evaluate it on its own part"
@@ -106,7 +122,7 @@ def inspect_split(
         done += 1
         report(Step("evaluate", done, len(samples)))
 
-    runtime = open_runtime(runtime_name, release)
+    runtime = _open(runtime_name, release)
     try:
         found = detect_samples(Detector(release, runtime), version, samples, tick)
     finally:
@@ -114,6 +130,28 @@ def inspect_split(
     return SplitRun(
         release, read_card(folder), version, split, tuple(samples), tuple(found), runtime_name
     )
+
+
+def _released(folder: Path, precision: str, runtime_name: str) -> Release:
+    if precision not in {FLOAT, *VARIANTS}:
+        raise ConfigError(f"precision {precision!r} is not one of {', '.join((FLOAT, *VARIANTS))}")
+    return in_precision(load_release(folder), precision, runtime_name)
+
+
+def _open(runtime_name: str, release: Release) -> Runtime:
+    """Return the runtime with the release loaded, in the precision that it was found in."""
+    if precision_of(release) == FLOAT:
+        from inspection_training.measure import open_runtime
+
+        return open_runtime(runtime_name, release)
+    from inspection.runtimes.openvino import OpenVinoConfig
+
+    config = OpenVinoConfig.model_validate(
+        {"type": runtime_name, "precision": precision_of(release)}
+    )
+    runtime: Runtime = config.open()
+    runtime.load(release, 120.0)
+    return runtime
 
 
 def refuse_known_pictures(run: SplitRun, trained_on: Path | None = None) -> None:

@@ -2,15 +2,67 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from inspection.errors import ConfigError
 
 AugmentPreset = Literal["metal", "binary", "none"]
+AugmentPart = Literal["light", "exposure", "blur", "noise", "pose", "quarter_turns"]
+Augment = AugmentPreset | tuple[AugmentPart, ...]
+Precision = Literal["bf16", "int8"]
+"""Arithmetic of a variant of a release; the release itself computes in float32."""
+_ULTRALYTICS = r"yolo(v8|11|26)[nsmlx](-p2)?(-seg)?"
+_TORCHVISION = (
+    *("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_mobilenet_v3_large_fpn"),
+    *("fcos_mobilenet_v2_fpn", "retinanet_mobilenet_v2_fpn", "fasterrcnn_mobilenet_v2_fpn"),
+    *("retinanet_resnet50_fpn", "fcos_resnet50_fpn", "ssdlite320_mobilenet_v3_large"),
+)
+
+
+class Gates(BaseModel):
+    """What a candidate must reach before it is released. A gate without a value is not asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: Literal["test", "val"] = Field(
+        "test", description="images that the gates are measured on; never learned from"
+    )
+    max_escape: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of defective parts that may pass, as the upper bound at `confidence`",
+    )
+    max_overkill: float | None = Field(
+        None, gt=0, lt=1, description="share of good parts that may fail, as counted"
+    )
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, description="how sure the bound of the escape rate is"
+    )
+    max_latency_ms: float | None = Field(
+        None,
+        gt=0,
+        description="99th percentile from image to boxes on this machine, milliseconds",
+    )
+    must_catch: tuple[str, ...] = Field(
+        (),
+        description="images of the dataset, as its manifest names them, that must not be PASS",
+    )
+    clean_dataset: bool = Field(
+        True, description="refuse when `inspection dataset check` finds an error in the version"
+    )
 
 
 class Experiment(BaseModel):
@@ -18,15 +70,18 @@ class Experiment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field(
-        "yolo26n",
-        pattern=r"^yolo(v8|11|26)[nsmlx](-p2)?$",
-        description="network of family ultralytics: yolov8, yolo11 or yolo26 with its size letter",
-    )
-    family: Literal["ultralytics", "good_parts", "template"] = Field(
+    family: Literal["ultralytics", "torchvision", "good_parts", "template"] = Field(
         "ultralytics",
-        description="ultralytics: finds labelled defects; good_parts: learns good parts only and finds "
-        "what is strange; template: compares with a golden image, where parts lie in one place",
+        description="ultralytics and torchvision: find labelled defects; good_parts: learns good parts "
+        "only and finds what is strange; template: compares with a golden image, where parts lie in "
+        "one place",
+    )
+    model: str = Field(
+        "",
+        description="network. Family ultralytics: yolov8, yolo11 or yolo26 with its size letter, with "
+        "-seg for outlines; default yolo26n. Family torchvision: "
+        + ", ".join(_TORCHVISION)
+        + "; default fcos_mobilenet_v2_fpn",
     )
     width: float | None = Field(
         None,
@@ -47,6 +102,18 @@ class Experiment(BaseModel):
         description="height and width of crops around defects to train on, pixels, multiples of 32; "
         "default: whole images",
     )
+    tile: tuple[int, int] | None = Field(
+        None,
+        description="height and width of tiles, image pixels: the part is learned and inspected tile by "
+        "tile, each scaled to the network's input; for defects that are small in a large image. "
+        "Default: whole images",
+    )
+    tile_overlap: float = Field(
+        0.2,
+        ge=0,
+        le=0.5,
+        description="share by which neighbouring tiles overlap; at least the size of a large defect",
+    )
     epochs: int = Field(100, ge=1, le=10000, description="passes over the training images")
     minutes: float | None = Field(
         None,
@@ -56,9 +123,12 @@ class Experiment(BaseModel):
     )
     batch: int = Field(16, ge=1, le=1024, description="images in a step")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of weights, order and augmentation")
-    augment: AugmentPreset = Field(
+    augment: Augment = Field(
         "metal",
-        description="metal: light, blur, noise, small pose; binary: flips and quarter turns only; none",
+        description="what may differ between two pictures of a part: metal (light, exposure, blur, noise, "
+        "small pose), binary (black and white pictures: quarter turns and mirror images only), none, or a "
+        "list of light, exposure, blur, noise, pose, quarter_turns. Families good_parts and template learn "
+        "from the pictures as they are",
     )
     flip: float = Field(
         0.0,
@@ -74,7 +144,8 @@ class Experiment(BaseModel):
         description="share of training images put together from four; rare defects are seen more often",
     )
     optimizer: Literal["auto", "SGD", "AdamW", "MuSGD"] = Field(
-        "auto", description="auto: chosen by ultralytics from the number of steps"
+        "auto",
+        description="auto: chosen by ultralytics from the number of steps; AdamW for family torchvision",
     )
     lr: float | None = Field(
         None, gt=0, le=1, description="first learning rate; default: the optimizer's"
@@ -95,11 +166,19 @@ class Experiment(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: the GPU when there is one"
     )
+    devices: int = Field(
+        1, ge=0, le=64, description="GPUs of this machine that train together; 0: all"
+    )
     threads: int = Field(0, ge=0, le=256, description="processor threads; 0: all")
+    mlflow: str = Field(
+        "",
+        description="address of an MLflow server that gets the curves too, for example "
+        "http://10.0.0.5:5000 or sqlite:///mlflow.db; default: none",
+    )
     backbone_input: Literal["torchvision", "tensorflow"] = Field(
         "torchvision",
-        description="family good_parts: how pictures were normalised and padded when the backbone was "
-        "trained; tensorflow for MobileNetV2 weights that came from there",
+        description="families good_parts and torchvision: how pictures were normalised and padded when the "
+        "backbone was trained; tensorflow for MobileNetV2 weights that came from there",
     )
     bank: int = Field(
         1000,
@@ -143,17 +222,57 @@ class Experiment(BaseModel):
         default_factory=dict[str, int],
         description="class to exact count for things that must be there, for example screw: 4",
     )
+    variants: tuple[Precision, ...] = Field(
+        (),
+        description="faster forms to make beside the release: bf16, int8; one that decides differently is "
+        "refused",
+    )
+    gates: Gates = Field(
+        default_factory=Gates, description="what a candidate must reach before it is released"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("model"):
+            torchvision = values.get("family") == "torchvision"
+            values = {**values, "model": _TORCHVISION[0] if torchvision else "yolo26n"}
+        return values
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _augment(cls, value: Any) -> Any:
+        presets, parts = get_args(AugmentPreset), get_args(AugmentPart)
+        if value in presets:
+            return value
+        words = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(words, list | tuple) or any(word not in parts for word in words):
+            raise ValueError(
+                f"augment is one of {', '.join(presets)}, or a list of {', '.join(parts)}"
+            )
+        return tuple(words)
 
     @model_validator(mode="after")
     def _sizes(self) -> Experiment:
+        if self.family == "torchvision" and self.model not in _TORCHVISION:
+            raise ValueError(
+                f"model {self.model} is not of family torchvision; use one of {', '.join(_TORCHVISION)}"
+            )
+        if self.family != "torchvision" and not re.fullmatch(_ULTRALYTICS, self.model):
+            raise ValueError(
+                f"model {self.model} is not of family {self.family}; use for example yolo26n, yolo11s, "
+                "yolov8n-seg"
+            )
+        if self.tile is not None and min(self.tile) < 32:
+            raise ValueError(f"tile {self.tile} must be at least 32 pixels each way")
         for name in ("input_size", "crop"):
             value = getattr(self, name)
             if value is not None and any(v % 32 or v < 32 for v in value):
                 raise ValueError(f"{name} {value} must be multiples of 32, from 32")
-        if self.expected and self.family != "ultralytics":
+        if self.expected and self.family not in {"ultralytics", "torchvision"}:
             raise ValueError(
                 f"family {self.family} counts nothing, so expected {self.expected} cannot be kept; "
-                "leave it out or use family ultralytics"
+                "leave it out or use family ultralytics or torchvision"
             )
         return self
 
@@ -178,6 +297,19 @@ def load_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
         if not isinstance(settings, dict):
             raise ConfigError(f"experiment {path} must be a list of `setting: value` lines")
     settings |= {key: value for key, value in overrides.items() if value is not None}
+    return check_settings(settings, str(path or "options"))
+
+
+def check_settings(settings: dict[str, Any], where: str) -> Experiment:
+    """Return the experiment of these settings.
+
+    Args:
+        settings: field to value.
+        where: what they come from, for the message.
+
+    Raises:
+        ConfigError: unknown field or value out of bounds; the message names it.
+    """
     try:
         return Experiment.model_validate(settings)
     except ValidationError as error:
@@ -185,6 +317,12 @@ def load_experiment(path: Path | None, overrides: dict[str, Any]) -> Experiment:
         field = ".".join(str(x) for x in first["loc"]) or "experiment"
         known = ", ".join(Experiment.model_fields) if first["type"] == "extra_forbidden" else ""
         raise ConfigError(
-            f"experiment {path or 'options'}: {field}: {first['msg']}"
+            f"experiment {where}: {field}: {first['msg']}"
             + (f"; known settings: {known}" if known else f" (given: {first.get('input')!r})")
         ) from error
+
+
+def settings_yaml(experiment: Experiment) -> str:
+    """Return the settings that somebody set, as an experiment file."""
+    settings = experiment.model_dump(mode="json", exclude_unset=True)
+    return yaml.safe_dump(settings, allow_unicode=True, sort_keys=False)

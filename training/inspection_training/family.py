@@ -4,7 +4,8 @@
                        └─────▶ Family.reference ─▶ what the export is compared with
 
 `run.train_release` knows no family: it trains, exports, compares, measures and publishes over this
-Protocol. A family of task `detect` finds boxes of the dataset's classes; one of task `anomaly` learned
+Protocol. A family of task `detect` finds boxes of the dataset's classes, one of task `segment` their
+outlines too; one of task `anomaly` learned
 from good parts only and gives one score for a part.
 """
 
@@ -24,7 +25,7 @@ from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Report
 
-Task = Literal["detect", "anomaly"]
+Task = Literal["detect", "segment", "anomaly"]
 Outputs = dict[str, NDArray[np.float32]]
 """Output name of the contract to its value, for a batch of one."""
 
@@ -83,7 +84,8 @@ class Family(Protocol):
             experiment: every setting.
             version: dataset version.
             weights: weight file to start from; None: random, or none where the family needs none.
-            run: folder of this run; everything that is written goes here.
+            run: folder of this run; everything that is written goes here. When it holds a checkpoint
+                of the same experiment, training goes on from there, to the same result.
             report: told about every step.
 
         Raises:
@@ -116,8 +118,12 @@ class Family(Protocol):
         ...
 
 
-def open_family(name: str) -> Family:
+def open_family(name: str, model: str = "") -> Family:
     """Return the family that an experiment names. Its libraries are imported here, not before.
+
+    Args:
+        name: `Experiment.family`.
+        model: `Experiment.model`, where a family has networks of several tasks.
 
     Raises:
         ConfigError: no such family, or its library is not installed.
@@ -126,7 +132,11 @@ def open_family(name: str) -> Family:
         if name == "ultralytics":
             from inspection_training.ultralytics_family import UltralyticsFamily
 
-            return UltralyticsFamily()
+            return UltralyticsFamily(model)
+        if name == "torchvision":
+            from inspection_training.torchvision_detectors.family import TorchvisionFamily
+
+            return TorchvisionFamily()
         if name == "good_parts":
             from inspection_training.good_parts.family import GoodPartsFamily
 
@@ -139,4 +149,6 @@ def open_family(name: str) -> Family:
         raise ConfigError(
             f"family {name} needs {error.name}, which is not installed; install the extra `train`"
         ) from error
-    raise ConfigError(f"family {name!r} is not known; use ultralytics, good_parts or template")
+    raise ConfigError(
+        f"family {name!r} is not known; use ultralytics, torchvision, good_parts or template"
+    )

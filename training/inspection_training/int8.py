@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inspection.errors import DatasetError, InspectionError
 from inspection.protocols import Runtime
 from inspection.release import sha256_file
+from inspection.runtimes.offline import import_openvino
+from inspection.runtimes.openvino import has_bf16
 from inspection.types import Detections, Release
 from inspection.variants import (
     IR_MODEL,
@@ -21,6 +23,7 @@ from inspection.variants import (
 )
 from inspection_datasets.manifest import Sample
 from inspection_training.float_layers import Search, difference
+from inspection_training.layer_times import layer_times
 from inspection_training.progress import Step
 from inspection_training.quantize import Int8Graph, Recorder, quantise
 from inspection_training.variant_judge import Judged, Work, open_in, spread
@@ -54,17 +57,19 @@ def make_int8(work: Work) -> VariantCard:
         samples = work.judged()
         expected = work.detect(base, samples, "f32")
         seen = _search_images(list(zip(train, learned, strict=True)), samples, expected)
+        judged = Judged(work, samples, expected)
+        trial = _trial(work, graph, judged)
         search = Search(
             graph,
-            enough=_enough(work, graph, *seen),
-            harm=_harm(work, graph, recorder),
+            enough=_enough(trial, *seen),
+            harm=_harm(trial, recorder),
+            saving=trial.saving(),
             until=time.monotonic() + 60 * work.wanted.minutes,
         )
-        judged = Judged(work, samples, expected)
-        chosen = _first_that_passes(work, search, judged)
+        chosen = _first_that_passes(trial, search, judged)
         if chosen is None:
             raise judged.refusal("int8")
-        return _int8_card(work, graph, chosen, judged, search, base)
+        return _int8_card(trial, chosen, judged, search, base)
     finally:
         base.close()
 
@@ -78,18 +83,55 @@ def _search_images(
     return [s for s, _ in pairs], [d for _, d in pairs]
 
 
-def _as_int8(work: Work, graph: Int8Graph, kept: list[str]) -> Release:
-    """Write a trial into the staging folder and return it as a release that runs in int8."""
-    graph.write(kept, work.staging)
-    path = work.staging / IR_MODEL
-    return replace(work.release, model=path, model_sha256=f"int8:{ir_sha256(path)}")
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Makes forms of one graph to be tried; `floats` is what the layers in float compute in."""
+
+    work: Work
+    graph: Int8Graph
+    floats: str
+
+    def form(self, kept: list[str], floats: str | None = None) -> Release:
+        """Write one into the staging folder and return it as a release that runs in int8."""
+        self.graph.write(kept, self.work.staging, floats or self.floats)
+        path = self.work.staging / IR_MODEL
+        return replace(self.work.release, model=path, model_sha256=f"int8:{ir_sha256(path)}")
+
+    def accepted(self, kept: list[str], judged: Judged) -> bool:
+        """Tell whether a form decides val and test alike."""
+        runtime = open_in(self.form(kept), "int8")
+        try:
+            return judged.accepts(self.work.detect(runtime, judged.samples, "judge"))
+        except InspectionError:  # NaN out of a bad range: it failed
+            return False
+        finally:
+            runtime.close()
+
+    def saving(self) -> dict[str, float]:
+        """Return layer to milliseconds that eight bits save on it."""
+        spent: list[dict[str, float]] = []
+        for kept in (list(self.graph.layers), []):
+            path = self.form(kept).model
+            size = self.work.release.input_size
+            spent.append(layer_times(path, self.graph.layers, size, self.floats))
+        return {name: spent[0][name] - spent[1][name] for name in self.graph.layers}
+
+
+def _trial(work: Work, graph: Int8Graph, judged: Judged) -> _Trial:
+    """Choose what layers in float compute in: bf16 where this processor has it and it decides alike."""
+    trial = _Trial(work, graph, "bf16")
+    if has_bf16(import_openvino().Core()) and trial.accepted(list(graph.layers), judged):
+        return trial
+    return replace(trial, floats="f32")
 
 
 def _enough(
-    work: Work, graph: Int8Graph, samples: list[Sample], expected: list[Detections]
+    trial: _Trial, samples: list[Sample], expected: list[Detections]
 ) -> Callable[[list[str]], tuple[bool, dict[str, Any]]]:
+    work = trial.work
+
     def enough(kept: list[str]) -> tuple[bool, dict[str, Any]]:
-        runtime = open_in(_as_int8(work, graph, kept), "int8")
+        runtime = open_in(trial.form(kept), "int8")
         try:
             found = work.detect(runtime, samples, "search")
         except InspectionError as error:  # NaN out of a bad range: a try that failed
@@ -113,11 +155,11 @@ def _note(parity: VariantParity | None) -> dict[str, Any]:
     }
 
 
-def _harm(work: Work, graph: Int8Graph, recorder: Recorder) -> Callable[[list[str]], float]:
+def _harm(trial: _Trial, recorder: Recorder) -> Callable[[list[str]], float]:
     chosen = recorder.kept[:: max(1, len(recorder.kept) // HARM_IMAGES)][:HARM_IMAGES]
 
     def harm(kept: list[str]) -> float:
-        runtime = open_in(_as_int8(work, graph, kept), "int8")
+        runtime = open_in(trial.form(kept, "f32"), "int8")  # so that only eight bits do harm
         try:
             return sum(difference(f32, runtime.infer(images, 60.0)) for images, f32 in chosen)
         except InspectionError:
@@ -128,31 +170,28 @@ def _harm(work: Work, graph: Int8Graph, recorder: Recorder) -> Callable[[list[st
     return harm
 
 
-def _first_that_passes(work: Work, search: Search, judged: Judged) -> list[str] | None:
+def _first_that_passes(trial: _Trial, search: Search, judged: Judged) -> list[str] | None:
     """Return the first set of float layers that decides alike on val and test; None: there is none."""
     for kept in search.sets():
-        if _judge_int8(work, search, judged, kept):
+        if _judge_int8(trial, search, judged, kept):
             return kept
-    if judged.parity is None:  # so that the refusal can name what would change
-        _judge_int8(work, search, judged, [])
+    if not any(x["on"] == "judge" for x in search.tries):  # the refusal names what would change
+        _judge_int8(trial, search, judged, [])
     return None
 
 
-def _judge_int8(work: Work, search: Search, judged: Judged, kept: list[str]) -> bool:
-    runtime = open_in(_as_int8(work, search.graph, kept), "int8")
-    try:
-        good = judged.accepts(work.detect(runtime, judged.samples, "judge"))
-    finally:
-        runtime.close()
+def _judge_int8(trial: _Trial, search: Search, judged: Judged, kept: list[str]) -> bool:
+    good = trial.accepted(kept, judged)
     note = _note(judged.parity)
     search.tries.append({"float_layers": len(kept), "enough": good, "on": "judge", **note})
     return good
 
 
 def _int8_card(
-    work: Work, graph: Int8Graph, kept: list[str], judged: Judged, search: Search, base: Runtime
+    trial: _Trial, kept: list[str], judged: Judged, search: Search, base: Runtime
 ) -> VariantCard:
-    release = _as_int8(work, graph, kept)  # the files that were judged last: written once more
+    work, graph = trial.work, trial.graph
+    release = trial.form(kept)  # the files that were judged last: written once more
     other = open_in(release, "int8")
     try:
         judged.judge("int8", work.detect(other, judged.samples, "measure"))
@@ -164,6 +203,7 @@ def _int8_card(
             "files": {name: sha256_file(work.staging / name) for name in (IR_MODEL, IR_WEIGHTS)},
             "model_sha256": file_sha256(release),
             "kept_float": kept,
+            "float_arithmetic": trial.floats,
             "quantised": len(graph.layers) - len(kept),
             "tries": search.tries,
             "calibration_images": len(spread(work.version.select("train"), CALIBRATION_IMAGES)),

@@ -39,6 +39,9 @@ def limits(
         Path | None, typer.Option(help="dataset folder the release learned from; default: --data")
     ] = None,
     runtime: Annotated[str, typer.Option(help="openvino or onnxruntime")] = "openvino",
+    precision: Annotated[
+        str, typer.Option(help="f32, or a variant the release has: bf16, int8; as the station's")
+    ] = "f32",
     write: Annotated[
         Path | None, typer.Option(help="new recipe file to write; the claim goes beside it")
     ] = None,
@@ -57,7 +60,7 @@ def limits(
             "split train was learned from; limits need parts never seen: --split test"
         )
     with TrainingBar() as bar:
-        run = inspect_split(release, version, split, runtime, bar.report)
+        run = inspect_split(release, version, split, runtime, bar.report, precision)
     refuse_known_pictures(run, trained_on)
     proposal = propose_limits(run, _recipe(recipe, run.release), targets, pooled=pooled)
     claim = write_limits(write, proposal, run) if write else None

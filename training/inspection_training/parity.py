@@ -1,7 +1,8 @@
 """The exported model against the trained one, on the same letterboxed images.
 
 The trained model runs in torch, with what stands behind it in its family; the exported one runs as the
-line runs it. Detections are matched class by class; anomaly maps are compared place by place. More than
+line runs it. Detections are matched class by class, and the masks of a pair are compared as the line cuts
+them, at 0.5; anomaly maps are compared place by place. More than
 a trace of difference is refused: such a release would decide differently from what was trained and
 measured.
 """
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from inspection.detector import letterbox
 from inspection.errors import ReleaseError
+from inspection.outlines import CUT
 from inspection.protocols import Runtime
-from inspection.types import Image
+from inspection.types import MASK_STRIDE, Image
 from inspection_training.export import ExportSettings
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float32]
 """float32 [N, 6]: x1 y1 x2 y2 score class, network pixels."""
-Reference = Callable[[Image], dict[str, NDArray[np.float32]]]
+Outputs = dict[str, NDArray[np.float32]]
+"""Output name of the contract to its value."""
+Reference = Callable[[Image], Outputs]
 """The trained model: a letterboxed image to the outputs of the contract, for a batch of one."""
 ANOMALY_DIFFERENCE = 0.01
 """Largest difference of an anomaly score (0..1), of a part or of a place of its map."""
@@ -41,12 +45,15 @@ class Tolerance:
         difference: largest difference of a matched score.
         iou: smallest overlap of a matched pair.
         unmatched: share of detections without a partner (ties in suppression fall either way).
+        mask_iou: smallest overlap of the masks of a matched pair, cut at 0.5. Places whose value is
+            within `difference` of that are not looked at: they may fall either way.
     """
 
     score: float = 0.05
     difference: float = 0.01
     iou: float = 0.97
     unmatched: float = 0.01
+    mask_iou: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class Parity:
         unmatched: detections of either side without a partner.
         max_score_difference: over all matched pairs.
         min_iou: over all matched pairs; 1 when there are none.
+        min_mask_iou: the same of their masks; None where the model gives none.
     """
 
     runtime: str
@@ -68,23 +76,57 @@ class Parity:
     unmatched: int
     max_score_difference: float
     min_iou: float
+    min_mask_iou: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the plain form for the release card."""
-        return asdict(self)
+        """Return the plain form for the release card; what does not apply is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def trained_rows(model: nn.Module, image: Image, settings: ExportSettings) -> Rows:
-    """Return what the trained network finds in one letterboxed image, best first."""
+def trained_outputs(model: nn.Module, image: Image, settings: ExportSettings) -> Outputs:
+    """Return what the trained network finds in one letterboxed image, best first, as the contract has it.
+
+    Args:
+        model: an ultralytics DetectionModel, or a SegmentationModel, which gives masks too.
+        image: uint8 RGB [H, W, 3] of the network's input size.
+        settings: suppression.
+    """
     import torch
     from ultralytics.utils.nms import non_max_suppression
 
+    head = model.model[-1]
+    outlined = hasattr(head, "nm")
     with torch.no_grad():
         x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+        answer = model(x)[0]
+        table, proto = answer if outlined else (answer, None)
         found = non_max_suppression(
-            model(x), settings.floor, settings.iou, max_det=settings.detections
-        )
-    return found[0].cpu().numpy().astype(np.float32)
+            table,
+            settings.floor,
+            settings.iou,
+            max_det=settings.detections,
+            nc=head.nc,
+            end2end=bool(head.end2end),
+        )[0]
+        rows = found[:, :6].cpu().numpy().astype(np.float32)
+        rows[:, :4] = np.clip(rows[:, :4], 0, np.array([image.shape[1], image.shape[0]] * 2))
+        if proto is None:
+            return {"detections": rows[None]}
+        masks = torch.einsum("nk,khw->nhw", found[:, 6:], proto[0]).sigmoid().cpu().numpy()
+    return {"detections": rows[None], "masks": (masks * _boxed(rows, masks.shape[1:]))[None]}
+
+
+def _boxed(rows: Rows, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return [N, h, w]: True for places of a mask that overlap the box of its row."""
+    y, x = (np.arange(side) * MASK_STRIDE for side in size)
+    x1, y1, x2, y2 = rows[:, :4].T[:, :, None]
+    across, down = (x < x2) & (x + MASK_STRIDE > x1), (y < y2) & (y + MASK_STRIDE > y1)
+    return down[:, :, None] & across[:, None, :]
+
+
+def trained_rows(model: nn.Module, image: Image, settings: ExportSettings) -> Rows:
+    """Return the detections of `trained_outputs`, [N, 6]."""
+    return trained_outputs(model, image, settings)["detections"][0]
 
 
 def check_parity(
@@ -99,7 +141,7 @@ def check_parity(
 ) -> Parity:
     """Compare an ultralytics network and its export; see `check_rows`."""
     return check_rows(
-        lambda image: {"detections": trained_rows(model, image, settings)[None]},
+        lambda image: trained_outputs(model, image, settings),
         runtime,
         name,
         images,
@@ -122,10 +164,10 @@ def check_rows(
     """Compare both models and return the differences.
 
     Args:
-        reference: the trained model: a letterboxed image to its detections.
+        reference: the trained model: a letterboxed image to its detections, and masks where it has any.
         runtime: has the exported release loaded.
         name: of the runtime, for the card.
-        images: uint8 RGB of any size.
+        images: uint8 RGB of any size; one of the network's size is compared as it is.
         size: (height, width) of the network input.
         tolerance: how much may differ.
         tick: called once an image.
@@ -135,29 +177,52 @@ def check_rows(
     """
     limit = tolerance or Tolerance()
     detections = unmatched = 0
-    worst_score, worst_iou = 0.0, 1.0
+    worst_score, worst_iou, worst_mask = 0.0, 1.0, None
     for image in images:
         tensor, _ = letterbox(image, size)
-        expected = reference(tensor)["detections"][0]
-        actual = runtime.infer(tensor[np.newaxis], 60.0)["detections"][0]
-        pairs, alone = match_rows(expected, actual[actual[:, 4] > 0], limit.score)
+        trained, exported = reference(tensor), runtime.infer(tensor[np.newaxis], 60.0)
+        expected, actual = trained["detections"][0], exported["detections"][0]
+        actual = actual[actual[:, 4] > 0]  # a prefix: rows fall
+        pairs, alone = _pairs(expected, actual, limit.score)
         detections += int((expected[:, 4] >= limit.score).sum())
         unmatched += alone
-        for difference, iou in pairs:
+        for i, j, difference, iou in pairs:
             worst_score, worst_iou = max(worst_score, difference), min(worst_iou, iou)
+            if "masks" in trained:
+                masks = trained["masks"][0, i], exported["masks"][0, j]
+                overlap = _mask_overlap(*masks, limit.difference)
+                worst_mask = min(1.0 if worst_mask is None else worst_mask, overlap)
         tick()
-    found = Parity(name, len(images), detections, unmatched, worst_score, worst_iou)
-    if (
-        worst_score > limit.difference
-        or worst_iou < limit.iou
-        or unmatched > limit.unmatched * max(detections, 1)
-    ):
-        raise ReleaseError(
-            f"the exported model differs from the trained one under {name}: {unmatched} of "
-            f"{detections} detections have no partner, scores differ by up to {worst_score:.4f}, "
-            f"boxes overlap by {worst_iou:.3f} at least; it was not released"
-        )
+    found = Parity(name, len(images), detections, unmatched, worst_score, worst_iou, worst_mask)
+    _refuse_different(found, limit)
     return found
+
+
+def _refuse_different(found: Parity, limit: Tolerance) -> None:
+    mask_iou = 1.0 if found.min_mask_iou is None else found.min_mask_iou
+    if (
+        found.max_score_difference > limit.difference
+        or found.min_iou < limit.iou
+        or found.unmatched > limit.unmatched * max(found.detections, 1)
+        or mask_iou < limit.mask_iou
+    ):
+        masks = "" if found.min_mask_iou is None else f", outlines by {mask_iou:.3f} at least"
+        raise ReleaseError(
+            f"the exported model differs from the trained one under {found.runtime}: {found.unmatched} of "
+            f"{found.detections} detections have no partner, scores differ by up to "
+            f"{found.max_score_difference:.4f}, boxes overlap by {found.min_iou:.3f} at least{masks}; it "
+            "was not released"
+        )
+
+
+def _mask_overlap(
+    expected: NDArray[np.float32], actual: NDArray[np.float32], slack: float
+) -> float:
+    """Return the IoU of two masks cut at 0.5, without places that are nearer than `slack` to it."""
+    sure = np.abs(expected - CUT) > slack
+    a, b = (expected >= CUT) & sure, (actual >= CUT) & sure
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,19 +292,29 @@ def match_rows(expected: Rows, actual: Rows, score: float) -> tuple[list[tuple[f
     Returns:
         (score difference, IoU) of each pair, and the number of detections over `score` left alone.
     """
+    pairs, alone = _pairs(expected, actual, score)
+    return [(difference, iou) for _, _, difference, iou in pairs], alone
+
+
+def _pairs(
+    expected: Rows, actual: Rows, score: float
+) -> tuple[list[tuple[int, int, float, float]], int]:
+    """Return what `match_rows` does, with the two rows of each pair before it."""
     overlap = iou_matrix(expected[:, :4], actual[:, :4])
     overlap[expected[:, None, 5] != actual[None, :, 5]] = 0.0
-    pairs: list[tuple[float, float]] = []
+    pairs: list[tuple[int, int, float, float]] = []
     free_expected, free_actual = set(range(len(expected))), set(range(len(actual)))
-    order = np.dstack(np.unravel_index(np.argsort(-overlap, axis=None), overlap.shape))[0]
-    for i, j in order.tolist():
+    apart = np.abs(expected[:, None, 4] - actual[None, :, 4])  # of several equal boxes, the nearest
+    order = np.lexsort((apart.ravel(), -overlap.round(3).ravel()))
+    for i, j in np.dstack(np.unravel_index(order, overlap.shape))[0].tolist():
         if overlap[i, j] < 0.5:
             break
         if i in free_expected and j in free_actual:
             free_expected.remove(i)
             free_actual.remove(j)
             if max(expected[i, 4], actual[j, 4]) >= score:
-                pairs.append((float(abs(expected[i, 4] - actual[j, 4])), float(overlap[i, j])))
+                difference = float(abs(expected[i, 4] - actual[j, 4]))
+                pairs.append((i, j, difference, float(overlap[i, j])))
     alone = sum(expected[i, 4] >= score for i in free_expected)
     alone += sum(actual[j, 4] >= score for j in free_actual)
     return pairs, int(alone)

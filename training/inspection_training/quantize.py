@@ -6,7 +6,7 @@
 The graph is OpenVINO's own (model.xml, model.bin): OpenVINO 2026.4 computes the same network wrongly when
 it comes as ONNX with QuantizeLinear, and ONNX Runtime computes that slower than float (decision 0011). A
 layer that stays in float gets its own weights, bias and inputs back; that costs no new calibration, so
-that many sets of layers can be tried.
+that many sets of layers can be tried. Float is bfloat16 where the processor has it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from inspection.errors import ReleaseError
 from inspection.protocols import Runtime
 from inspection.runtimes.offline import import_openvino
 from inspection.types import Release
-from inspection.variants import IR_MODEL
+from inspection.variants import FLOAT_ARITHMETIC, IR_MODEL
 
 Tensor = NDArray[np.uint8]
 """uint8 [1, H, W, 3]: what the network gets."""
@@ -95,8 +95,13 @@ class Int8Graph:
     quantised: Any
     layers: tuple[str, ...]
 
-    def write(self, kept: Collection[str], folder: Path) -> None:
-        """Write model.xml and model.bin, in which the named layers compute in float32 as they were.
+    def write(self, kept: Collection[str], folder: Path, floats: str) -> None:
+        """Write model.xml and model.bin, in which the named layers compute in float as they were.
+
+        Args:
+            kept: names of layers.
+            folder: where the files go; those that are there are replaced.
+            floats: what they compute in, f32 or bf16; the graph says it to who runs it.
 
         Raises:
             ValueError: a name is no layer.
@@ -117,10 +122,12 @@ class Int8Graph:
                     place.replace_source_output(source.input_value(0))
             _restore_bias(op, before)
         compress_quantize_weights_transformation(model)
+        model.set_rt_info(floats, list(FLOAT_ARITHMETIC))
         try:
             openvino.save_model(model, folder / IR_MODEL, compress_to_fp16=False)
-        except RuntimeError as error:  # OpenVINO's word for a full disk
-            raise OSError(str(error)) from error
+            openvino.Core().read_model(folder / IR_MODEL)  # a full disk may have cut it off
+        except RuntimeError as error:
+            raise OSError(f"{folder / IR_MODEL} was not written whole ({error})") from error
 
 
 def quantise(path: Path, tensors: Sequence[Tensor]) -> Int8Graph:
@@ -159,10 +166,15 @@ def _nncf(model: Any, tensors: Sequence[Tensor]) -> Any:
         redirect_stderr(nowhere),
     ):
         warnings.simplefilter("ignore")
+        loggers = logging.getLoggerClass()
         import nncf
         from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-        nncf.set_log_level(logging.ERROR)
+        logging.setLoggerClass(loggers)  # its own kind, which tells nobody above, was left in force
+        speaker = logging.getLogger("nncf")  # set_log_level would also set the handlers of others
+        speaker.handlers.clear()
+        speaker.setLevel(logging.ERROR)
         return nncf.quantize(
             model,
             nncf.Dataset(list(tensors)),
@@ -170,7 +182,10 @@ def _nncf(model: Any, tensors: Sequence[Tensor]) -> Any:
             preset=nncf.QuantizationPreset.MIXED,
             target_device=nncf.TargetDevice.CPU,
             advanced_parameters=AdvancedQuantizationParameters(
-                backend_params={"compress_weights": False}  # done when written
+                # all that was seen: the mean over images, NNCF's own choice, is that of good parts
+                # where defects are rare, and would cut the scores of defects off
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+                backend_params={"compress_weights": False},  # done when written
             ),
         )
 

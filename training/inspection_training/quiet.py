@@ -45,7 +45,11 @@ def quiet_ultralytics(run: Path) -> Generator[None]:
         # Threads that wait must sleep: on a shared PC spinning ones took nine tenths of the time.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     path = run / "train.log"
-    with path.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+    with (
+        path.open("a", encoding="utf-8", buffering=1) as log,  # whole lines: others add theirs
+        redirect_stdout(log),
+        redirect_stderr(log),
+    ):
         handlers = _redirect_logger(log, off=first)
         try:
             yield
@@ -56,9 +60,11 @@ def quiet_ultralytics(run: Path) -> Generator[None]:
 def _redirect_logger(log: object, *, off: bool) -> list[logging.Handler]:
     from ultralytics.utils import LOGGER, SETTINGS
 
+    known = {key: False for key in _SETTINGS_OFF if key in SETTINGS}
     if off:
-        known = {key: False for key in _SETTINGS_OFF if key in SETTINGS}
-        SETTINGS.update(known)
+        SETTINGS.update(known)  # also writes them down, in the run's folder
+    else:
+        dict.update(SETTINGS, known)
     handlers = LOGGER.handlers[:]
     LOGGER.handlers = [logging.StreamHandler(log)]  # type: ignore[arg-type]
     return handlers

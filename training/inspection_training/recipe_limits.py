@@ -256,6 +256,7 @@ def as_dict(proposal: Proposal, run: SplitRun) -> dict[str, Any]:
             "split": run.split, "images": len(run.samples),
         },
         "runtime": run.runtime,
+        "precision": run.precision,
         "targets": asdict(proposal.targets),
         "met": proposal.met,
         "rule": "pooled" if proposal.is_pooled else "per class",

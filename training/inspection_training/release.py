@@ -84,7 +84,7 @@ def publish(candidate: Path, card: ReleaseCard, releases: Path) -> Release:
 
     Args:
         candidate: folder with every file that the card lists.
-        card: its number is replaced.
+        card: its number is replaced; `card.md` is written again with it.
         releases: the releases folder; made when it is not there.
 
     Returns:
@@ -117,6 +117,10 @@ def _rename(staging: Path, card: ReleaseCard, part: Path) -> Release:
     while True:
         number = next_number(part.parent, card.part)
         numbered = card.model_copy(update={"number": number})
+        if CARD_TEXT in card.files:
+            files = {**card.files, CARD_TEXT: write_text_card(staging, numbered)}
+            numbered = numbered.model_copy(update={"files": files})
+            _flush(staging / CARD_TEXT)
         write_card(staging, numbered)
         target = part / str(number)
         try:
@@ -142,25 +146,51 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def write_text_card(folder: Path, card: ReleaseCard) -> str:
+def write_text_card(folder: Path, card: ReleaseCard, *, released: bool = True) -> str:
     """Write `card.md`, the release in words, and return its sha256."""
     path = folder / CARD_TEXT
-    path.write_text(describe(card), encoding="utf-8")
+    path.write_text(describe(card, released=released), encoding="utf-8")
     return sha256_file(path)
 
 
-def describe(card: ReleaseCard) -> str:
-    """Return the release in Markdown: what it is, what was measured, what is not claimed."""
+def describe(card: ReleaseCard, *, released: bool = True) -> str:
+    """Return the release in Markdown: what it is, what was measured, what is not claimed.
+
+    Args:
+        card: everything that is told.
+        released: False: it is a candidate, and its number means nothing.
+    """
+    name = f"{card.part}/{card.number}" if released else f"{card.part}: candidate, not released"
     lines = [
-        f"# {card.part}",
+        f"# {name}",
         "",
         f"- made {card.created_at} from {card.family}, start weights: {card.base_weights}",
-        f"- dataset {card.dataset.name} {card.dataset.version} ({card.dataset.sha256[:12]}): "
-        f"{card.dataset.train_images} training and {card.dataset.val_images} val images",
+        f"- dataset {card.dataset.name} {card.dataset.version}: {card.dataset.train_images} training "
+        f"and {card.dataset.val_images} val images",
+        f"- dataset version sha256 {card.dataset.sha256}",
         f"- input {card.input_size[1]}x{card.input_size[0]}, classes {', '.join(card.classes)}",
         f"- licence of the model: {card.licence}",
         f"- claim: {card.claim or 'none'}",
-        "",
+        *_measured_lines(card),
+        *_limit_lines(card),
+        *_gate_lines(card),
+        *_parity_lines(card),
+        *_latency_lines(card),
+        *_file_lines(card),
+    ]
+    if released:
+        lines += [
+            *("", "## How to go back", ""),
+            f"`inspection release rollback RELEASES {card.part}` makes the release before it the one in "
+            "force for clients that name no number. A station goes by the number in its recipe: write the "
+            "old number there and let the PLC request the recipe again.",
+        ]
+    return "\n".join([*lines, "", f"Everything else is in {CARD}.", ""])
+
+
+def _measured_lines(card: ReleaseCard) -> list[str]:
+    lines = [
+        *("", "## Measured", ""),
         "| measured on | images | escape | overkill | review of good parts | mAP50 or AUROC |",
         "|---|---|---|---|---|---|",
     ]
@@ -171,10 +201,55 @@ def describe(card: ReleaseCard) -> str:
             f"| {in_words(metrics['good']['overkill'])} | {in_words(metrics['good']['review'])} "
             f"| {metrics['map50'] if metrics.get('auroc') is None else metrics['auroc']} |"
         )
-    lines += ["", "| class | T1 | T2 |", "|---|---|---|"]
-    lines += [f"| {name} | {x.t1} | {x.t2} |" for name, x in card.limits.items()]
-    lines += ["", f"Everything else is in {CARD}.", ""]
-    return "\n".join(lines)
+    note = card.metrics.get("note")
+    return [*lines, "", f"Intervals are 95 %. Note: {note}."] if note else lines
+
+
+def _limit_lines(card: ReleaseCard) -> list[str]:
+    rows = [f"| {name} | {x.t1} | {x.t2} |" for name, x in card.limits.items()]
+    return ["", "## Limits", "", "| class | T1 | T2 |", "|---|---|---|", *rows]
+
+
+def _gate_lines(card: ReleaseCard) -> list[str]:
+    gates = card.metrics.get("gates")
+    if not gates:
+        return []
+    lines = ["", "## Gates", "", "| gate | passed | found |", "|---|---|---|"]
+    for result in gates["results"]:
+        words = str(result["sentence"]).replace("|", "/")
+        lines.append(f"| {result['gate']} | {'yes' if result['passed'] else 'NO'} | {words} |")
+    if gates["not_asked"]:
+        lines += ["", f"Not asked: {', '.join(gates['not_asked'])}."]
+    for change in gates.get("overridden", []):
+        lines += ["", f"{gates['by']} changed {change['gate']}: asked was {change['before']}, "
+                  f"asked is {change['after']} ({gates['at']})."]  # fmt: skip
+    return lines
+
+
+def _parity_lines(card: ReleaseCard) -> list[str]:
+    lines = [
+        f"- {result['runtime']}: scores differ by at most {result['max_score_difference']:.4f} "
+        f"on {result['images']} images"
+        for result in card.parity.get("results", [])
+    ]
+    return ["", "## Parity of the exported with the trained model", "", *(lines or ["- none"])]
+
+
+def _latency_lines(card: ReleaseCard) -> list[str]:
+    rows = [
+        f"| {name} | {value['p50_ms']} | {value['p99_ms']} |"
+        for name, value in card.latency.items()
+        if isinstance(value, dict)
+    ]
+    title = f"## Latency on {card.latency.get('machine', 'an unknown machine')}"
+    head = ["| runtime | median, ms | 99th percentile, ms |", "|---|---|---|"]
+    return ["", title, "", *head, *rows]
+
+
+def _file_lines(card: ReleaseCard) -> list[str]:
+    rows = [f"- {name} {sha}" for name, sha in card.files.items() if name != CARD_TEXT]
+    more = "Faster variants, if any were made since, lie in `variants/` with numbers of their own."
+    return ["", "## Files, sha256", "", *rows, "", more]
 
 
 def in_words(value: dict[str, Any]) -> str:

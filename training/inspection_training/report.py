@@ -26,6 +26,7 @@ from inspection_training.report_pictures import histogram, part_picture
 from inspection_training.report_text import texts
 from inspection_training.scoring import COUNT, defects_of, must_be_there, part_score
 from inspection_training.statistics import cluster_bootstrap
+from inspection_training.variant_parity import variant_table
 
 PICTURES = 12
 GROUPS = 40
@@ -94,6 +95,7 @@ def report_html(run: SplitRun, language: str, comparison: Comparison | None = No
         _scores(report),
         _pictures(report, "misses"),
         _pictures(report, "calls"),
+        _variants(report),
         _comparison(report, comparison) if comparison else "",
         _cannot(report),
     ]
@@ -266,9 +268,9 @@ def _groups(report: _Report) -> str:
     wrong = {name: row for name, row in found.items() if row[1] or row[3]}
     worst = sorted(wrong.items(), key=lambda x: (-x[1][1], -x[1][3], x[0]))[:GROUPS]
     words = report.words
-    note = words["groups_note"].format(wrong=len(wrong), all=len(found), most=GROUPS)
     if not worst:
-        return report.section("groups", report.note(note))
+        return report.section("groups", report.note(words["groups_clean"].format(all=len(found))))
+    note = words["groups_note"].format(wrong=len(wrong), all=len(found), most=GROUPS)
     head = [words[x] for x in ("group", "defective", "escape", "good", "overkill")]
     rows = [[name, *map(str, row)] for name, row in worst]
     return report.section("groups", report.note(note), report.table(head, rows))
@@ -305,6 +307,28 @@ def _pictures(report: _Report, key: str) -> str:
         )
     note = report.note(report.words["boxes_note"])
     return report.section(key, note, f'<div class="sheet">{"".join(figures)}</div>')
+
+
+def _variants(report: _Report) -> str:
+    words, found = report.words, variant_table(report.run.release.folder)
+    if len(found) == 1:
+        return ""
+    rows: list[list[str]] = []
+    for row in found:
+        time = f"{row['p50_ms']:.1f} ({row['p99_ms']:.1f})"
+        beside = f"{row['f32_p50_ms']:.1f}" if "f32_p50_ms" in row else "-"
+        point = row["map50"] if row.get("auroc") is None else row["auroc"]
+        equal = f"{row['equal']} / {row['judged']}" if "equal" in row else "-"
+        rates = [f"{row[key]['count']} / {row[key]['of']}" for key in ("escape", "overkill")]
+        kept, whole = row.get("kept_float", 0), row.get("quantised", 0)
+        floats = f"{kept} / {kept + whole}" if whole else "-"
+        rows.append([row["precision"], time, beside, str(point), equal, *rates, floats])
+    head = [words[x] for x in ("precision", "time", "time_f32", "point", "equal")]
+    head += [words["escaped"], words["overkill_short"], words["kept_float"]]
+    note = words["variants_note"].format(
+        split=found[0]["split"], images=found[0]["images"], machine=found[0]["machine"]
+    )
+    return report.section("variants", report.note(note), report.table(head, rows))
 
 
 def _comparison(report: _Report, found: Comparison) -> str:

@@ -45,6 +45,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "nothing_there": ("라벨 없음", "no label there"),
     "groups": ("로트·그룹별", "By lot or group"),
     "group": ("그룹", "group"),
+    "groups_clean": (
+        "그룹 {all}개 어디에도 미검이나 과검이 없습니다.",
+        "No escape and no overkill in any of the {all} groups.",
+    ),
     "groups_note": (
         "{all}개 그룹 중 {wrong}개에서 미검이나 과검이 나왔습니다. 그 그룹만 나쁜 순으로, 최대 {most}개.",
         "{wrong} of {all} groups have an escape or overkill; only these are listed, worst first, at most "
@@ -64,6 +68,21 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "초록 점선은 라벨, 빨간 실선은 T1 이상 검출입니다.",
         "Dashed green: labels. Solid red: detections at or over T1.",
     ),
+    "variants": ("더 빠른 변형 (bf16, INT8)", "Faster variants (bf16, INT8)"),
+    "variants_note": (
+        "{split} 이미지 {images}장, {machine}. 시간은 f32와 번갈아 잰 중앙값(99 %)입니다. 판정이 달라져 "
+        "거부된 변형은 여기 없습니다. 같은 판정은 이 릴리스의 한계값에서만 확인되었습니다.",
+        "{images} {split} images, {machine}. Times are medians (99 %), measured in turns with f32. Variants "
+        "that were refused because they decide differently are not here. Equal decisions were checked "
+        "under this release's limits only.",
+    ),
+    "precision": ("정밀도", "precision"),
+    "time": ("이미지→상자 ms", "image to boxes, ms"),
+    "time_f32": ("같은 때 f32", "f32 beside it"),
+    "point": ("AP50·AUROC", "AP50 or AUROC"),
+    "equal": ("f32와 같은 판정", "decided like f32"),
+    "overkill_short": ("과검", "overkill"),
+    "kept_float": ("실수로 둔 층", "layers in float"),
     "comparison": ("두 릴리스 비교 (같은 부품)", "Two releases on the same parts"),
     "only": ("만 틀림", "wrong alone"),
     "both": ("둘 다 틀림", "both wrong"),

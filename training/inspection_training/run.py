@@ -1,61 +1,64 @@
 """One training run, from a dataset version to a release.
 
-    train ─▶ export ─▶ parity (ONNX Runtime, OpenVINO) ─▶ detect val and test images
-        ─▶ limits from val ─▶ measure ─▶ publish releases/PART/NUMBER
+    dataset gate ─▶ train ─▶ export ─▶ parity (ONNX Runtime, OpenVINO) ─▶ detect val and test images
+        ─▶ limits from val ─▶ measure ─▶ gates ─▶ publish releases/PART/NUMBER ─▶ variants
 
-Everything of the run stays in `RUNS/PART-TIME/`: train.log, checkpoint, candidate release. Which family
-of models it is does not matter here: all go through `family.Family`.
+Everything of the run stays in `RUNS/PART-TIME/`: train.log, checkpoint, candidate release. A candidate
+that does not pass its gates stays there with its card and is not published. Which family of models it
+is does not matter here: all go through `family.Family`.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from inspection.decide import ANOMALY_CLASS
-from inspection.detector import Detector
-from inspection.errors import ConfigError, ReleaseError
-from inspection.protocols import Runtime
+from inspection.errors import ConfigError, InspectionError
 from inspection.release import (
     MODEL,
     PART_NAME,
     DatasetCard,
     ReleaseCard,
+    TilingCard,
     load_release,
+    read_card,
     sha256_file,
+    write_atomic,
     write_card,
 )
-from inspection.types import Detections, Image, Release
-from inspection_datasets.incoming import read_image
-from inspection_datasets.manifest import DatasetVersion, Sample
-from inspection_training.anomaly_limits import (
-    NO_ESCAPE_CLAIM,
-    anomaly_limits,
-    measure_anomaly,
-    part_scores,
+from inspection.types import Release
+from inspection_datasets.check import check_dataset
+from inspection_datasets.manifest import DatasetVersion
+from inspection_training.anomaly_limits import NO_ESCAPE_CLAIM
+from inspection_training.candidate import finish_candidate
+from inspection_training.experiment import Experiment, settings_yaml
+from inspection_training.family import Family, Trained, open_family
+from inspection_training.gates import (
+    TRAINING_SAYS,
+    GateResult,
+    RefusedError,
+    candidate_gates,
+    check_asked,
+    dataset_gate,
+    for_card,
 )
-from inspection_training.evaluate import detect_samples, measure
-from inspection_training.experiment import Experiment
-from inspection_training.family import Family, Outputs, Trained, open_family
-from inspection_training.limits import WITHOUT_VAL, choose_limits
-from inspection_training.parity import check_maps, check_rows
+from inspection_training.limits import WITHOUT_VAL
+from inspection_training.measure import (
+    RUNTIMES,
+    Measured,
+    measure_candidate,
+    measure_parity,
+    open_runtime,
+)
 from inspection_training.progress import Report, Step, silent
-from inspection_training.release import (
-    CARD_TEXT,
-    library_versions,
-    machine,
-    measure_latency,
-    now,
-    publish,
-    write_text_card,
-)
-
-PARITY_IMAGES = 16
-RUNTIMES = ("onnxruntime", "openvino")
+from inspection_training.release import library_versions, now, publish
+from inspection_training.run_card import finish_run, start_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,14 @@ class Outcome:
         card: its card.
         run: folder of the run.
         seconds: stage name to seconds.
+        variants: precision asked for to why it was not made; empty text: it was.
     """
 
     release: Release
     card: ReleaseCard
     run: Path
     seconds: dict[str, float]
+    variants: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def train_release(
@@ -83,6 +88,8 @@ def train_release(
     weights: Path | None,
     releases: Path,
     runs: Path,
+    resume: Path | None = None,
+    explained: str = "",
     report: Report = silent,
 ) -> Outcome:
     """Train, export, check, measure and publish one release.
@@ -94,10 +101,15 @@ def train_release(
         weights: weight file to start from; None: random, or none where the family needs none.
         releases: where releases are published.
         runs: where the run's folder is made.
+        resume: a run folder that was cut off; its family goes on from its checkpoint; see
+            `run_card.resume_run` for all arguments of it.
+        explained: the experiment as YAML with its reasons, kept as `RUN/experiment.yaml`; default: its
+            settings.
         report: told about every step.
 
     Raises:
-        InspectionError: anything wrong; nothing was published then.
+        RefusedError: a gate was not passed; the candidate and its card stay in the run's folder.
+        InspectionError: anything else wrong; nothing was published either.
     """
     if not re.fullmatch(PART_NAME, part):
         raise ConfigError(
@@ -106,37 +118,129 @@ def train_release(
     unknown = sorted(set(experiment.expected) - set(version.classes))
     if unknown:
         raise ConfigError(f"expected names {unknown}; the dataset has {list(version.classes)}")
-    family = open_family(experiment.family)
-    run = _new_run(runs, part)
+    check_asked(experiment.gates, version)
+    family = open_family(experiment.family, experiment.model)
+    _check_tiles(experiment, family)
+    clean = _check_dataset(experiment, version, part, family, report)
+    run = resume or _new_run(runs, part)
+    if resume is None:
+        start_run(run, experiment, version, part=part, weights=weights, releases=releases)
+        write_atomic(run / "experiment.yaml", (explained or settings_yaml(experiment)).encode())
     clock = _Clock()
     trained = family.train(experiment, version, weights, run, report)
     clock.lap("train")
     candidate = run / "candidate" / part / "1"
+    card = _export(experiment, version, (family, trained), candidate, report)
+    clock.lap("export")
+    parity, measured = _measure(experiment, version, (family, trained), candidate, report)
+    clock.lap("measure")
+    asked = candidate_gates(experiment.gates, parity, measured)
+    results = [*clean, *asked]
+    metrics = {**measured.metrics, "gates": for_card(experiment.gates, results)}
+    card = card.model_copy(update={**measured.card, "metrics": metrics, "parity": parity})
+    card = finish_candidate(candidate, card, measured)
+    if not all(result.passed for result in results):
+        raise RefusedError(part, results, version.folder, candidate)
+    published = publish(candidate, card, releases)
+    finish_run(run, published.name)
+    clock.lap("release")
+    report(Step("release", 1, 1))
+    variants = _make_variants(experiment, version, published, report)
+    clock.lap("variants")
+    return Outcome(published, read_card(published.folder), run, clock.seconds, variants)
+
+
+def _make_variants(
+    experiment: Experiment, version: DatasetVersion, published: Release, report: Report
+) -> dict[str, str]:
+    """Make the variants that are asked for; one that is refused says why, and the release stands."""
+    why = dict.fromkeys(experiment.variants, "")
+    for precision in experiment.variants:
+        from inspection_training.variants import make_variant
+
+        try:
+            make_variant(published.folder, precision, version, report=report)
+        except InspectionError as error:
+            why[precision] = str(error)
+    return why
+
+
+def _export(
+    experiment: Experiment,
+    version: DatasetVersion,
+    learned: tuple[Family, Trained],
+    candidate: Path,
+    report: Report,
+) -> ReleaseCard:
+    """Write the candidate's model and its first card, whose numbers are still empty."""
+    family, trained = learned
+    shutil.rmtree(candidate, ignore_errors=True)
     candidate.mkdir(parents=True)
     report(Step("export", 0, 1))
     family.export(trained, candidate / MODEL, experiment, version.classes)
     report(Step("export", 1, 1))
-    card = _card(experiment, version, (family, trained), candidate, part)
+    card = _card(experiment, version, learned, candidate)
     write_card(candidate, card)
+    return card
+
+
+def _check_tiles(experiment: Experiment, family: Family) -> None:
+    """Raise ConfigError where tiles are asked of a family that learns whole pictures only."""
+    if experiment.tile is not None and family.task == "anomaly":
+        raise ConfigError(
+            f"family {experiment.family} learns whole pictures, so tile {list(experiment.tile)} cannot be "
+            "kept; leave it out, or use family ultralytics or torchvision"
+        )
+
+
+def _check_dataset(
+    experiment: Experiment, version: DatasetVersion, part: str, family: Family, report: Report
+) -> list[GateResult]:
+    """Ask the dataset gate before time is spent on training.
+
+    Raises:
+        RefusedError: it is not passed. Where something is wrong that a training runs into, the family
+            says it first, in its own words; if it does not, the gate is not passed after the training.
+    """
+    if not experiment.gates.clean_dataset:
+        return []
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        report(Step("check", done, len(version.samples)))
+
+    findings = check_dataset(version, tick=tick)
+    result = dataset_gate(version, findings, good_only=family.task == "anomaly")
+    if not result.passed and TRAINING_SAYS.isdisjoint(result.found["codes"]):
+        raise RefusedError(part, [result], version.folder, None)
+    return [result]
+
+
+def _measure(
+    experiment: Experiment,
+    version: DatasetVersion,
+    learned: tuple[Family, Trained],
+    candidate: Path,
+    report: Report,
+) -> tuple[dict[str, Any], Measured]:
+    """Return parity and everything measured of a candidate."""
     release = load_release(candidate)
-    clock.lap("export")
     runtimes = {name: open_runtime(name, release) for name in RUNTIMES}
     try:
-        parity = _parity(experiment, (family, trained), version, runtimes, report)
-        clock.lap("parity")
-        measured = _measure(experiment, version, release, runtimes, report)
-        clock.lap("evaluate")
+        parity = measure_parity(experiment, learned, version, runtimes, report)
+        return parity, measure_candidate(
+            release,
+            version,
+            runtimes,
+            report,
+            experiment=experiment,
+            also=experiment.gates.must_catch,
+        )
     finally:
         for runtime in runtimes.values():
             runtime.close()
-    card = card.model_copy(update={**measured, "parity": parity})
-    files = {**card.files, CARD_TEXT: write_text_card(candidate, card)}
-    card = card.model_copy(update={"files": files})
-    published = publish(candidate, card, releases)
-    clock.lap("release")
-    report(Step("release", 1, 1))
-    card = card.model_copy(update={"number": published.number})
-    return Outcome(published, card, run, clock.seconds)
 
 
 class _Clock:
@@ -164,131 +268,28 @@ def _new_run(runs: Path, part: str) -> Path:
     raise ConfigError(f"{runs} has too many runs of this second; try again")
 
 
-def open_runtime(name: str, release: Release) -> Runtime:
-    """Return a runtime of the line with the release loaded.
-
-    Raises:
-        ConfigError: no such runtime.
-        InferenceError: it cannot load the release.
-    """
-    if name == "onnxruntime":
-        from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
-
-        runtime: Runtime = OnnxRuntimeConfig(type="onnxruntime").open()
-    elif name == "openvino":
-        from inspection.runtimes.openvino import OpenVinoConfig
-
-        runtime = OpenVinoConfig(type="openvino").open()
-    else:
-        raise ConfigError(f"runtime {name!r} is not known; use one of {', '.join(RUNTIMES)}")
-    runtime.load(release, 120.0)
-    return runtime
-
-
-def _held_out(version: DatasetVersion) -> list[Sample]:
-    samples = [*version.select("test"), *version.select("val")]
-    return samples or version.select("train")
-
-
-def _parity(
-    experiment: Experiment,
-    learned: tuple[Family, Trained],
-    version: DatasetVersion,
-    runtimes: dict[str, Runtime],
-    report: Report,
-) -> dict[str, Any]:
-    family, trained = learned
-    samples = _held_out(version)
-    samples = samples[:: max(1, len(samples) // PARITY_IMAGES)][:PARITY_IMAGES]
-    images = [read_image(version.path(sample)) for sample in samples]
-    ticks = _Ticks("parity", len(images) * len(runtimes), report)
-
-    def reference(image: Image) -> Outputs:
-        return family.reference(trained, experiment, image)
-
-    check = check_maps if family.task == "anomaly" else check_rows
-    size = experiment.network_size
-    results = [
-        check(reference, runtime, name, images, size, tick=ticks.tick).as_dict()
-        for name, runtime in runtimes.items()
-    ]
-    return {"images": [sample.image for sample in samples], "results": results}
-
-
-class _Ticks:
-    def __init__(self, stage: str, total: int, report: Report) -> None:
-        self._stage, self._total, self._report, self._done = stage, total, report, 0
-
-    def tick(self) -> None:
-        self._done += 1
-        self._report(Step(self._stage, self._done, self._total))
-
-
-def _measure(
-    experiment: Experiment,
-    version: DatasetVersion,
-    release: Release,
-    runtimes: dict[str, Runtime],
-    report: Report,
-) -> dict[str, Any]:
-    """Return limits, claim, metrics and latency for the card."""
-    splits = {split: version.select(split) for split in ("val", "test")}
-    ticks = _Ticks("evaluate", sum(map(len, splits.values())), report)
-    detector = Detector(release, runtimes["openvino"])
-    found: dict[str, list[Detections]] = {
-        split: detect_samples(detector, version, samples, ticks.tick)
-        for split, samples in splits.items()
-    }
-    anomaly = release.task == "anomaly"
-    if anomaly:
-        good = [d for s, d in zip(splits["val"], found["val"], strict=True) if s.state == "good"]
-        limits, claim = anomaly_limits(part_scores(good), experiment)
-    else:
-        limits = choose_limits(version.classes, splits["val"], found["val"], experiment)
-        claim = ""
-    plain = {name: card.limits() for name, card in limits.items()}
-    measured = measure_anomaly if anomaly else measure
-    evaluations = [
-        measured(version, samples, found[split], plain, split)
-        for split, samples in splits.items()
-        if samples
-    ]
-    image = read_image(version.path(_held_out(version)[0]))
-    latency = {
-        name: measure_latency(Detector(release, runtime), [image])
-        for name, runtime in runtimes.items()
-    }
-    return {
-        "limits": limits,
-        "claim": claim,
-        "metrics": {
-            "runtime": "openvino",
-            "note": "the limits were chosen on val: its rates are flattered. The model learned "
-            "from neither",
-            "evaluations": evaluations,
-        },
-        "latency": {"machine": machine(), **latency},
-    }
-
-
 def _card(
     experiment: Experiment,
     version: DatasetVersion,
     learned: tuple[Family, Trained],
     candidate: Path,
-    part: str,
 ) -> ReleaseCard:
     """Return the card before anything was measured; its limits and claim are replaced."""
     family, trained = learned
     classes = [ANOMALY_CLASS] if family.task == "anomaly" else list(version.classes)
     return ReleaseCard(
-        part=part,
+        part=candidate.parent.name,
         number=1,
         created_at=now(),
         task=family.task,
         family=f"{experiment.family}/{trained.architecture}",
         classes=classes,
         input_size=experiment.network_size,
+        tiling=(
+            TilingCard(size=experiment.tile, overlap=experiment.tile_overlap)
+            if experiment.tile
+            else None
+        ),
         files={MODEL: sha256_file(candidate / MODEL)},
         limits=dict.fromkeys(classes, WITHOUT_VAL),
         claim=NO_ESCAPE_CLAIM if family.task == "anomaly" else "",
@@ -314,39 +315,3 @@ def _card(
         parity={},
         latency={},
     )
-
-
-def evaluate_release(
-    folder: Path, version: DatasetVersion, split: str, runtime_name: str, report: Report = silent
-) -> dict[str, Any]:
-    """Measure a published release on a split with its own limits.
-
-    Raises:
-        ReleaseError: the release is refused, or its classes are not the dataset's.
-        ConfigError: the split has no images that somebody looked at.
-    """
-    release = load_release(folder)
-    anomaly = release.task == "anomaly"
-    if not anomaly and release.classes != version.classes[: len(release.classes)]:
-        raise ReleaseError(
-            f"{release.name} knows {list(release.classes)}, {version.folder} has "
-            f"{list(version.classes)}; evaluate it on its own part"
-        )
-    samples = version.select(split)
-    if not samples:
-        raise ConfigError(f"{version.folder} {version.version} has no labelled image in {split}")
-    runtime = open_runtime(runtime_name, release)
-    ticks = _Ticks("evaluate", len(samples), report)
-    try:
-        found = detect_samples(Detector(release, runtime), version, samples, ticks.tick)
-    finally:
-        runtime.close()
-    measured = measure_anomaly if anomaly else measure
-    metrics = measured(version, samples, found, release.limits, split)
-    return {
-        "release": release.name,
-        "model_sha256": release.model_sha256,
-        "dataset": f"{version.name} {version.version} {version.sha256}",
-        "runtime": runtime_name,
-        **metrics,
-    }

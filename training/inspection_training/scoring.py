@@ -92,9 +92,6 @@ def _only(detections: Detections, names: set[str]) -> Detections:
     wanted = [i for i, name in enumerate(detections.class_names) if name in names]
     keep = np.isin(detections.classes, wanted)
     return replace(
-        detections,
-        boxes=detections.boxes[keep],
-        scores=detections.scores[keep],
-        classes=detections.classes[keep],
+        detections.take(np.flatnonzero(keep)),
         anomaly_score=detections.anomaly_score if ANOMALY_CLASS in names else None,
     )

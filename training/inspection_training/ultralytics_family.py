@@ -1,6 +1,9 @@
-"""Train an ultralytics detector: YOLOv8, YOLO11, YOLO26; fine-tuned from a weight file, or from random.
+"""Train an ultralytics network: YOLOv8, YOLO11, YOLO26; fine-tuned from a weight file, or from random.
 
-    samples ─▶ albumentations + small pose ─▶ ultralytics' loop ─▶ averaged weights of the last epoch
+    samples ─▶ whole or as tiles, letterboxed as the line does it ─▶ albumentations + small pose
+        ─▶ ultralytics' loop ─▶ averaged weights of the last epoch
+
+A model name with -seg gives boxes with outlines (task segment), any other boxes (task detect).
 
 ultralytics is AGPL-3.0, and so is what it makes; the release says so.
 """
@@ -8,36 +11,52 @@ ultralytics is AGPL-3.0, and so is what it makes; the release says so.
 from __future__ import annotations
 
 import os
-import platform
-import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspection.errors import ConfigError, DatasetError
+from inspection.errors import ConfigError, DatasetError, InspectionError
 from inspection.release import sha256_file
 from inspection.types import Image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.augment import geometry, pipeline
+from inspection_training.checkpoint import CHECKPOINT, load_checkpoint
 from inspection_training.experiment import Experiment
-from inspection_training.export import ExportSettings, export_detector
+from inspection_training.export import MOST_OUTLINES, ExportSettings, export_detector
+from inspection_training.failures import in_words
 from inspection_training.family import Outputs, Task, Trained
-from inspection_training.parity import trained_rows
+from inspection_training.parity import trained_outputs
+from inspection_training.pieces import tiling_of
 from inspection_training.progress import Report
 from inspection_training.quiet import quiet_ultralytics
+from inspection_training.tracking import log_line, open_tracker
+from inspection_training.training_images import check_classes, check_images
+from inspection_training.ultralytics_device import (
+    device_name,
+    device_of,
+    processes_of,
+    use_bf16,
+)
+from inspection_training.ultralytics_processes import train_together
 
 if TYPE_CHECKING:
-    from torch import nn
+    from inspection_training.ultralytics_trainer import SampleTraining
 
 LICENCE = "AGPL-3.0 (ultralytics)"
-_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 class UltralyticsFamily:
-    """The family `ultralytics`; see the module's docstring."""
+    """The family `ultralytics`; see the module's docstring.
 
-    task: Task = "detect"
+    Args:
+        model: name of the network, which says the task.
+    """
+
     licence = LICENCE
+
+    def __init__(self, model: str = "") -> None:
+        self.task: Task = "segment" if has_outlines(model) else "detect"
 
     def train(
         self,
@@ -58,21 +77,42 @@ class UltralyticsFamily:
 
     def reference(self, trained: Trained, experiment: Experiment, image: Image) -> Outputs:
         """Return what the torch network finds, after ultralytics' own suppression; see `Family`."""
-        rows = trained_rows(trained.model, image, _settings(experiment))
-        return {"detections": rows[None]}
+        return trained_outputs(trained.model, image, _settings(experiment))
+
+
+def has_outlines(model: str) -> bool:
+    """Tell whether a network of this name gives outlines."""
+    return model.endswith("-seg")
+
+
+def trainer_of(experiment: Experiment) -> type[SampleTraining]:
+    """Return the trainer for the experiment's network."""
+    if has_outlines(experiment.model):
+        from inspection_training.ultralytics_segment import OutlineTrainer
+
+        return OutlineTrainer
+    from inspection_training.ultralytics_trainer import SampleTrainer
+
+    return SampleTrainer
 
 
 def _settings(experiment: Experiment) -> ExportSettings:
+    most = MOST_OUTLINES if has_outlines(experiment.model) else experiment.detections
     return ExportSettings(
         size=experiment.network_size,
         iou=experiment.nms_iou,
         candidates=experiment.candidates,
-        detections=experiment.detections,
+        detections=min(experiment.detections, most),
     )
 
 
 def train_detector(
-    experiment: Experiment, version: DatasetVersion, weights: Path | None, run: Path, report: Report
+    experiment: Experiment,
+    version: DatasetVersion,
+    weights: Path | None,
+    run: Path,
+    report: Report,
+    processes: int = 0,
 ) -> Trained:
     """Train and return the network.
 
@@ -80,22 +120,92 @@ def train_detector(
         experiment: every setting.
         version: dataset version; its train split is learned, its val split only watched.
         weights: an ultralytics `.pt` file of the same architecture; None: random weights.
-        run: folder of this run; everything is written here.
+        run: folder of this run; everything is written here. When it holds a checkpoint of the same
+            experiment, dataset and weights, training goes on from there: to the same weights on a CPU
+            with the same number of threads.
         report: told about every step.
+        processes: processes that train together on the CPU, to try out what several GPUs do; 0: as the
+            experiment says.
 
     Raises:
-        DatasetError: no training images with defects.
-        ConfigError: the weights do not fit the experiment.
+        DatasetError: no training images with defects, a class without any, or a broken image.
+        ConfigError: the weights do not fit the experiment, memory ran out, the training diverged, or the
+            checkpoint is of another training.
     """
+    if experiment.crop is not None and experiment.tile is not None:
+        raise ConfigError("crop and tile exclude each other; leave one of them out")
     train = choose_samples(version, experiment)
-    val = version.select("val")
+    missing = check_classes(version, train, experiment)
+    notes = [f"warning: no training image shows {', '.join(missing)}"] if missing else []
+    notes += _about_outlines(version, train, experiment) + _about_tiles(train, experiment)
+    state = _state(run, experiment, version, weights)
+    check_images(version, [*train, *version.select("val")], report)
+    with quiet_ultralytics(run):
+        for note in notes:
+            log_line(run, note)
+        together = processes or processes_of(experiment)
+        if together > 1 and not _finished(state):
+            train_together(experiment, version, weights, run, together, report)
+        return train_share(experiment, version, weights, run, report)
+
+
+def train_share(
+    experiment: Experiment,
+    version: DatasetVersion,
+    weights: Path | None,
+    run: Path,
+    report: Report,
+    together: int = 1,
+) -> Trained:
+    """Train in this process, alone or as one of several; see `train_detector` and its errors.
+
+    Args:
+        experiment: every setting.
+        version: the dataset version.
+        weights: weight file to start from, or None.
+        run: folder of the run; a checkpoint there is gone on from, or taken as it is when it is finished.
+        report: told about every step.
+        together: processes that train together; ultralytics' RANK says which this one is.
+    """
+    try:
+        return _train(experiment, version, weights, run, report, together)
+    except InspectionError:
+        raise
+    except Exception as error:
+        plain = in_words(error, experiment, run)
+        if plain is None:
+            raise
+        raise plain from error
+
+
+def _identity(
+    experiment: Experiment, version: DatasetVersion, weights: Path | None
+) -> tuple[str, str]:
+    """Return the name and hash of the weights, and what a checkpoint of this training was made for."""
     base = "random"
     if weights is not None:
         if not weights.is_file():
             raise ConfigError(f"weight file {weights} does not exist; name a .pt file, or random")
         base = f"{weights.name} sha256:{sha256_file(weights)}"
-    with quiet_ultralytics(run):
-        return _train(experiment, version, (train, val), (weights, base), run, report)
+    return base, f"{experiment.model_dump_json()} {version.sha256} {base}"
+
+
+def _state(
+    run: Path, experiment: Experiment, version: DatasetVersion, weights: Path | None
+) -> dict[str, Any] | None:
+    """Return the run's checkpoint, if any. ConfigError when it is of another training."""
+    identity = _identity(experiment, version, weights)[1]
+    state = load_checkpoint(run)
+    if state is not None and state.get("identity") != identity:
+        raise ConfigError(
+            f"{run / CHECKPOINT} is of another experiment, dataset version or weight file; "
+            "start a new run"
+        )
+    return state
+
+
+def _finished(state: dict[str, Any] | None) -> bool:
+    return state is not None and state["epoch"] >= state["epochs"]
 
 
 def choose_samples(version: DatasetVersion, experiment: Experiment) -> list[Sample]:
@@ -121,46 +231,99 @@ def choose_samples(version: DatasetVersion, experiment: Experiment) -> list[Samp
     return labelled + [good[int(i * step)] for i in range(min(room, len(good)))]
 
 
+def _about_outlines(
+    version: DatasetVersion, train: Sequence[Sample], experiment: Experiment
+) -> list[str]:
+    """Return what is to be said of labels that are boxes where outlines are to be learned.
+
+    Raises:
+        DatasetError: no training label has an outline.
+    """
+    if not has_outlines(experiment.model):
+        return []
+    labels = sum(len(sample.boxes) for sample in train)
+    drawn = sum(shape is not None for sample in train for shape in sample.shapes)
+    if not drawn:
+        raise DatasetError(
+            f"{version.folder} {version.version} has {labels} training labels and none has an outline, so "
+            f"{experiment.model} cannot learn any; set --model {experiment.model.removesuffix('-seg')}, or "
+            "draw outlines"
+        )
+    if drawn == labels:
+        return []
+    return [
+        f"warning: {labels - drawn} of {labels} training labels are boxes; their four corners are learned "
+        "as their outline"
+    ]
+
+
+def _about_tiles(train: Sequence[Sample], experiment: Experiment) -> list[str]:
+    """Return what is to be said of defects that no tile is sure to show whole."""
+    tiling = tiling_of(experiment)
+    if tiling is None:
+        return []
+    height, width = (side * tiling.overlap for side in tiling.size)
+    sizes = [(x2 - x1, y2 - y1) for sample in train for _, x1, y1, x2, y2 in sample.boxes]
+    longer = sum(across > width or down > height for across, down in sizes)
+    if not longer:
+        return []
+    return [
+        f"warning: {longer} of {len(sizes)} training labels are larger than the overlap of two tiles "
+        f"({width:.0f} x {height:.0f} pixels), so a border between tiles may cut them in every tile; "
+        "raise tile_overlap or tile"
+    ]
+
+
 def _train(
     experiment: Experiment,
     version: DatasetVersion,
-    samples: tuple[Sequence[Sample], Sequence[Sample]],
-    start: tuple[Path | None, str],
+    weights: Path | None,
     run: Path,
     report: Report,
+    together: int,
 ) -> Trained:
     import torch
-    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.utils import RANK
 
-    from inspection_training.ultralytics_trainer import SampleTrainer
+    from inspection_training.ultralytics_network import build_network
+    from inspection_training.ultralytics_trainer import Session
 
-    weights, base = start
-    train, val = samples
-    device = _device(experiment)
-    bf16 = _use_bf16(experiment, device)
-    threads = experiment.threads or os.cpu_count() or 1
+    base, identity = _identity(experiment, version, weights)
+    state = _state(run, experiment, version, weights)
+    train, val = choose_samples(version, experiment), version.select("val")
+    device = device_of(experiment, together)
+    bf16 = use_bf16(experiment, device)
+    threads = experiment.threads or max(1, (os.cpu_count() or 1) // together)
     before = torch.get_num_threads()
-    trainer = SampleTrainer(
-        _overrides(experiment, run, device, bf16=bf16),
-        version=version,
-        size=experiment.network_size,
-        crop=experiment.crop,
-        train=train,
-        val=val,
-        validations=experiment.validations,
-        seconds=experiment.minutes * 60 if experiment.minutes else None,
-        threads=threads,
-        workers=experiment.workers,
-        bf16=bf16,
-        report=report,
-    )
-    try:
-        trainer.model = _network(trainer, experiment, weights)
-        trainer.train()
-    finally:
-        torch.set_num_threads(before)
+    tracker = open_tracker(run, experiment) if RANK in {-1, 0} and not _finished(state) else None
+    with tracker or nullcontext():
+        session = Session(
+            experiment=experiment,
+            version=version,
+            train=train,
+            val=val,
+            run=run,
+            identity=identity,
+            state=state,
+            tracker=tracker,
+            threads=threads,
+            bf16=bf16,
+            processes=together,
+            report=report,
+        )
+        trainer = trainer_of(experiment)(settings_of(experiment, run, device, bf16=bf16), session)
+        try:
+            trainer.model, taken = build_network(trainer, experiment, weights)
+            if taken and tracker is not None:
+                log_line(run, f"weights: {taken}")
+            if _finished(state):
+                trainer.prepare()
+            else:
+                trainer.train()
+        finally:
+            torch.set_num_threads(before)
     model = trainer.ema.ema.float().cpu().eval()
-    model.__class__ = DetectionModel
+    model.__class__ = trainer.plain
     model.criterion = None
     if hasattr(model.model[-1], "one2one_cv2"):
         model.model[-1].end2end = True  # yolo26: the head that needs no suppression
@@ -171,12 +334,21 @@ def _train(
         epochs=trainer.epoch + 1,
         train=tuple(train),
         val=tuple(val),
-        device=torch.cuda.get_device_name(0) if device != "cpu" else platform.machine() + " cpu",
+        device=device_name(experiment, device),
         precision="bf16" if bf16 else "f32",
+        facts={"taken_over": taken} if taken else {},
     )
 
 
-def _overrides(experiment: Experiment, run: Path, device: str, *, bf16: bool) -> dict[str, Any]:
+def settings_of(experiment: Experiment, run: Path, device: str, *, bf16: bool) -> dict[str, Any]:
+    """Return the experiment in ultralytics' words.
+
+    Args:
+        experiment: every setting.
+        run: folder of the run.
+        device: as ultralytics calls it.
+        bf16: compute in bf16.
+    """
     settings: dict[str, Any] = {
         "model": f"{experiment.model}.yaml",
         "data": "",
@@ -208,52 +380,3 @@ def _overrides(experiment: Experiment, run: Path, device: str, *, bf16: bool) ->
     if experiment.lr is not None:
         settings["lr0"] = experiment.lr
     return settings
-
-
-def _network(trainer: Any, experiment: Experiment, weights: Path | None) -> nn.Module:
-    """Return the network to train, with the dataset's classes."""
-    from ultralytics.nn.tasks import load_checkpoint, yaml_model_load
-
-    if weights is None:
-        architecture = yaml_model_load(f"{experiment.model}.yaml")
-        if experiment.width is not None:
-            scale = list(architecture["scales"][architecture["scale"]])
-            scale[1] = experiment.width
-            architecture["scales"] = {architecture["scale"]: scale}
-        return trainer.get_model(cfg=architecture, weights=None, verbose=False)
-    if experiment.width is not None:
-        raise ConfigError("width needs random weights; a weight file has its own width")
-    loaded, _ = load_checkpoint(weights)
-    name = re.sub(r"\.ya?ml$", "", Path(str(loaded.yaml.get("yaml_file", ""))).name)
-    if name != experiment.model:
-        raise ConfigError(
-            f"{weights.name} holds {name or 'an unknown network'}, the experiment wants "
-            f"{experiment.model}; set --model {name}"
-        )
-    return trainer.get_model(cfg=loaded.yaml, weights=loaded, verbose=False)
-
-
-def _device(experiment: Experiment) -> str:
-    import torch
-
-    if experiment.device == "cpu" or (
-        experiment.device == "auto" and not torch.cuda.is_available()
-    ):
-        return "cpu"
-    if not torch.cuda.is_available():
-        raise ConfigError("the experiment wants cuda and torch sees no GPU; set device: auto")
-    return "0"
-
-
-def _use_bf16(experiment: Experiment, device: str) -> bool:
-    import torch
-
-    if experiment.precision != "auto":
-        return experiment.precision == "bf16"
-    if device != "cpu":
-        return torch.cuda.is_bf16_supported()
-    try:
-        flags = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text(encoding="utf-8")))
-    except OSError:
-        return False
-    return bool(flags & _BF16_FLAGS)

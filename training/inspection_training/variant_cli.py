@@ -56,7 +56,9 @@ def make_command(
     _print_table(release)
     if card.quantised:
         kept, layers = len(card.kept_float), len(card.kept_float) + card.quantised
-        typer.echo(f"{kept} of {layers} layers stayed in float, {len(card.tries)} sets were tried")
+        typer.echo(
+            f"{kept} of {layers} layers stayed in {card.float_arithmetic}, {len(card.tries)} sets were tried"
+        )
     typer.echo(
         f"to use it, write into the station file: runtime: {{type: {card.runtimes[0]}, "
         f"precision: {card.name}}}"

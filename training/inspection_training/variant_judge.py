@@ -155,6 +155,7 @@ class Judged:
             limits=read_card(release.folder).limits,
             calibration_images=0,
             kept_float=[],
+            float_arithmetic="bf16" if name == "bf16" else "f32",
             quantised=0,
             tries=[],
             parity={RUNTIME: self.parity},

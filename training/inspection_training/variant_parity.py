@@ -148,8 +148,9 @@ def variant_table(release_folder: Path) -> list[dict[str, Any]]:
 
     Keys: precision, p50_ms, p99_ms, f32_p50_ms (measured in turns with this variant), map50, auroc,
     escape, overkill (rates with count and interval), images and split they were taken on, equal, judged
-    (decisions alike, of so many), changed, kept_float, quantised, runtimes, machine. The f32 row takes
-    its numbers from the newest variant; with no variant, time from the release's own card.
+    (decisions alike, of so many), changed, kept_float, quantised, float_arithmetic, runtimes,
+    machine. The f32 row takes its numbers from the newest variant; with no variant, time from the release's
+    own card.
 
     Raises:
         ReleaseError: the release or a variant has no readable card.
@@ -185,6 +186,7 @@ def variant_table(release_folder: Path) -> list[dict[str, Any]]:
                 "changed": [change.model_dump() for change in parity.changed],
                 "kept_float": len(variant.kept_float),
                 "quantised": variant.quantised,
+                "float_arithmetic": variant.float_arithmetic,
                 "runtimes": variant.runtimes,
                 "machine": variant.machine,
             }

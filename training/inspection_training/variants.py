@@ -6,11 +6,13 @@
                                                                          ▼
             compare decisions on val and test ─▶ metrics, latency in turns ─▶ variants/NAME/
 
-What does not pass is refused and leaves nothing behind. The release itself is never touched.
+What does not pass is refused and leaves nothing behind; what a kill leaves behind is never read as a
+variant, and the next make removes it. The release itself is never touched.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import replace
@@ -24,6 +26,8 @@ from inspection_datasets.manifest import DatasetVersion
 from inspection_training.int8 import make_int8
 from inspection_training.progress import Report, silent
 from inspection_training.variant_judge import JUDGED, Judged, Wanted, Work, open_in
+
+_STAGING = ".staging."
 
 
 def make_variant(
@@ -50,8 +54,9 @@ def make_variant(
     """
     wanted = wanted or Wanted()
     release = _checked(folder, precision, version, wanted)
-    staging = folder / FOLDER / f".staging.{os.getpid()}"
+    staging = folder / FOLDER / f"{_STAGING}{os.getpid()}"
     try:
+        _remove_dead(folder / FOLDER)
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         work = Work(release, version, wanted, staging, report)
@@ -123,6 +128,14 @@ def _publish(staging: Path, card: VariantCard, release: Release) -> VariantCard:
     return checked
 
 
+def _remove_dead(folder: Path) -> None:
+    """Remove the staging folders of processes that have ended."""
+    for staging in folder.glob(f"{_STAGING}*"):
+        process = staging.name.removeprefix(_STAGING)
+        if not (process.isdigit() and Path("/proc", process).exists()):
+            shutil.rmtree(staging, ignore_errors=True)
+
+
 def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
+    with contextlib.suppress(OSError):  # not empty, or never made
         folder.rmdir()

@@ -26,6 +26,14 @@ class Library(enum.StrEnum):
     OPENVINO = "openvino"
 
 
+class Precision(enum.StrEnum):
+    """What networks compute in."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
 @app.command()
 def serve(
     releases: Annotated[
@@ -40,6 +48,12 @@ def serve(
         Library | None,
         typer.Option(help="default: onnxruntime with CUDA, else openvino", show_default=False),
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="bf16 and int8 are faster, with openvino; a release without that variant is refused"
+        ),
+    ] = Precision.F32,
     threads: Annotated[
         int, typer.Option(help="threads for one inference; 0: the library's choice", min=0, max=256)
     ] = 0,
@@ -64,6 +78,7 @@ def serve(
         port=port,
         device=device.value,
         runtime=runtime.value if runtime else None,
+        precision=precision.value,
         threads=threads,
         max_batch=max_batch,
         max_delay=max_delay_ms / 1000,

@@ -21,6 +21,7 @@ from inspection.protocols import Runtime
 from inspection.release import current_number, find_release, list_releases, read_card, set_current
 from inspection.runtimes.contract import warm_images
 from inspection.types import MASK_STRIDE, OUTPUTS, Release
+from inspection.variants import precision_of
 from inspection_serve.inference.batcher import Batcher
 from inspection_serve.inference.metrics import Metrics
 from inspection_serve.inference.protocol import RequestError
@@ -48,6 +49,8 @@ class Models:
         open_runtime: makes a runtime for one release.
         metrics: where it counts.
         on_fault: called when the process must not serve on.
+        find: returns a checked release in the precision that the runtimes compute in; raises
+            ReleaseError for one without that variant.
         max_batch: most images run together.
         max_delay: longest wait for company, seconds.
     """
@@ -59,6 +62,7 @@ class Models:
         metrics: Metrics,
         on_fault: Callable[[str], None],
         *,
+        find: Callable[[Path, str, int], Release] = find_release,
         max_batch: int = 8,
         max_delay: float = 0.002,
     ) -> None:
@@ -66,6 +70,7 @@ class Models:
         self.max_batch = max_batch
         self._max_delay = max_delay
         self._open_runtime = open_runtime
+        self._find = find
         self._metrics = metrics
         self._on_fault = on_fault
         self._served: dict[tuple[str, int], Served] = {}
@@ -216,7 +221,7 @@ class Models:
         self._loading.add(key)
         started = time.monotonic()
         try:
-            release = find_release(self.releases, part, number)
+            release = self._find(self.releases, part, number)
             runtime = self._open_runtime()
             try:
                 runtime.load(release, LOAD_TIMEOUT)
@@ -293,7 +298,11 @@ def describe_model(served: Served, versions: list[str]) -> dict[str, Any]:
             {"name": name, "datatype": "FP32", "shape": [-1, *shape]}
             for name, shape in _output_shapes(served.release)
         ],
-        "parameters": {"sha256": served.release.model_sha256, "version": served.release.number},
+        "parameters": {
+            "sha256": served.release.model_sha256,
+            "precision": precision_of(served.release),
+            "version": served.release.number,
+        },
     }
 
 
@@ -327,6 +336,7 @@ def configure_model(served: Served, max_batch: int) -> dict[str, Any]:
         "parameters": {
             "metadata": {"string_value": repr(metadata)},
             "sha256": {"string_value": release.model_sha256},
+            "precision": {"string_value": precision_of(release)},
             "release": {"string_value": release.name},
         },
     }

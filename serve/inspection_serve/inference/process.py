@@ -12,9 +12,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from inspection.errors import ConfigError
 from inspection.protocols import Runtime
@@ -37,6 +37,7 @@ class Settings:
     port: int = 8500
     device: str = "auto"
     runtime: str | None = None
+    precision: str = "f32"
     threads: int = 0
     max_batch: int = 8
     max_delay: float = 0.002
@@ -47,13 +48,14 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM, SIGINT or a fault; return the exit code."""
     import uvicorn
 
+    from inspection.variants import find_for
     from inspection_serve.inference.app import Health, build_app
     from inspection_serve.inference.metrics import Metrics
     from inspection_serve.inference.models import Models
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        open_runtime = choose_runtime(settings)
+        config = choose_runtime(settings)
         listener = _listen(settings.host, settings.port)
     except ConfigError as error:
         _log.error("%s", error)
@@ -74,9 +76,10 @@ def run(settings: Settings) -> int:
 
     models = Models(
         settings.releases,
-        open_runtime,
+        config.open,
         metrics,
         fault,
+        find=find_for(config),
         max_batch=settings.max_batch,
         max_delay=settings.max_delay,
     )
@@ -110,11 +113,19 @@ def run(settings: Settings) -> int:
     return FAULT if health.fault else 0
 
 
-def choose_runtime(settings: Settings) -> Callable[[], Runtime]:
-    """Return what opens a runtime for each release.
+class RuntimeConfig(Protocol):
+    """Configuration of a runtime in this process."""
+
+    def open(self) -> Runtime:
+        """Return a runtime, nothing loaded."""
+        ...
+
+
+def choose_runtime(settings: Settings) -> RuntimeConfig:
+    """Return the configuration of the runtime that each release gets.
 
     Raises:
-        ConfigError: device and runtime do not fit together, or are not on this machine.
+        ConfigError: device, runtime and precision do not fit together, or are not on this machine.
     """
     from inspection.runtimes.onnxruntime import OnnxRuntimeConfig, has_cuda_provider
     from inspection.runtimes.openvino import OpenVinoConfig
@@ -124,10 +135,19 @@ def choose_runtime(settings: Settings) -> Callable[[], Runtime]:
         raise ConfigError("device cuda: this ONNX Runtime has no CUDA; install onnxruntime-gpu")
     if settings.device == "cuda" and settings.runtime == "openvino":
         raise ConfigError("device cuda runs with onnxruntime, not with openvino")
+    if settings.precision != "f32":
+        if settings.device == "cuda" or settings.runtime == "onnxruntime":
+            raise ConfigError(
+                f"precision {settings.precision} runs with openvino on the processor; leave --device "
+                "and --runtime out, or use --precision f32"
+            )
+        return OpenVinoConfig.model_validate(
+            {"threads": settings.threads, "precision": settings.precision}
+        )
     cuda = has_cuda and settings.runtime != "openvino"
     if cuda or settings.runtime == "onnxruntime":
-        return OnnxRuntimeConfig(threads=settings.threads, providers="cuda" if cuda else "cpu").open
-    return OpenVinoConfig(threads=settings.threads).open
+        return OnnxRuntimeConfig(threads=settings.threads, providers="cuda" if cuda else "cpu")
+    return OpenVinoConfig(threads=settings.threads)
 
 
 def _listen(host: str, port: int) -> socket.socket:

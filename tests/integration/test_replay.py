@@ -1,0 +1,322 @@
+"""`inspection replay` on the store of a real line, and on stores with every kind of odd row."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+from release_builder import paint, write_release
+from station_rig import CLASSES, Rig
+from store_samples import PASSED, inspected, not_inspected, store_config, trigger
+from typer.testing import CliRunner
+
+from inspection.decide import judge
+from inspection.detector import Detector
+from inspection.errors import ConfigError
+from inspection.recipe import RecipeConfig
+from inspection.release import find_release
+from inspection.store.images import write_picture
+from inspection.store.queries import StoreReader
+from inspection.store.sql import SqlStore
+from inspection.types import ClassLimits, Decision, Frame, Recipe, Result, Verdict
+from inspection_datasets.manifest import sha256_of
+from inspection_training.measure import open_runtime
+from inspection_training.replay import Asked, Replay, replay
+from inspection_training.replay_cli import app
+from inspection_training.replay_report import report_html
+from inspection_training.replay_text import LANGUAGES, texts
+
+BLIND = {name: ClassLimits(1.0, 1.0) for name in CLASSES}
+
+
+def call(*args: str | Path) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(x) for x in args])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def shift(tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """Fourteen parts that a real line judged by plate/1; plate/2 sees the same and lets all pass."""
+    folder = tmp_path_factory.mktemp("shift")
+    camera = {"defect_rate": 0.6, "faults": ["black@3"]}
+    rig = Rig(folder, camera=camera, store={"images": {"format": "png", "min_free_gb": 0}})
+    plc = {"parts": 14, "ack_timeout": 20.0, "result_timeout": 20.0}
+    with rig.line(), rig.plc_running(**plc) as running:
+        assert running.wait(60), running.counters
+    assert len(rig.rows("state = 'acknowledged'")) == 14
+    write_release(rig.releases, "plate", 2, CLASSES, (128, 160), limits=BLIND)
+    return rig
+
+
+def test_the_release_that_decided_changes_nothing(shift: Rig):
+    before = {path: sha256_of(path) for path in shift.folder.rglob("*") if path.is_file()}
+    code, out, _error = call(shift.database, "--release", 1, "--releases", shift.releases, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["changes"] == 0
+    assert found["decided_again"] == 13
+    assert found["baseline"] == {"parts": 13, "differ": 0, "unknown": {}}
+    assert found["lossy_pictures"] == 0
+    assert list(found["left_out"]) == ["was not inspected (FRAME_DARK)"]
+    assert {
+        k: v for k, v in found["counts"].items() if k.split(" -> ")[0] != k.split(" -> ")[1]
+    } == {}
+    after = {path: sha256_of(path) for path in before if not path.name.endswith(("-wal", "-shm"))}
+    assert after == {path: before[path] for path in after}, "nothing was written"
+
+
+def test_another_release_lists_every_part_that_would_change(shift: Rig, tmp_path: Path):
+    failed = shift.rows("decision in ('FAIL', 'REVIEW')")
+    assert failed, "the shift has defective parts"
+    report = tmp_path / "보고서" / "replay.html"
+    arguments = [shift.database, "--release", 2, "--releases", shift.releases]
+    code, out, _error = call(*arguments, "--html", report, "--language", "en")
+    assert code == 1
+    assert f"{len(failed)} of 13 decisions would change" in out
+    for row in failed:
+        key = f"test/{row['epoch']}/{row['sequence']}"
+        assert re.search(rf"{key} .*: {row['decision']} -> PASS", out)
+    page = report.read_text(encoding="utf-8")
+    assert page.count("<figure>") == page.count("data:image/jpeg;base64,") == len(failed)
+    assert not re.search(r"https?://|<script|@import|url\(", page)
+    assert f'{failed[0]["decision"]} → <b class="PASS">PASS</b>' in page
+
+
+def test_a_recipe_file_brings_its_limits_and_regions(shift: Rig, tmp_path: Path):
+    recipe = tmp_path / "1.yaml"
+    recipe.write_bytes((shift.folder / "recipes" / "1.yaml").read_bytes())
+    arguments = [shift.database, "--release", 2, "--releases", shift.releases, "--recipe", recipe]
+    code, out, _error = call(*arguments, "--json")
+    found = json.loads(out)
+    assert (code, found["limits_from"], found["other_recipe"]) == (1, "recipe", 0)
+    limits = {name: {"t1": 0.3, "t2": 0.6} for name in CLASSES}
+    recipe.write_text(
+        yaml.safe_dump({"number": 1, "part": "plate", "release": 1, "limits": limits})
+    )
+    code, out, _error = call(*arguments, "--json")
+    found = json.loads(out)
+    assert (code, found["changes"], found["other_recipe"]) == (0, 0, 13)
+    ignore = [{"box": [0, 0, 320, 256], "ignore": True}]
+    recipe.write_text(
+        yaml.safe_dump({"number": 1, "part": "plate", "release": 1, "regions": ignore})
+    )
+    code, out, _error = call(*arguments, "--json")
+    assert code == 1
+    assert {k.split(" -> ")[1] for k in json.loads(out)["counts"]} == {"PASS"}
+
+
+def test_what_people_said_is_held_against_the_new_decisions(shift: Rig):
+    failed = shift.rows("decision = 'FAIL'")
+    passed = shift.rows("decision = 'PASS'")
+    with StoreReader(store_config(shift.folder)) as reader:
+        reader.add_verdict(failed[0]["id"], Verdict.REAL_DEFECT, "kim", version_seen=0)
+        reader.add_verdict(failed[1]["id"], Verdict.REAL_DEFECT, "kim", version_seen=0)
+        reader.add_verdict(failed[1]["id"], Verdict.FALSE_CALL, "lee", version_seen=1)
+        reader.add_verdict(passed[0]["id"], Verdict.MISSED, "kim", version_seen=0)
+        reader.add_verdict(passed[1]["id"], Verdict.BORDERLINE, "kim", version_seen=0)
+    code, out, _error = call(shift.database, "--release", 2, "--releases", shift.releases, "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert found["reviewed"] == {
+        "escape": {"parts": 2, "old": 1, "new": 2},
+        "overkill": {"parts": 1, "old": 1, "new": 0},
+    }
+    by_record = {part["record"]: part for part in found["changed"]}
+    assert by_record[failed[0]["id"]]["error_new"] == "escape"
+    assert by_record[failed[1]["id"]]["error_old"] == "overkill"
+
+
+def test_parts_of_a_time_and_the_newest_alone(shift: Rig):
+    rows = shift.rows()
+    middle = rows[7]["triggered_at"]
+    arguments = [shift.database, "--release", 1, "--releases", shift.releases, "--json"]
+    assert json.loads(call(*arguments, "--since", middle)[1])["decided_again"] == 7
+    assert json.loads(call(*arguments, "--until", middle)[1])["decided_again"] == 6
+    assert json.loads(call(*arguments, "--limit", 3)[1])["decided_again"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--release", "9"], "no readable release.json"),
+        (["--release", "1", "--since", "2090-01-01"], "no part of plate could be decided again"),
+        (["--release", "1", "--language", "fr"], "is not one of ko, en"),
+        (["--release", "1", "--runtime", "abacus"], "is not known"),
+        (["--release", "1", "--part", "lamp"], "no readable release.json"),
+        (["--release", "1", "--images", "nowhere"], "no picture folder"),
+    ],
+)
+def test_what_cannot_be_told_is_code_2(shift: Rig, arguments: list[str], words: str):
+    code, _out, error = call(shift.database, "--releases", shift.releases, *arguments)
+    assert code == 2
+    assert words in error
+
+
+def test_a_store_that_is_none_and_a_strange_recipe_are_code_2(shift: Rig, tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    arguments = ["--release", 1, "--releases", shift.releases]
+    code, _out, error = call(tmp_path / "none.db", *arguments)
+    assert (code, "there is no store" in error) == (2, True)
+    recipe = tmp_path / "recipe.yaml"
+    for content, words in (
+        ({"number": 1, "part": "lamp", "release": 1}, "the recipe is for lamp"),
+        ({"number": 1, "part": "plate", "release": 1, "limits": {"rust": {"t1": 0, "t2": 1}}}, "rust"),
+    ):  # fmt: skip
+        recipe.write_text(yaml.safe_dump(content))
+        code, _out, error = call(shift.database, *arguments, "--part", "plate", "--recipe", recipe)
+        assert (code, words in error) == (2, True), error
+
+
+class Plant:
+    """A store whose parts are written one by one, each with the decision of a real release."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.folder = folder
+        self.config = store_config(folder, images={"format": kind})
+        self.releases = folder / "releases"
+        write_release(self.releases, "demo", 1)
+        self.release = find_release(self.releases, "demo", 1)
+        self.recipe = Recipe(1, "demo", 1, self.release.limits, sha256="ab" * 32)
+        self._store = SqlStore(self.config)
+        self._epoch = self._store.begin_epoch("st1", "start")
+        self._runtime = open_runtime("onnxruntime", self.release)
+
+    def part(self, sequence: int, side: int, *, picture: bool = True, **changes) -> int:
+        """A part with a red mark of `side` x `side` pixels; 0: none."""
+        asked = trigger(sequence, epoch=self._epoch)
+        record = self._store.triggered(asked, 1)
+        marks = [(0, (100, 100, 100 + side, 100 + side))] if side else []
+        image = paint((256, 256), *marks, grey=100 + sequence)
+        found = Detector(self.release, self._runtime).detect(image, 10.0)
+        result = judge(found, self.recipe)
+        frame = Frame(image, sequence, asked.seen_mono, "top")
+        values = {"recipe": self.recipe, "frame": frame, "detections": found, **changes}
+        done = inspected(asked, values.pop("result", result), **values)
+        self._store.decided(done)
+        files = [write_picture(self.config.images, done)] if picture else []
+        self._store.images(asked.key, "saved" if files else "shed", files)
+        return record
+
+    def replay(self, number: int = 1, **changes) -> Replay:
+        return replay(Asked(self.config, self.releases, "demo", number, **changes))
+
+    def close(self) -> None:
+        self._runtime.close()
+        self._store.close()
+
+    def sql(self, statement: str) -> None:
+        with sqlite3.connect(self.folder / "results.db") as connection:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def plant(tmp_path: Path):
+    made = Plant(tmp_path, "png")
+    yield made
+    made.close()
+
+
+def test_parts_that_cannot_be_decided_again_are_counted_and_named(plant: Plant):
+    kept = plant.part(1, 8)
+    plant.part(2, 8, picture=False)
+    plant.part(3, 0, recipe=Recipe(1, "lamp", 1, plant.release.limits))
+    gone, altered, outside = (plant.part(n, 8) for n in (4, 5, 6))
+    del altered, outside
+    asked = trigger(7)
+    plant._store.triggered(asked, 1)
+    asked = trigger(8)
+    plant._store.triggered(asked, 1)
+    plant._store.decided(not_inspected(asked))
+    files = sorted((plant.folder / "images").rglob("*.png"))
+    named = {path.name: path for path in files}
+    named["1-4.png"].unlink()
+    named["1-5.png"].write_bytes(named["1-1.png"].read_bytes())
+    plant.sql(
+        """update parts set images = replace(images, 'st1/1/00/1-6.png', '../../etc/passwd')
+        where sequence = 6"""
+    )
+    found = plant.replay()
+    assert [part.record for part in found.parts] == [kept]
+    assert gone != kept
+    assert found.left_out == {
+        "no picture was kept (shed)": ["st1/1/2"],
+        "another part (lamp)": ["st1/1/3"],
+        "the picture is gone": ["st1/1/4"],
+        "the picture was altered": ["st1/1/5"],
+        "the picture cannot be read": ["st1/1/6"],
+        "not decided yet": ["st1/1/7"],
+        "was not inspected (STORE_FAILED)": ["st1/1/8"],
+    }
+    for language in LANGUAGES:
+        page = report_html(found, plant.config.images.folder, language)
+        assert texts(language)["the picture was altered"] in page
+        assert "st1/1/5" in page
+
+
+def test_lossy_pictures_and_what_they_alone_change_are_told(tmp_path: Path):
+    plant = Plant(tmp_path, "jpg")
+    try:
+        for sequence, side in enumerate((0, 3, 4, 5, 6, 7, 8, 12), 1):
+            plant.part(sequence, side)
+        found = plant.replay()
+    finally:
+        plant.close()
+    assert found.lossy == len(found.parts) == len(found.baseline) == 8
+    # the same release: all that changes is noise of the pictures, small marks lose pixels in JPEG
+    assert found.changed
+    assert all(part.noise for part in found.changed)
+    page = report_html(found, plant.config.images.folder, "en")
+    assert "8 pictures are lossy (JPEG)" in page
+    assert f"decides {len(found.changed)} of 8 stored pictures otherwise" in page
+    assert page.count(texts("en")["noise"]) == len(found.changed)
+
+
+def test_without_the_old_release_or_its_limits_there_is_no_baseline(plant: Plant):
+    plant.part(1, 8)
+    plant.part(2, 5, result=PASSED)  # limits of that day let it pass
+    write_release(plant.releases, "demo", 2)
+    found = plant.replay(2)
+    assert found.no_baseline == {"other limits were in force": 1}
+    assert [part.baseline for part in found.parts] == [None, Decision.FAIL]
+    assert [part.key.sequence for part in found.changed] == [2]
+    write_release(plant.releases, "demo", 1, variant="constant")  # another model under this number
+    assert plant.replay(2).no_baseline == {"the old release is not at hand": 2}
+
+
+def test_a_release_that_gives_nonsense_never_passes_a_part(plant: Plant):
+    for sequence in (1, 2):
+        plant.part(sequence, 0)
+    write_release(plant.releases, "demo", 2, variant="nan")
+    found = plant.replay(2, runtime="onnxruntime")
+    assert found.counts == {(Decision.PASS, Decision.NOT_INSPECTED): 2}
+    assert {part.new.reason.name for part in found.changed} == {"MODEL_OUTPUT"}
+
+
+def test_frame_limits_of_the_recipe_are_kept(plant: Plant):
+    plant.part(1, 0)
+    config = RecipeConfig.model_validate(
+        {"number": 1, "part": "demo", "release": 1, "frame": {"size": [640, 480]}}
+    )
+    found = plant.replay(recipe=config, recipe_sha256="cd" * 32)
+    assert [part.new.reason.name for part in found.changed] == ["FRAME_SIZE"]
+    assert found.recipe_differs == 1
+
+
+def test_nothing_to_decide_is_an_error_and_never_a_yes(plant: Plant):
+    plant.part(1, 0, picture=False)
+    with pytest.raises(ConfigError, match=r"1: no picture was kept \(shed\)"):
+        plant.replay()
+
+
+def test_texts_of_both_languages_are_whole():
+    for language in LANGUAGES:
+        assert all(texts(language).values())
+    assert Result(Decision.PASS, PASSED.reason).decision.value in texts("ko")
+    with pytest.raises(ValueError, match="not one of"):
+        texts("fr")

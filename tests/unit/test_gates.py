@@ -1,0 +1,190 @@
+"""Gates: each one passes and fails for its own reason, in values and in words."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspection.errors import ConfigError
+from inspection.types import Decision
+from inspection_datasets.findings import Finding, shown
+from inspection_datasets.manifest import Box, DatasetVersion, Sample
+from inspection_training.evaluate import rate
+from inspection_training.experiment import Gates
+from inspection_training.gates import (
+    GateResult,
+    RefusedError,
+    candidate_gates,
+    check_asked,
+    dataset_gate,
+    for_card,
+)
+from inspection_training.measure import Measured
+
+PARITY = {
+    "images": ["a", "b"],
+    "results": [{"runtime": "onnxruntime"}, {"runtime": "openvino"}],
+}
+
+
+def measured(
+    escape: tuple[int, int] = (0, 300),
+    overkill: tuple[int, int] = (1, 100),
+    p99: Any = 9.5,
+    decisions: dict[str, Decision] | None = None,
+    split: str = "test",
+) -> Measured:
+    evaluation = {
+        "split": split,
+        "defective": {"escape": rate(*escape)},
+        "good": {"overkill": rate(*overkill)},
+    }
+    latency = {"machine": "a PC", "openvino": {"p50_ms": 8.0, "p99_ms": p99}}
+    return Measured({}, "", {"evaluations": [evaluation]}, latency, decisions or {}, {})
+
+
+def gate(name: str, gates: Gates, parity: Any = PARITY, **found: Any) -> GateResult:
+    return next(x for x in candidate_gates(gates, parity, measured(**found)) if x.name == name)
+
+
+def sample(name: str, split: str = "train", boxes: list[Box] | None = None) -> Sample:
+    return Sample.model_validate(
+        {
+            "image": name, "sha256": "0" * 64, "width": 100, "height": 100, "split": split,
+            "group": name, "boxes": boxes or [], "state": "labelled" if boxes else "good",
+            "origin": "test",
+        }
+    )  # fmt: skip
+
+
+def version(*samples: Sample) -> DatasetVersion:
+    return DatasetVersion(Path("data"), "plate", "v0001", "1" * 64, ("scratch",), samples)
+
+
+def test_only_what_is_asked_is_asked_and_parity_always_is():
+    assert [x.name for x in candidate_gates(Gates(), PARITY, measured())] == ["parity"]
+    told = for_card(Gates(), candidate_gates(Gates(), PARITY, measured()))
+    assert told["not_asked"] == ["dataset", "escape", "overkill", "must_catch", "latency"]
+
+
+def test_the_escape_gate_is_the_exact_one_sided_bound():
+    # 299 parts without a miss support 1 % at 95 %: ln(0.05) / ln(0.99) = 298.07
+    gates = Gates(max_escape=0.01)
+    assert gate("escape", gates, escape=(0, 299)).passed
+    refused = gate("escape", gates, escape=(0, 298))
+    assert not refused.passed
+    assert refused.found["more_parts_needed"] == 1
+    assert "the bound at 95 % confidence is 1.001 %, asked at most 1 %" in refused.sentence
+    assert "1 more defective parts, none of them missed" in refused.sentence
+    assert not gate("escape", gates, escape=(1, 299)).passed
+    assert gate("escape", Gates(max_escape=0.01, confidence=0.9), escape=(0, 230)).passed
+
+
+@pytest.mark.parametrize("found", [{"escape": (0, 0)}, {"split": "val"}])
+def test_without_defective_parts_no_escape_gate_is_passed(found: dict[str, Any]):
+    refused = gate("escape", Gates(max_escape=0.5), **found)
+    assert not refused.passed
+    assert (
+        refused.sentence == "there are no defective test parts, so nothing is known; 5 are needed"
+    )
+
+
+def test_overkill_is_taken_as_counted_and_its_interval_is_shown():
+    gates = Gates(max_overkill=0.05)
+    passed = gate("overkill", gates, overkill=(3, 60))
+    assert passed.passed
+    assert (
+        "3 of 60 good test parts failed = 5.00 % (95 % interval 1.04..13.92 %)" in passed.sentence
+    )
+    assert not gate("overkill", gates, overkill=(4, 60)).passed
+    assert not gate("overkill", gates, overkill=(0, 0)).passed
+
+
+def test_each_part_that_must_be_caught_is_named_when_it_passes():
+    gates = Gates(must_catch=("a.png", "b.png", "c.png"))
+    made = {"a.png": Decision.FAIL, "b.png": Decision.REVIEW, "c.png": Decision.PASS}
+    refused = gate("must_catch", gates, decisions=made)
+    assert not refused.passed
+    assert refused.sentence == "1 of 3 parts that must be caught pass: c.png"
+    assert gate("must_catch", gates, decisions={**made, "c.png": Decision.FAIL}).passed
+    assert not gate("must_catch", gates, decisions={"a.png": Decision.FAIL}).passed
+
+
+@pytest.mark.parametrize("p99", [10.01, None, math.nan, math.inf])
+def test_latency_that_is_over_or_unknown_is_refused(p99: float | None):
+    assert not gate("latency", Gates(max_latency_ms=10), p99=p99).passed
+
+
+def test_latency_names_runtime_and_machine():
+    words = gate("latency", Gates(max_latency_ms=10)).sentence
+    assert "9.5 ms with openvino on a PC, asked at most 10 ms" in words
+
+
+@pytest.mark.parametrize(
+    "parity",
+    [
+        {},
+        {"images": [], "results": PARITY["results"]},
+        {"images": ["a"], "results": [{"runtime": "onnxruntime"}]},
+        {**PARITY, "refused": "the exported model differs"},
+    ],
+)
+def test_no_parity_is_no_release(parity: dict[str, Any]):
+    assert not gate("parity", Gates(), parity).passed
+    assert gate("parity", Gates(), parity).sentence
+
+
+def test_an_unknown_part_that_must_be_caught_is_a_mistake_in_the_experiment():
+    found = version(sample("images/scratch01.png"))
+    check_asked(Gates(must_catch=("images/scratch01.png",)), found)
+    with pytest.raises(ConfigError, match=r"did you mean images/scratch01\.png"):
+        check_asked(Gates(must_catch=("images/scratch1.png",)), found)
+
+
+def test_errors_of_the_dataset_refuse_and_warnings_do_not():
+    found = version(sample("a"))
+    warning = Finding("tiny_box", {"image": "a", "name": "scratch", "size": "2"})
+    error = Finding("image_altered", {"image": "a", "version": "v0001"})
+    assert dataset_gate(found, [warning], good_only=False).passed
+    refused = dataset_gate(found, [warning, error], good_only=False)
+    assert not refused.passed
+    assert (refused.found["errors"], refused.found["warnings"]) == (1, 1)
+    assert "a" in refused.sentence
+    untrained = Finding("class_untrained", {"name": "scratch"})
+    assert dataset_gate(found, [untrained], good_only=True).passed
+    assert not dataset_gate(found, [untrained], good_only=False).passed
+
+
+def near(*samples: Sample) -> Finding:
+    return Finding(
+        "near_duplicate_leak", {"count": 2, "splits": "train, test", "images": "…"}, shown(samples)
+    )
+
+
+def test_nearly_equal_pictures_are_an_error_only_with_the_same_defects():
+    good = near(sample("a"), sample("b", "test"))
+    elsewhere = near(
+        sample("a", boxes=[("scratch", 1, 1, 20, 20)]),
+        sample("b", "test", [("scratch", 60, 60, 80, 80)]),
+    )
+    same = near(
+        sample("a", boxes=[("scratch", 1, 1, 20, 20)]),
+        sample("b", "test", [("scratch", 1, 1, 21, 20)]),
+    )
+    passed = dataset_gate(version(sample("a")), [good, elsewhere], good_only=False)
+    assert passed.passed
+    assert "2 sets of nearly equal pictures" in passed.sentence
+    assert not dataset_gate(version(sample("a")), [same], good_only=False).passed
+
+
+def test_a_refusal_names_every_gate_what_was_found_and_what_to_do():
+    gates = Gates(max_escape=0.01, max_overkill=0.01, max_latency_ms=100)
+    results = candidate_gates(gates, PARITY, measured(escape=(5, 50), overkill=(9, 10)))
+    words = str(RefusedError("plate", results, Path("data"), Path("runs/x/candidate/plate/1")))
+    assert words.startswith("plate was not released; not passed: escape, overkill\n")
+    assert words.count("to do:") == 2
+    assert "runs/x/candidate/plate/1" in words
+    assert "latency" not in words

@@ -1,0 +1,333 @@
+"""`inspection train` with gates and `inspection release`: refused, made, compared, rolled back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from release_builder import write_release
+from typer.testing import CliRunner
+
+from inspection.errors import ConfigError, DatasetError, ReleaseError
+from inspection.release import current_number, load_release, read_card, sha256_file
+from inspection_datasets.manifest import (
+    DatasetVersion,
+    Sample,
+    load_version,
+    sha256_of,
+    write_version,
+)
+from inspection_training.candidate import Override, make_release
+from inspection_training.cli import train_app
+from inspection_training.experiment import Experiment
+from inspection_training.gates import RefusedError
+from inspection_training.release_cli import app
+from inspection_training.release_diff import compare_releases
+from inspection_training.run import Outcome, train_release
+
+SETTINGS = {"family": "template", "imgsz": 64, "threads": 1, "max_overkill": 0.2, "max_review": 0.0}
+MISSED = "images/bad-05.png"  # a defect that nobody could see: it is drawn in the plate's own grey
+
+
+def plate(seed: int, spot: int | None = None) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    image = np.full((80, 80), 130.0) + rng.normal(0, 4, (80, 80))
+    cv2.circle(image, (20, 40), 8, 40, -1)
+    if spot is not None:
+        cv2.circle(image, (55, 20 + 8 * (seed % 5)), 6, spot, -1)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def write_plates(folder: Path) -> DatasetVersion:
+    (folder / "images").mkdir(parents=True)
+    plan = [(f"good-{n:02d}", split, None) for n, split in enumerate(["train"] * 8 + ["val"] * 12)]
+    plan += [(f"good-{n:02d}", "test", None) for n in range(20, 28)]
+    plan += [(f"bad-{n:02d}", "test", 230 if n != 5 else 130) for n in range(6)]
+    rows = []
+    for seed, (name, split, spot) in enumerate(plan):
+        path = folder / "images" / f"{name}.png"
+        cv2.imwrite(str(path), plate(seed, spot))
+        boxes = [("spot", 45, 10, 65, 70)] if spot is not None else []
+        rows.append(
+            Sample(
+                image=f"images/{name}.png", sha256=sha256_of(path), width=80, height=80,
+                split=split, group=name, boxes=boxes, state="labelled" if boxes else "good",
+                origin="test",
+            )
+        )  # fmt: skip
+    return write_version(folder, "plate", ["spot"], rows)
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> DatasetVersion:
+    return write_plates(tmp_path_factory.mktemp("plates") / "data")
+
+
+@pytest.fixture(scope="module")
+def refused(version: DatasetVersion, tmp_path_factory) -> tuple[RefusedError, Path]:
+    """A training whose candidate misses a part that must be caught; its folder."""
+    folder = tmp_path_factory.mktemp("refused")
+    gates = {"max_escape": 0.05, "max_overkill": 0.5, "must_catch": [MISSED, "images/bad-00.png"]}
+    with pytest.raises(RefusedError) as caught:
+        train(version, folder, gates=gates)
+    return caught.value, folder
+
+
+@pytest.fixture
+def house(refused: tuple[RefusedError, Path], tmp_path: Path) -> Path:
+    """A copy of the refused run, to release from: runs/RUN and an empty releases folder."""
+    shutil.copytree(refused[1] / "runs", tmp_path / "runs")
+    return tmp_path
+
+
+def train(version: DatasetVersion, folder: Path, **settings) -> Outcome:
+    return train_release(
+        Experiment.model_validate({**SETTINGS, **settings}),
+        version,
+        part="plate",
+        weights=None,
+        releases=folder / "releases",
+        runs=folder / "runs",
+    )
+
+
+def run_of(folder: Path) -> Path:
+    return next((folder / "runs").iterdir())
+
+
+def call(*args: str | Path) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(x) for x in args])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_refused_candidate_stays_with_its_card_and_nothing_is_published(refused):
+    error, folder = refused
+    assert [x.name for x in error.results if not x.passed] == ["escape", "must_catch"]
+    assert MISSED in str(error)
+    assert "53 more defective parts" not in str(
+        error
+    )  # one was missed: more are needed than for none
+    assert not (folder / "releases").exists()
+    candidate = run_of(folder) / "candidate" / "plate" / "1"
+    card = read_card(candidate)
+    load_release(candidate)
+    told = {x["gate"]: x for x in card.metrics["gates"]["results"]}
+    assert told["must_catch"]["found"]["passed"] == [MISSED]
+    assert told["dataset"]["passed"]
+    assert told["parity"]["passed"]
+    assert told["escape"]["found"]["missed"] == 1
+    text = (candidate / "card.md").read_text()
+    assert text.startswith("# plate: candidate, not released")
+    assert "| must_catch | NO | 1 of 2 parts" in text
+    assert "Not asked: latency." in text
+    rows = json.loads((candidate / "decisions.json").read_text())
+    assert rows["test"][MISSED][1:] == [True, "PASS"]
+
+
+def test_the_train_verb_ends_with_code_1_and_names_the_gate(version: DatasetVersion, tmp_path):
+    experiment = {**SETTINGS, "gates": {"max_latency_ms": 0.0001}}
+    (tmp_path / "plate.yaml").write_text(json.dumps(experiment))
+    arguments = [tmp_path / "plate.yaml", "--data", version.folder, "--json"]
+    arguments += ["--releases", tmp_path / "releases", "--out", tmp_path / "runs"]
+    result = CliRunner().invoke(train_app, [str(x) for x in arguments])
+    assert result.exit_code == 1, result.output
+    told = json.loads(result.stdout.strip().splitlines()[-1])
+    assert told["refused"] == ["latency"]
+    assert "gate latency: 99 of 100 images take at most" in result.stderr
+    assert Path(told["candidate"]).is_dir()
+    assert not (tmp_path / "releases").exists()
+
+
+def test_a_leak_is_refused_before_anything_is_trained(version: DatasetVersion, tmp_path: Path):
+    shutil.copytree(version.folder, tmp_path / "data")
+    twin = version.samples[0].model_copy(
+        update={"image": "images/twin.png", "split": "test", "group": "twin"}
+    )
+    shutil.copy(version.path(version.samples[0]), tmp_path / "data" / twin.image)
+    leaky = write_version(tmp_path / "data", "plate", ["spot"], [*version.samples, twin])
+    with pytest.raises(RefusedError, match=r"gate dataset: .* 1 errors") as caught:
+        train(leaky, tmp_path)
+    assert caught.value.candidate is None
+    assert "nothing was trained" in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+    known = train(leaky, tmp_path, gates={"clean_dataset": False})
+    assert "dataset" in known.card.metrics["gates"]["not_asked"]
+
+
+def test_an_unknown_part_that_must_be_caught_is_told_before_training(version, tmp_path):
+    with pytest.raises(ConfigError, match=r"no-such\.png is not an image"):
+        train(version, tmp_path, gates={"must_catch": ["no-such.png"]})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_variant_that_cannot_be_made_leaves_the_release_standing(
+    version: DatasetVersion, tmp_path: Path
+):
+    outcome = train(version, tmp_path, variants=["bf16"])
+    assert list(outcome.variants) == ["bf16"]
+    made = (outcome.release.folder / "variants" / "bf16").is_dir()
+    assert made is (outcome.variants["bf16"] == ""), outcome.variants
+    load_release(outcome.release.folder)
+
+
+def test_gates_are_asked_again_and_stay_refused(house: Path):
+    code, _out, error = call("make", run_of(house), "--releases", house / "releases")
+    assert code == 1
+    assert "not passed: escape, must_catch" in error
+    assert not (house / "releases").exists()
+
+
+def test_whoever_changes_a_gate_is_named(house: Path):
+    asked = ["make", run_of(house), "--releases", house / "releases", "--max-escape", "off"]
+    asked += ["--must-catch", "images/bad-00.png"]
+    with pytest.raises(ConfigError, match=r"max_escape, must_catch differ.*--by NAME"):
+        call(*asked)
+    code, out, _error = call(*asked, "--by", "김 품질", "--json")
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["release"] == "plate/1"
+    card = read_card(house / "releases" / "plate" / "1")
+    gates = card.metrics["gates"]
+    assert gates["by"] == "김 품질"
+    assert {x["gate"]: (x["before"], x["after"]) for x in gates["overridden"]} == {
+        "max_escape": (0.05, None),
+        "must_catch": ([MISSED, "images/bad-00.png"], ["images/bad-00.png"]),
+    }
+    folder = house / "releases" / "plate" / "1"
+    text = (folder / "card.md").read_text()
+    assert text.startswith("# plate/1\n")
+    assert "김 품질 changed max_escape" in text
+    for words in (
+        card.dataset.sha256,
+        card.files["model.onnx"],
+        card.licence,
+        "rollback",
+        "Limits",
+    ):
+        assert words in text
+    assert card.files["card.md"] == sha256_file(folder / "card.md")
+    with pytest.raises(ReleaseError, match="released already, as plate/1"):
+        call(*asked, "--by", "Kim")
+
+
+def test_limits_are_those_of_the_candidate(house: Path, version: DatasetVersion):
+    before = read_card(run_of(house) / "candidate" / "plate" / "1")
+    override = Override({"max_escape": None, "must_catch": ()}, "Kim")
+    release = make_release(run_of(house), version.folder, house / "releases", override)
+    after = read_card(release.folder)
+    assert (after.limits, after.claim, after.parity) == (before.limits, before.claim, before.parity)
+    old, new = (card.metrics["evaluations"] for card in (before, after))
+    assert old == new
+
+
+def test_a_candidate_that_was_altered_or_lost_its_data_is_refused(house, version, tmp_path_factory):
+    other = write_plates(tmp_path_factory.mktemp("other") / "data")
+    changed = write_version(other.folder, "plate", ["spot"], other.samples[:-1])
+    (changed.folder / "v0001.jsonl").unlink()
+    (changed.folder / "v0002.jsonl").rename(changed.folder / "v0001.jsonl")
+    with pytest.raises(DatasetError, match="is not what the candidate learned from"):
+        make_release(run_of(house), changed.folder, house / "releases")
+    model = run_of(house) / "candidate" / "plate" / "1" / "model.onnx"
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    with pytest.raises(ReleaseError, match="was altered"):
+        make_release(run_of(house), version.folder, house / "releases")
+    with pytest.raises(ReleaseError, match="holds 0 candidates"):
+        make_release(house / "nowhere", version.folder, house / "releases")
+    assert not (house / "releases").exists()
+
+
+def test_a_wrong_gate_is_named(house: Path):
+    with pytest.raises(ConfigError, match="gate max_latency_ms"):
+        call("make", run_of(house), "--max-latency-ms", "fast", "--by", "Kim")
+    with pytest.raises(ConfigError, match="--max-escape 'x' is no share"):
+        call("make", run_of(house), "--max-escape", "x", "--by", "Kim")
+
+
+def test_two_releases_are_compared_part_by_part(version: DatasetVersion, tmp_path: Path):
+    first = train(version, tmp_path, gates={"max_overkill": 0.9})
+    fewer = write_version(
+        tmp_path / "fewer", "plate", ["spot"], _copied(version, tmp_path / "fewer")
+    )
+    second = train(fewer, tmp_path, max_overkill=0.5, edge=2)
+    found = compare_releases(first.release.folder, second.release.folder)
+    assert found["releases"] == ("plate/1", "plate/2")
+    assert found["settings"]["edge"] == (1, 2)
+    assert found["settings"]["gates.max_overkill"] == (0.9, None)
+    assert found["dataset"]["train_images"] == (8, 7)
+    test = found["comparison"]["test"]
+    assert test["images"] == 14
+    assert test["escape"]["parts"] == 6
+    assert 0 <= test["escape"]["p"] <= 1
+    code, out, _error = call("diff", "plate/1", "plate/2", "--releases", tmp_path / "releases")
+    assert code == 0
+    for words in ("edge", "escape", "McNemar", "libraries", "the same", "median"):
+        assert words in out
+    code, out, _error = call(
+        "diff", first.release.folder, second.release.folder, "--json",
+    )  # fmt: skip
+    assert json.loads(out)["comparison"]["test"]["images"] == 14
+    with pytest.raises(DatasetError, match="is not the version that"):
+        call("diff", first.release.folder, second.release.folder, "--data", version.folder)
+
+
+def test_images_of_both_versions_are_compared_where_they_are_at_hand(
+    version: DatasetVersion, tmp_path: Path
+):
+    folder = tmp_path / "data"
+    shutil.copytree(version.folder, folder)
+    train(load_version(folder), tmp_path)
+    second = write_version(folder, "plate", ["spot"], list(version.samples[1:]))
+    train(second, tmp_path)
+    releases = tmp_path / "releases"
+    code, out, _error = call("diff", "plate/1", "plate/2", "--releases", releases, "--data", folder)
+    assert code == 0
+    assert "images removed: 1 (images/good-00.png)" in " ".join(out.split())
+
+
+def _copied(version: DatasetVersion, folder: Path) -> list[Sample]:
+    shutil.copytree(version.folder / "images", folder / "images")
+    return list(version.samples[1:])
+
+
+def test_releases_without_kept_decisions_say_so(tmp_path: Path):
+    for number in (1, 2):
+        write_release(tmp_path, "demo", number)
+    found = compare_releases(tmp_path / "demo" / "1", tmp_path / "demo" / "2")
+    assert "evaluate --against" in found["comparison"]["why_not"]
+    code, out, _error = call("diff", "demo/1", "demo/2", "--releases", tmp_path)
+    assert code == 0
+    assert "no comparison part by part" in out
+    with pytest.raises(ConfigError, match="neither a release folder"):
+        call("diff", "demo/1", "demo/7", "--releases", tmp_path)
+
+
+def test_rollback_checks_its_target_and_tells_what_it_does_not_do(tmp_path: Path):
+    for number in (1, 2, 4):
+        write_release(tmp_path, "demo", number)
+    assert current_number(tmp_path, "demo") == 4
+    code, out, _error = call("rollback", tmp_path, "demo")
+    assert code == 0
+    assert current_number(tmp_path, "demo") == 2
+    assert "in force was demo/4; now demo/2" in out
+    assert "where a recipe says `release: 4`, write `release: 2`" in out
+    assert call("list", tmp_path)[1] == "demo: 1, 2 (in force), 4\n"
+    write_release(tmp_path, "demo", 1, variant="flipped")
+    with pytest.raises(ReleaseError, match="was altered"):
+        call("rollback", tmp_path, "demo")
+    assert current_number(tmp_path, "demo") == 2
+    code, out, _error = call("rollback", tmp_path, "demo", "--to", "4", "--json")
+    assert json.loads(out) == {"part": "demo", "before": 2, "current": 4}
+    with pytest.raises(ReleaseError, match="holds no release of lamp"):
+        call("rollback", tmp_path, "lamp")
+    with pytest.raises(ReleaseError, match=r"no readable release\.json"):
+        call("rollback", tmp_path, "demo", "--to", "9")
+    write_release(tmp_path, "lone", 3)
+    with pytest.raises(ReleaseError, match="no older release"):
+        call("rollback", tmp_path, "lone")

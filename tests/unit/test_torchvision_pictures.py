@@ -1,0 +1,203 @@
+"""What the torchvision family shows its network: letterbox, tiles, crops, mosaics, and their boxes."""
+
+import itertools
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inspection.detector import letterbox
+from inspection.errors import DatasetError
+from inspection_datasets.incoming import read_image
+from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
+from inspection_training.experiment import Experiment
+from inspection_training.torchvision_detectors.pictures import (
+    Piece,
+    Shelf,
+    TrainingPictures,
+    pieces_of,
+    windows,
+)
+
+RED = (255, 0, 0)
+
+
+def experiment(**settings) -> Experiment:
+    plain = {"family": "torchvision", "imgsz": 96, "augment": "none"}
+    return Experiment.model_validate(plain | settings)
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> DatasetVersion:
+    """Four pictures of 160 x 120; three have a red rectangle that is labelled, one is good."""
+    samples = []
+    (tmp_path / "images").mkdir()
+    for number in range(4):
+        image = np.full((120, 160, 3), 60 + 20 * number, np.uint8)
+        box = (20.0 + 30 * number, 30.0, 44.0 + 30 * number, 62.0)
+        if number < 3:
+            x1, y1, x2, y2 = map(int, box)
+            image[y1:y2, x1:x2] = RED
+        path = tmp_path / "images" / f"{number}.png"
+        cv2.imwrite(str(path), image[..., ::-1])
+        samples.append(
+            Sample(
+                image=f"images/{number}.png",
+                sha256=sha256_of(path),
+                width=160,
+                height=120,
+                split="train",
+                group=str(number),
+                boxes=[("hole", *box)] if number < 3 else [],
+                state="labelled" if number < 3 else "good",
+                origin="test",
+            )
+        )
+    return write_version(tmp_path, "plate", ["dent", "hole"], samples)
+
+
+def red_box(image: np.ndarray) -> tuple[float, float, float, float]:
+    """Extent of the red pixels, as the picture itself shows it."""
+    red = (image[..., 0] > 180) & (image[..., 1] < 90) & (image[..., 2] < 90)
+    ys, xs = np.nonzero(red)
+    return xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+
+
+def shelf_of(version: DatasetVersion, x: Experiment) -> Shelf:
+    return Shelf(version, pieces_of(version.samples, x, learn=True), x.network_size)
+
+
+def test_a_picture_is_what_the_line_shows_the_network(version):
+    shelf = shelf_of(version, experiment(input_size=[64, 96]))
+    for index, sample in enumerate(version.samples[:3]):
+        picture = shelf.picture(index)
+        expected, placed = letterbox(read_image(version.path(sample)), (64, 96))
+        assert np.array_equal(picture.image, expected)
+        label = np.array([sample.boxes[0][1:]], np.float32)
+        assert np.allclose(picture.boxes, placed.to_network(label))
+        assert picture.labels.tolist() == [1]
+        assert np.abs(np.array(red_box(picture.image)) - picture.boxes[0]).max() <= 1.5
+    assert shelf.picture(3).boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"augment": "metal"},
+        {"augment": "binary"},
+        {"augment": "binary", "input_size": [64, 96]},
+        {"augment": "none", "flip": 0.5},
+        {"augment": "none", "mosaic": 1.0},
+        {"augment": "none", "crop": [64, 64]},
+        {"augment": "metal", "tile": [80, 80]},
+    ],
+)
+def test_boxes_move_with_what_they_mark(version, change):
+    x = experiment(**change)
+    shelf = shelf_of(version, x)
+    pictures = TrainingPictures(shelf, x)
+    marked = 0
+    for epoch in range(6):
+        for index in range(len(shelf)):
+            found = pictures[epoch, index, True]
+            assert found.image.shape == (*(x.crop or x.network_size), 3)
+            assert found.image.dtype == np.uint8
+            assert found.boxes.dtype == np.float32
+            assert found.labels.dtype == np.int64
+            assert len(found.boxes) == len(found.labels)
+            height, width = found.image.shape[:2]
+            assert (found.boxes >= 0).all()
+            assert (found.boxes <= [width, height, width, height]).all()
+            if len(found.boxes) == 1 and not x.mosaic:
+                shown = np.array(red_box(found.image))
+                assert np.abs(shown - found.boxes[0]).max() <= 3, (epoch, index)
+            for x1, y1, x2, y2 in found.boxes.astype(int):
+                inner = found.image[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].astype(int)
+                if inner.size:
+                    assert (inner[..., 0] - inner[..., 1]).mean() > 100, (epoch, index)
+            marked += len(found.boxes)
+    assert marked >= 12
+
+
+def test_a_picture_depends_on_seed_and_epoch_only(version):
+    x = experiment(augment="metal", mosaic=0.5, flip=0.5)
+    first = TrainingPictures(shelf_of(version, x), x)
+    second = TrainingPictures(shelf_of(version, x), x)
+    keys = [(epoch, index, True) for epoch in (0, 1) for index in range(4)]
+    forward = [first[key] for key in keys]
+    backward = [second[key] for key in reversed(keys)][::-1]
+    for a, b in zip(forward, backward, strict=True):
+        assert np.array_equal(a.image, b.image)
+        assert np.array_equal(a.boxes, b.boxes)
+    assert any(
+        not np.array_equal(a.image, b.image) for a, b in zip(forward[:4], forward[4:], strict=True)
+    )
+    other = experiment(augment="metal", mosaic=0.5, flip=0.5, seed=1)
+    changed = TrainingPictures(shelf_of(version, other), other)
+    assert any(
+        not np.array_equal(changed[key].image, a.image)
+        for key, a in zip(keys, forward, strict=True)
+    )
+
+
+def test_the_shelf_is_not_changed_by_what_is_made_of_it(version):
+    x = experiment(augment="metal", mosaic=1.0, flip=0.5)
+    shelf = shelf_of(version, x)
+    before = [shelf.picture(i).image.copy() for i in range(4)]
+    pictures = TrainingPictures(shelf, x)
+    for index in range(4):
+        _ = pictures[0, index, True]
+    assert all(np.array_equal(shelf.picture(i).image, before[i]) for i in range(4))
+
+
+@given(
+    image=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    tile=st.tuples(st.integers(32, 128), st.integers(32, 128)),
+    overlap=st.floats(0, 0.5),
+)
+@settings(max_examples=60, deadline=None)
+def test_tiles_cover_every_pixel_and_overlap_enough(image, tile, overlap):
+    found = windows(image, tile, overlap)
+    covered = np.zeros(image, bool)
+    for left, top, width, height in found:
+        assert 0 <= left <= left + width <= image[1]
+        assert 0 <= top <= top + height <= image[0]
+        covered[top : top + height, left : left + width] = True
+    assert covered.all()
+    assert len(set(found)) == len(found)
+    lefts = sorted({left for left, *_ in found})
+    for a, b in itertools.pairwise(lefts):
+        assert a + tile[1] - b >= int(overlap * tile[1]) - 1
+
+
+def test_empty_tiles_are_at_most_their_share(version):
+    x = experiment(tile=[64, 64], good_share=0.5)
+    learned = pieces_of(version.samples, x, learn=True)
+    watched = pieces_of(version.samples, x, learn=False)
+    shelf = Shelf(version, learned, x.network_size)
+    empty = sum(not len(shelf.picture(i).boxes) for i in range(len(shelf)))
+    assert 0 < empty <= len(learned) / 2
+    assert len(watched) > len(learned)
+    none = experiment(tile=[64, 64], good_share=0.0)
+    assert all(p.window for p in pieces_of(version.samples, none, learn=True))
+
+
+def test_labels_in_network_pixels(version):
+    shelf = shelf_of(version, experiment())
+    sample = shelf.as_sample(0)
+    assert (sample.width, sample.height) == (96, 96)
+    assert sample.boxes[0][0] == "hole"
+    assert np.allclose(sample.boxes[0][1:], shelf.picture(0).boxes[0])
+
+
+def test_a_picture_that_is_not_what_its_labels_say_is_named(version):
+    path = version.path(version.samples[0])
+    cv2.imwrite(str(path), np.zeros((60, 80, 3), np.uint8))
+    with pytest.raises(DatasetError, match="is 80 x 60 pixels, its labels are for 160 x 120"):
+        Shelf(version, [Piece(version.samples[0])], (64, 64)).picture(0)
+    path.write_bytes(b"\x89PNG broken")
+    with pytest.raises(DatasetError, match=r"0\.png is not an image"):
+        Shelf(version, [Piece(version.samples[0])], (64, 64)).picture(0)

@@ -1,0 +1,238 @@
+"""Measure a candidate: parity with the trained model, decisions on held-out images, latency.
+
+    trained + runtimes ─▶ measure_parity ─▶ the same boxes or maps, or why not
+    candidate + runtimes ─▶ measure_candidate ─▶ limits from val, rates, decision of each image, latency
+
+Nothing is judged here: what was asked of the candidate is `gates`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inspection.detector import Detector
+from inspection.errors import ConfigError, ReleaseError
+from inspection.protocols import Runtime
+from inspection.release import LimitsCard, sha256_file
+from inspection.types import ClassLimits, Decision, Detections, Image, Release
+from inspection_datasets.incoming import read_image
+from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.anomaly_limits import anomaly_limits, measure_anomaly, part_scores
+from inspection_training.evaluate import decisions, detect_samples, is_defective, measure
+from inspection_training.experiment import Experiment
+from inspection_training.family import Family, Outputs, Trained
+from inspection_training.limits import choose_limits
+from inspection_training.parity import check_maps, check_rows
+from inspection_training.pieces import draw, pieces_of
+from inspection_training.progress import Report, Step
+from inspection_training.release import machine, measure_latency
+
+PARITY_IMAGES = 16
+RUNTIMES = ("onnxruntime", "openvino")
+MEASURED_WITH = "openvino"
+"""The runtime whose decisions and latency count."""
+HELD_OUT = ("val", "test")
+DECISIONS = "decisions.json"
+"""File of a release: split to image to [sha256, defective, decision]."""
+_NOTE = "the limits were chosen on val: its rates are flattered. The model learned from neither"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found of a candidate.
+
+    Attributes:
+        limits: class name to limits, as chosen; empty where the candidate's own stayed.
+        claim: what the limits support, in words.
+        metrics: rates of each held-out split, ready for the card.
+        latency: of each runtime on this machine, ready for the card.
+        decisions: image to decision, for every image that was looked at.
+        rows: split to image to (sha256, defective, decision), for `DECISIONS`.
+    """
+
+    limits: dict[str, LimitsCard]
+    claim: str
+    metrics: dict[str, Any]
+    latency: dict[str, Any]
+    decisions: dict[str, Decision]
+    rows: dict[str, dict[str, tuple[str, bool, str]]]
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The fields of a release card that were measured; limits only where they were chosen."""
+        chosen = {"limits": self.limits, "claim": self.claim} if self.limits else {}
+        return {**chosen, "metrics": self.metrics, "latency": self.latency}
+
+    def write_decisions(self, folder: Path) -> str:
+        """Write `DECISIONS` and return its sha256."""
+        path = folder / DECISIONS
+        path.write_text(json.dumps(self.rows, ensure_ascii=False) + "\n", encoding="utf-8")
+        return sha256_file(path)
+
+
+def open_runtime(name: str, release: Release) -> Runtime:
+    """Return a runtime of the line with the release loaded.
+
+    Raises:
+        ConfigError: no such runtime.
+        InferenceError: it cannot load the release.
+    """
+    if name == "onnxruntime":
+        from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
+
+        runtime: Runtime = OnnxRuntimeConfig(type="onnxruntime").open()
+    elif name == "openvino":
+        from inspection.runtimes.openvino import OpenVinoConfig
+
+        runtime = OpenVinoConfig(type="openvino").open()
+    else:
+        raise ConfigError(f"runtime {name!r} is not known; use one of {', '.join(RUNTIMES)}")
+    runtime.load(release, 120.0)
+    return runtime
+
+
+def measure_parity(
+    experiment: Experiment,
+    learned: tuple[Family, Trained],
+    version: DatasetVersion,
+    runtimes: Mapping[str, Runtime],
+    report: Report,
+) -> dict[str, Any]:
+    """Return how far the exported model agrees with the trained one, ready for the card.
+
+    Where they differ by more than the tolerance, `refused` says so in words; that is no release.
+    """
+    family, trained = learned
+    samples = _held_out(version)
+    samples = samples[:: max(1, len(samples) // PARITY_IMAGES)][:PARITY_IMAGES]
+    images = [_as_shown(experiment, version, sample) for sample in samples]
+    ticks = _Ticks("parity", len(images) * len(runtimes), report)
+
+    def reference(image: Image) -> Outputs:
+        return family.reference(trained, experiment, image)
+
+    check = check_maps if family.task == "anomaly" else check_rows
+    found: dict[str, Any] = {"images": [sample.image for sample in samples], "results": []}
+    for name, runtime in runtimes.items():
+        try:
+            result = check(
+                reference, runtime, name, images, experiment.network_size, tick=ticks.tick
+            )
+        except ReleaseError as error:  # the gate says it, and the candidate stays to be looked at
+            return {**found, "refused": str(error)}
+        found["results"].append(result.as_dict())
+    return found
+
+
+def _as_shown(experiment: Experiment, version: DatasetVersion, sample: Sample) -> Image:
+    """Return the network's input for a sample; the tile that shows most labels where it is cut."""
+    pieces = pieces_of([sample], experiment, learn=False)
+    piece = max(pieces, key=lambda piece: len(piece.names))
+    return draw(read_image(version.path(sample)), piece, experiment.network_size)
+
+
+def measure_candidate(
+    release: Release,
+    version: DatasetVersion,
+    runtimes: Mapping[str, Runtime],
+    report: Report,
+    *,
+    experiment: Experiment | None = None,
+    also: Sequence[str] = (),
+) -> Measured:
+    """Return limits, rates, decisions and latency.
+
+    Args:
+        release: the candidate.
+        version: the dataset version it learned from.
+        runtimes: name to runtime, each with the candidate loaded.
+        report: told about every image.
+        experiment: choose the limits on val by its settings; None: the candidate's own stay.
+        also: names of images outside val and test whose decision is wanted too.
+    """
+    splits = {split: version.select(split) for split in HELD_OUT}
+    known = {sample.image for samples in splits.values() for sample in samples}
+    wanted = set(also) - known
+    others = [sample for sample in version.samples if sample.image in wanted]
+    ticks = _Ticks("evaluate", sum(map(len, splits.values())) + len(others), report)
+    detector = Detector(release, runtimes[MEASURED_WITH])
+    found = {x: detect_samples(detector, version, s, ticks.tick) for x, s in splits.items()}
+    limits, claim = release.limits, ""
+    cards: dict[str, LimitsCard] = {}
+    if experiment is not None:
+        cards, claim = _choose_limits(release, version, splits["val"], found["val"], experiment)
+        limits = {name: card.limits() for name, card in cards.items()}
+    measured = measure_anomaly if release.task == "anomaly" else measure
+    evaluations = [
+        measured(version, samples, found[split], limits, split)
+        for split, samples in splits.items()
+        if samples
+    ]
+    rows = {
+        split: _rows(release, samples, found[split], limits) for split, samples in splits.items()
+    }
+    outside = decisions(detect_samples(detector, version, others, ticks.tick), limits)
+    made = {image: Decision(row[2]) for split in rows.values() for image, row in split.items()}
+    made |= {sample.image: decision for sample, decision in zip(others, outside, strict=True)}
+    image = read_image(version.path(_held_out(version)[0]))
+    latency = {
+        name: measure_latency(Detector(release, runtime), [image])
+        for name, runtime in runtimes.items()
+    }
+    return Measured(
+        limits=cards,
+        claim=claim,
+        metrics={"runtime": MEASURED_WITH, "note": _NOTE, "evaluations": evaluations},
+        latency={"machine": machine(), **latency},
+        decisions=made,
+        rows=rows,
+    )
+
+
+def _choose_limits(
+    release: Release,
+    version: DatasetVersion,
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    experiment: Experiment,
+) -> tuple[dict[str, LimitsCard], str]:
+    if release.task == "anomaly":
+        good = [d for s, d in zip(samples, found, strict=True) if s.state == "good"]
+        return anomaly_limits(part_scores(good), experiment)
+    return choose_limits(version.classes, samples, found, experiment), ""
+
+
+def _rows(
+    release: Release,
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    limits: dict[str, ClassLimits],
+) -> dict[str, tuple[str, bool, str]]:
+    expected = {name: x.expected for name, x in limits.items() if x.expected is not None}
+    anomaly = release.task == "anomaly"
+    return {
+        s.image: (
+            s.sha256,
+            s.state == "labelled" if anomaly else is_defective(s, expected),
+            decision.value,
+        )
+        for s, decision in zip(samples, decisions(found, limits), strict=True)
+    }
+
+
+def _held_out(version: DatasetVersion) -> list[Sample]:
+    samples = [*version.select("test"), *version.select("val")]
+    return samples or version.select("train")
+
+
+class _Ticks:
+    def __init__(self, stage: str, total: int, report: Report) -> None:
+        self._stage, self._total, self._report, self._done = stage, total, report, 0
+
+    def tick(self) -> None:
+        self._done += 1
+        self._report(Step(self._stage, self._done, self._total))

@@ -1,0 +1,276 @@
+"""`inspection release`: make, list, show, diff, rollback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inspection.errors import ConfigError, ReleaseError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = typer.Typer(
+    add_completion=False, help="Make, list, show and compare releases.", no_args_is_help=True
+)
+OFF = "off"
+_LISTED = 10
+
+
+@app.command("make")
+def make_command(
+    run: Annotated[Path, typer.Argument(help="run folder, as `inspection train` printed it")],
+    data: Annotated[
+        Path | None, typer.Option(help="dataset folder; only where it was moved since")
+    ] = None,
+    releases: Annotated[
+        Path | None, typer.Option(help="where releases are; default: as in the training")
+    ] = None,
+    max_escape: Annotated[
+        str | None, typer.Option(help="share of defective parts that may pass; off: not asked")
+    ] = None,
+    max_overkill: Annotated[
+        str | None, typer.Option(help="share of good parts that may fail; off: not asked")
+    ] = None,
+    must_catch: Annotated[
+        list[str] | None,
+        typer.Option(help="image that must not be PASS, as the manifest names it; may be repeated"),
+    ] = None,
+    max_latency_ms: Annotated[
+        str | None, typer.Option(help="99th percentile on this machine; off: not asked")
+    ] = None,
+    confidence: Annotated[str | None, typer.Option(help="of the escape bound")] = None,
+    by: Annotated[
+        str, typer.Option(help="who stands for gates that differ from the experiment's")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Ask the gates of a kept candidate again, and publish it when they are passed.
+
+    Options override the gates of the experiment. Exit code 1: a gate was not passed.
+    """
+    from inspection_training.candidate import Override, make_release
+    from inspection_training.gates import RefusedError
+    from inspection_training.limits_cli import read_share
+    from inspection_training.progress import TrainingBar
+
+    changed: dict[str, Any] = {}
+    for name, text in (("max_escape", max_escape), ("max_overkill", max_overkill)):
+        if text is not None:
+            option = f"--{name.replace('_', '-')}"
+            changed[name] = None if text == OFF else read_share(option, text)
+    if max_latency_ms is not None:
+        changed["max_latency_ms"] = None if max_latency_ms == OFF else max_latency_ms
+    if confidence is not None:
+        changed["confidence"] = read_share("--confidence", confidence)
+    if must_catch:
+        changed["must_catch"] = tuple(must_catch)
+    try:
+        with TrainingBar() as bar:
+            release = make_release(run, data, releases, Override(changed, by), bar.report)
+    except RefusedError as error:
+        tell_refusal(error, as_json=as_json)
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(json.dumps({"release": release.name, "folder": str(release.folder)}))
+    else:
+        typer.echo(f"released {release.name} in {release.folder}")
+
+
+def tell_refusal(error: Any, *, as_json: bool) -> None:
+    """Print why a candidate was not released: for people on standard error, as JSON on request."""
+    typer.echo(str(error), err=True)
+    if as_json:
+        told = {
+            "release": None,
+            "candidate": error.candidate and str(error.candidate),
+            "refused": [x.name for x in error.results if not x.passed],
+            "gates": [x.as_dict() for x in error.results],
+        }
+        typer.echo(json.dumps(told, ensure_ascii=False))
+
+
+@app.command("list")
+def list_command(
+    releases: Annotated[Path, typer.Argument(help="releases folder")],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """List releases; the one in force is marked."""
+    from inspection.release import current_number, list_releases
+
+    found = list_releases(releases)
+    if as_json:
+        entries = {
+            p: {"numbers": n, "current": current_number(releases, p)} for p, n in found.items()
+        }
+        typer.echo(json.dumps(entries))
+        return
+    if not found:
+        typer.echo(f"no releases in {releases}")
+    for part, numbers in found.items():
+        current = current_number(releases, part)
+        marked = ", ".join(f"{n} (in force)" if n == current else str(n) for n in numbers)
+        typer.echo(f"{part}: {marked}")
+
+
+@app.command("show")
+def show_command(
+    folder: Annotated[Path, typer.Argument(help="release folder, releases/PART/NUMBER")],
+    as_json: Annotated[bool, typer.Option("--json", help="print release.json")] = False,
+) -> None:
+    """Check a release's files and show its card."""
+    from inspection.release import load_release, read_card
+
+    release = load_release(folder)
+    card = read_card(folder)
+    if as_json:
+        typer.echo(card.model_dump_json(indent=2))
+        return
+    from inspection_training.release import describe
+
+    typer.echo(describe(card))
+    typer.echo(f"{release.name}: every file is as released (model {release.model_sha256[:12]})")
+
+
+@app.command("diff")
+def diff_command(
+    first: Annotated[str, typer.Argument(help="release folder, or PART/NUMBER", metavar="A")],
+    second: Annotated[str, typer.Argument(help="release folder, or PART/NUMBER", metavar="B")],
+    releases: Annotated[Path, typer.Option(help="where PART/NUMBER is")] = Path("releases"),
+    data: Annotated[
+        Path | None, typer.Option(help="dataset folder: also list images added and removed")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Show what differs between two releases: data, settings, limits, numbers, speed, libraries."""
+    from rich.console import Console
+
+    from inspection_training.release_diff import compare_releases
+
+    found = compare_releases(_folder(first, releases), _folder(second, releases), data)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    console = Console()
+    console.print(_table(found))
+    for line in _sentences(found):
+        console.print(line, markup=False, highlight=False)
+
+
+@app.command("rollback")
+def rollback_command(
+    releases: Annotated[Path, typer.Argument(help="releases folder")],
+    part: Annotated[str, typer.Argument(help="name of the part")],
+    to: Annotated[
+        int | None, typer.Option(help="release number; default: the one before that in force")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Put an older release in force for clients that name no number; its files are checked first.
+
+    Stations go by the number in their recipe and are not touched.
+    """
+    from inspection.release import current_number, find_release, list_releases, set_current
+
+    numbers = list_releases(releases).get(part, [])
+    before = current_number(releases, part)
+    if before is None:
+        raise ReleaseError(f"{releases} holds no release of {part}; name the releases folder")
+    older = [number for number in numbers if number < before]
+    if to is None and not older:
+        raise ReleaseError(f"{part}/{before} is in force and no older release is in {releases}")
+    target = to if to is not None else older[-1]
+    release = find_release(releases, part, target)
+    try:
+        set_current(releases, part, target)
+    except OSError as error:
+        raise ReleaseError(
+            f"{releases / part / 'current'} cannot be written: {error}; {part}/{before} stays in force"
+        ) from error
+    if as_json:
+        typer.echo(json.dumps({"part": part, "before": before, "current": target}))
+        return
+    typer.echo(f"in force was {part}/{before}; now {release.name}, every file as released")
+    typer.echo(
+        "This holds for clients that name no number, from the next start of the inference service; a "
+        f"running one takes it at POST /v2/repository/models/{part}/load.\n"
+        f"Stations are not touched: where a recipe says `release: {before}`, write `release: {target}` "
+        "and let the PLC request the recipe again (how-to: change a recipe)."
+    )
+
+
+def _folder(name: str, releases: Path) -> Path:
+    """Return the folder of a release given as a folder or as PART/NUMBER."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if (releases / name).is_dir():
+        return releases / name
+    raise ConfigError(
+        f"{name} is neither a release folder nor in {releases}; write PART/NUMBER and --releases"
+    )
+
+
+def _table(found: dict[str, Any]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    first, second = found["releases"]
+    table = Table(title=f"{first} and {second}")
+    for head in ("", first, second):
+        table.add_column(head, overflow="fold")
+
+    def section(name: str, rows: list[tuple[str, str, str]]) -> None:
+        table.add_section()
+        table.add_row(f"[bold]{name}[/]", *(("", "") if rows else ("the same", "")))
+        for row in rows:
+            table.add_row(*map(escape, row))
+
+    for name in ("dataset", "settings", "limits"):
+        section(name, [(key, str(a), str(b)) for key, (a, b) in found[name].items()])
+    for split, rates in found["metrics"].items():
+        rows = [
+            (key, _value(a), _value(b)) for key, (a, b) in rates.items() if (a, b) != (None, None)
+        ]
+        section(f"measured on {split}", rows)
+    rows = [(key, _value(a), _value(b)) for key, (a, b) in found["latency"].items()]
+    section("latency", rows)
+    for name in ("libraries", "other"):
+        section(name, [(key, str(a), str(b)) for key, (a, b) in found[name].items()])
+    return table
+
+
+def _value(value: Any) -> str:
+    from inspection_training.release import in_words
+
+    if isinstance(value, dict) and "p50_ms" in value:
+        return f"median {value['p50_ms']} ms, 99 % {value['p99_ms']} ms"
+    return in_words(value) if isinstance(value, dict) else str(value)
+
+
+def _sentences(found: dict[str, Any]) -> list[str]:
+    comparison, lines = found["comparison"], list[str]()
+    first, second = found["releases"]
+    if "why_not" in comparison:
+        lines.append(f"no comparison part by part: {comparison['why_not']}")
+    else:
+        for split, told in comparison.items():
+            lines.append(
+                f"{split}: {told['changed']} of {told['images']} shared images are decided differently "
+                f"(each by its own limits); {told['only_one_has']} images only one of them saw, "
+                f"{told['labelled_differently']} are labelled differently"
+            )
+            for name in ("escape", "overkill"):
+                side = told[name]
+                lines.append(
+                    f"  {name}: {first} alone {side['only_first']}, {second} alone "
+                    f"{side['only_second']}, both {side['both']} of {side['parts']}; exact McNemar "
+                    f"p = {side['p']:.4g}"
+                )
+    for what, images in found.get("images", {}).items():
+        shown = ", ".join(images[:_LISTED]) + (" …" if len(images) > _LISTED else "")
+        lines.append(f"images {what}: {len(images)}" + (f" ({shown})" if images else ""))
+    return lines

@@ -1,0 +1,95 @@
+"""Releases that decide stored pictures by the rules of the line: `Detector`, then `decide`.
+
+A picture stands for a frame that came in time, from a camera that never repeats one: what is left of the
+line's preconditions are the recipe's frame limits and what the model answers.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from inspection.decide import Evidence, decide
+from inspection.detector import Detector
+from inspection.errors import InferenceError, ReleaseError
+from inspection.protocols import Runtime
+from inspection.release import find_release
+from inspection.types import Detections, Frame, Image, PartKey, Recipe, Release, Result, Trigger
+from inspection_training.measure import open_runtime
+
+_TIMEOUT = 60.0
+
+
+class Judge:
+    """One release, loaded."""
+
+    def __init__(self, release: Release, runtime: Runtime) -> None:
+        self.release, self.runtime = release, runtime
+        self._detector = Detector(release, runtime)
+
+    def decide(
+        self, image: Image, recipe: Recipe, key: PartKey
+    ) -> tuple[Result, Detections | None]:
+        """Decide one picture as the line decides a frame that came in time."""
+        seen = time.monotonic()
+        trigger = Trigger(key, 0, "", seen, "", float("inf"))
+        evidence = Evidence(
+            trigger=trigger,
+            recipe=recipe,
+            release=self.release,
+            frame=Frame(image, 0, seen, "replay"),
+            previous=None,
+            live=False,
+            detections=None,
+            fault=None,
+            now_mono=seen,
+        )
+        try:
+            found = self._detector.detect(image, _TIMEOUT)
+        except InferenceError as error:  # one part's answer, as in the line: not inspected
+            return decide(replace(evidence, fault=error.reason)), None
+        return decide(replace(evidence, detections=found)), found
+
+
+class Judges:
+    """The releases of a folder, each loaded once it is needed; use as a context manager."""
+
+    def __init__(self, releases: Path, runtime: str) -> None:
+        self._releases, self._runtime = releases, runtime
+        self._open: dict[str, Judge] = {}
+        self._old: dict[tuple[str, str], Release | None] = {}
+
+    def __enter__(self) -> Judges:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for judge_of in self._open.values():
+            judge_of.runtime.close()
+
+    def of(self, release: Release) -> Judge:
+        """Return the judge of a release."""
+        if release.name not in self._open:
+            runtime = open_runtime(self._runtime, release)
+            self._open[release.name] = Judge(release, runtime)
+        return self._open[release.name]
+
+    def find(self, row: dict[str, Any]) -> Release | None:
+        """Return the very release that decided a row; None when it is not in the releases folder."""
+        key = (str(row["part_name"]), f"{row['release_number']}:{row['model_sha256']}")
+        if key not in self._old:
+            try:
+                found = find_release(
+                    self._releases, str(row["part_name"]), int(row["release_number"])
+                )
+                self._old[key] = found if found.model_sha256 == row["model_sha256"] else None
+            except (ReleaseError, TypeError, ValueError):
+                self._old[key] = None
+        return self._old[key]

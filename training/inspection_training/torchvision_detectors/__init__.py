@@ -1,0 +1,1 @@
+"""Detectors of torchvision: permissive licence, one readable loop."""

@@ -1,0 +1,276 @@
+"""What the network sees while it learns: samples become pictures of one size, with their boxes.
+
+    sample ─▶ whole, or tile by tile ─▶ letterboxed as the line does it (kept in memory where it fits)
+        ─▶ four put together (mosaic) or a crop around a defect ─▶ pose, flips, light, blur, noise
+
+A picture depends on seed, epoch and its place in the epoch only, so that a run that was cut off goes on with
+the same pictures, however many processes prepare them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.detector import PAD, letterbox
+from inspection.errors import DatasetError
+from inspection.tiles import cut
+from inspection.types import Image, Tiling
+from inspection_datasets.incoming import read_image
+from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.augment import geometry, pipeline
+from inspection_training.crops import MIN_VISIBLE
+from inspection_training.experiment import Experiment
+
+MEMORY_SHARE = 0.3
+"""Share of the free memory that pictures may take; where they need more, files are read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture with what is labelled in it.
+
+    Attributes:
+        image: uint8 RGB [H, W, 3].
+        boxes: float32 [N, 4], x1 y1 x2 y2 in its pixels.
+        labels: int64 [N], index of the class.
+    """
+
+    image: Image
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def cut(self, left: int, top: int, width: int, height: int) -> Picture:
+        """Return a window of it; boxes that are mostly outside are left out."""
+        offset = np.array([left, top, left, top], np.float32)
+        edge = np.array([width, height, width, height], np.float32)
+        boxes = np.clip(self.boxes - offset, 0, edge)
+        kept = _areas(boxes) >= np.maximum(MIN_VISIBLE * _areas(self.boxes), 1.0)
+        image = self.image[top : top + height, left : left + width]
+        return Picture(np.ascontiguousarray(image), boxes[kept], self.labels[kept])
+
+    def fit(self, size: tuple[int, int]) -> Picture:
+        """Return it letterboxed to (height, width), as the line does it."""
+        image, placed = letterbox(self.image, size)
+        return Picture(image, placed.to_network(self.boxes), self.labels)
+
+
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A sample, or one tile of it: (left, top, width, height) in its pixels."""
+
+    sample: Sample
+    window: tuple[int, int, int, int] | None = None
+
+
+def pieces_of(samples: Sequence[Sample], experiment: Experiment, *, learn: bool) -> list[Piece]:
+    """Return what is shown of the samples: each whole, or its tiles.
+
+    Args:
+        samples: in order.
+        experiment: `tile`, `tile_overlap`, and `good_share` for tiles without a defect.
+        learn: leave out empty tiles over their share; False: keep every tile.
+    """
+    tile = experiment.tile
+    if tile is None:
+        return [Piece(sample) for sample in samples]
+    found: list[Piece] = []
+    empty: list[Piece] = []
+    for sample in samples:
+        boxes = np.array([box[1:] for box in sample.boxes], np.float32).reshape(-1, 4)
+        for window in windows((sample.height, sample.width), tile, experiment.tile_overlap):
+            left, top, width, height = window
+            shown = np.clip(boxes - [left, top, left, top], 0, [width, height, width, height])
+            seen = _areas(shown) >= np.maximum(MIN_VISIBLE * _areas(boxes), 1.0)
+            (found if seen.any() else empty).append(Piece(sample, window))
+    if not learn:
+        return found + empty
+    room = round(len(found) * experiment.good_share / (1 - experiment.good_share))
+    step = max(1.0, len(empty) / room) if room else 1.0
+    return found + [empty[int(i * step)] for i in range(min(room, len(empty)))]
+
+
+def windows(
+    image: tuple[int, int], tile: tuple[int, int], overlap: float
+) -> list[tuple[int, int, int, int]]:
+    """Return the tiles (left, top, width, height) into which the line cuts an image (height, width)."""
+    tiles = cut(image, Tiling(tile, overlap))
+    return [(x1, y1, x2 - x1, y2 - y1) for x1, y1, x2, y2 in tiles]
+
+
+class Shelf:
+    """Pieces as pictures of the network's size, kept in memory where they fit.
+
+    Args:
+        version: the dataset version.
+        pieces: what to show.
+        size: (height, width) of the network's input.
+    """
+
+    def __init__(
+        self, version: DatasetVersion, pieces: Sequence[Piece], size: tuple[int, int]
+    ) -> None:
+        self._version = version
+        self._pieces = list(pieces)
+        self._size = size
+        self._index = {name: i for i, name in enumerate(version.classes)}
+        room = MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self._keep = len(self._pieces) * size[0] * size[1] * 3 < room
+        self._kept: dict[int, Picture] = {}
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def picture(self, index: int) -> Picture:
+        """Return a piece as the line would show it to the network.
+
+        Raises:
+            DatasetError: its file is missing, is no image, or has another size than its labels.
+        """
+        if index in self._kept:
+            return self._kept[index]
+        found = self._read(self._pieces[index])
+        if self._keep:
+            self._kept[index] = found
+        return found
+
+    def _read(self, piece: Piece) -> Picture:
+        sample = piece.sample
+        path = self._version.path(sample)
+        image = read_image(path)
+        if image.shape[:2] != (sample.height, sample.width):
+            raise DatasetError(
+                f"{path} is {image.shape[1]} x {image.shape[0]} pixels, its labels are for "
+                f"{sample.width} x {sample.height}; import it again"
+            )
+        boxes = np.array([box[1:] for box in sample.boxes], np.float32).reshape(-1, 4)
+        labels = np.array([self._index[box[0]] for box in sample.boxes], np.int64)
+        whole = Picture(image, boxes, labels)
+        return (whole.cut(*piece.window) if piece.window else whole).fit(self._size)
+
+    def as_sample(self, index: int) -> Sample:
+        """Return the labels of a piece in network pixels, for measuring what was found there."""
+        picture = self.picture(index)
+        names = [self._version.classes[label] for label in picture.labels]
+        boxes = [(name, *map(float, box)) for name, box in zip(names, picture.boxes, strict=True)]
+        height, width = self._size
+        return self._pieces[index].sample.model_copy(
+            update={"boxes": boxes, "shapes": [], "width": width, "height": height}
+        )
+
+
+class TrainingPictures:
+    """The varied pictures of every epoch; an item is asked for by (epoch, place in the shelf).
+
+    Args:
+        shelf: the pictures as they are.
+        experiment: crop, mosaic, augmentation and seed.
+    """
+
+    def __init__(self, shelf: Shelf, experiment: Experiment) -> None:
+        self._shelf = shelf
+        self._experiment = experiment
+        self._size = experiment.crop or experiment.network_size
+        self._change = variation(experiment)
+
+    def __getitem__(self, key: tuple[int, int, bool]) -> Picture:
+        """Return a picture.
+
+        Args:
+            key: epoch, index in the shelf, and whether four may be put together.
+        """
+        epoch, index, together = key
+        chance = np.random.default_rng([self._experiment.seed, epoch, index])
+        if together and chance.random() < self._experiment.mosaic:
+            picture = self._mosaic(index, chance)
+        else:
+            picture = self._shelf.picture(index)
+        if self._experiment.crop:
+            picture = around_a_defect(picture, self._experiment.crop, chance)
+        picture = self._varied(picture, int(chance.integers(2**31)))
+        return picture if picture.image.shape[:2] == self._size else picture.fit(self._size)
+
+    def _varied(self, picture: Picture, seed: int) -> Picture:
+        self._change.set_random_seed(seed)
+        found = self._change(image=picture.image, bboxes=picture.boxes, labels=picture.labels)
+        boxes = np.asarray(found["bboxes"], np.float32).reshape(-1, 4)
+        labels = np.asarray(found["labels"], np.int64).reshape(-1)
+        real = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(axis=1)
+        return Picture(found["image"], boxes[real], labels[real])
+
+    def _mosaic(self, index: int, chance: np.random.Generator) -> Picture:
+        """Return four pictures at full scale around a cross, the first of them at `index`."""
+        height, width = self._experiment.network_size
+        x, y = (int(side * chance.uniform(0.3, 0.7)) for side in (width, height))
+        canvas = np.full((height, width, 3), PAD, np.uint8)
+        corners = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
+        chosen = [index, *chance.integers(len(self._shelf), size=3).tolist()]
+        parts: list[Picture] = []
+        for number, (x1, y1, x2, y2) in zip(chosen, corners, strict=True):
+            size = (y2 - y1, x2 - x1)
+            part = around_a_defect(self._shelf.picture(number), size, chance)
+            canvas[y1:y2, x1:x2] = part.image
+            parts.append(replace(part, boxes=part.boxes + np.array([x1, y1, x1, y1], np.float32)))
+        return Picture(
+            canvas,
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+        )
+
+
+def around_a_defect(
+    picture: Picture, size: tuple[int, int], chance: np.random.Generator
+) -> Picture:
+    """Return a window (height, width) that holds a random box; any window where there is none."""
+    rows, columns = picture.image.shape[:2]
+    height, width = min(size[0], rows), min(size[1], columns)
+    box = picture.boxes[chance.integers(len(picture.boxes))] if len(picture.boxes) else None
+    left = _window_start(columns, width, None if box is None else (box[0], box[2]), chance)
+    top = _window_start(rows, height, None if box is None else (box[1], box[3]), chance)
+    return picture.cut(left, top, width, height)
+
+
+def _window_start(length: int, window: int, span: Any, chance: np.random.Generator) -> int:
+    last = length - window
+    low, high = (0, last) if span is None else sorted((int(span[1]) - window, int(span[0])))
+    low, high = min(max(low, 0), last), min(max(high, 0), last)
+    return int(chance.integers(low, high + 1))
+
+
+def variation(experiment: Experiment) -> Any:
+    """Return the albumentations pipeline of an experiment: pose and flips, then its preset."""
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks for its newest version when imported
+    import albumentations as A  # noqa: N812
+
+    pose = geometry(experiment.augment)
+    flips = (pose["fliplr"], pose["flipud"])
+    if experiment.flip:
+        flips = (experiment.flip, experiment.flip)
+    steps: list[Any] = []
+    if any(pose[key] for key in ("scale", "translate", "degrees")):
+        scale, shift, turn = pose["scale"], pose["translate"], pose["degrees"]
+        steps.append(
+            A.Affine(
+                scale=(1 - scale, 1 + scale),
+                translate_percent=(-shift, shift),
+                rotate=(-turn, turn),
+                keep_ratio=True,
+                fill=PAD,
+                p=1.0,
+            )
+        )
+    steps += [A.HorizontalFlip(p=flips[0])] * bool(flips[0])
+    steps += [A.VerticalFlip(p=flips[1])] * bool(flips[1])
+    boxes = A.BboxParams(
+        format="pascal_voc", label_fields=["labels"], min_visibility=MIN_VISIBLE, clip=True
+    )
+    return A.Compose([*steps, *pipeline(experiment.augment)], bbox_params=boxes)
