@@ -305,8 +305,8 @@ print(*proposal.sentences(), *proposal.warnings, sep="\n")
 # 검출입니다. 보고서에 이런 그림이 한 쪽 들어 있습니다.
 
 # %%
-from inspection_training.report import write_report
-from inspection_training.report_pictures import part_picture
+from inspection_training.report.page import write_report
+from inspection_training.report.pictures import part_picture
 
 wrong = [
     i
@@ -341,8 +341,8 @@ print((WORK / "report.html").stat().st_size, "bytes: report.html")
 # 때문입니다.
 
 # %%
-from inspection_training.label_suspects import find_suspects
-from inspection_training.label_suspects_text import reason
+from inspection_training.label_suspects.find import find_suspects
+from inspection_training.label_suspects.text import reason
 
 suspicions = find_suspects(network.release.folder, version, "test", limit=6)
 for suspect in suspicions.suspects:
@@ -373,7 +373,7 @@ for suspect in suspicions.suspects:
 # 두 번째 릴리스로는 기준 이미지 비교(golden template)를 씁니다. 불량은 전혀 배우지 않고, 양품의 평균과 비교합니다.
 
 # %%
-from inspection_training.compare import compare_runs
+from inspection_training.report.compare import compare_runs
 
 golden = Experiment(family="template", imgsz=128, input_size=(96, 128), threads=1)
 template = train_release(golden, version, part="plate", weights=None, **places)

@@ -21,8 +21,8 @@ from inspection.release import (
 from inspection.types import Release
 from inspection_training.export import ExportSettings, export_detector
 from inspection_training.parity import check_parity, match_rows, trained_rows
-from inspection_training.quiet import quiet_ultralytics
 from inspection_training.run import open_runtime
+from inspection_training.ultralytics_detectors.quiet import quiet_ultralytics
 
 CLASSES = ("scratch", "dent", "burr")
 FAMILIES = {"yolov8n": (96, 96), "yolo11n": (64, 96), "yolo26n": (96, 64)}

@@ -25,10 +25,10 @@ from inspection.store.sql import SqlStore
 from inspection.types import ClassLimits, Decision, Frame, Recipe, Result, Verdict
 from inspection_datasets.manifest import sha256_of
 from inspection_training.measure import open_runtime
-from inspection_training.replay import Asked, Replay, replay
-from inspection_training.replay_cli import app
-from inspection_training.replay_report import report_html
-from inspection_training.replay_text import LANGUAGES, texts
+from inspection_training.replay.cli import app
+from inspection_training.replay.decide_again import Asked, Replay, replay
+from inspection_training.replay.report import report_html
+from inspection_training.replay.text import LANGUAGES, texts
 
 BLIND = {name: ClassLimits(1.0, 1.0) for name in CLASSES}
 

@@ -25,8 +25,8 @@ from inspection_training.evaluate import measure
 from inspection_training.experiment import Experiment
 from inspection_training.export import MOST_OUTLINES, ExportSettings, export_detector
 from inspection_training.parity import check_parity
-from inspection_training.quiet import quiet_ultralytics
 from inspection_training.run import Outcome, open_runtime, train_release
+from inspection_training.ultralytics_detectors.quiet import quiet_ultralytics
 
 CLASSES = ("stain", "chip")
 NETWORKS = {"yolov8n-seg": (96, 96), "yolo11n-seg": (64, 96), "yolo26n-seg": (96, 64)}
@@ -237,7 +237,7 @@ def test_parity_refuses_other_masks_under_equal_boxes(tmp_path: Path) -> None:
 def test_labels_without_outlines_are_refused_or_named(
     version: DatasetVersion, tmp_path: Path
 ) -> None:
-    from inspection_training.ultralytics_family import train_detector
+    from inspection_training.ultralytics_detectors.family import train_detector
 
     plain = [sample.model_copy(update={"shapes": []}) for sample in version.samples]
     few = {"epochs": 1, "validations": 0, "width": 0.0625}
@@ -256,7 +256,7 @@ def test_labels_without_outlines_are_refused_or_named(
 
 @pytest.mark.shared
 def test_a_detectors_weights_are_taken_over(version: DatasetVersion, tmp_path: Path) -> None:
-    from inspection_training.ultralytics_family import train_detector
+    from inspection_training.ultralytics_detectors.family import train_detector
 
     shared = os.environ.get("INSPECTION_SHARED", Path(__file__).parents[3] / "shared")
     weights = Path(shared) / "weights" / "yolov8n_from_int8.pt"
@@ -274,7 +274,7 @@ def test_a_detectors_weights_are_taken_over(version: DatasetVersion, tmp_path: P
 
 def test_masks_are_drawn_exactly_with_holes_and_small_ones() -> None:
     from inspection_datasets.shapes import one_ring
-    from inspection_training.ultralytics_segment import mask_on_grid
+    from inspection_training.ultralytics_detectors.segment import mask_on_grid
 
     ring = [
         [8.0, 8.0, 40.0, 8.0, 40.0, 32.0, 8.0, 32.0],

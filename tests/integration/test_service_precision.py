@@ -25,7 +25,7 @@ from inspection.up import station_processes
 from inspection.variants import find_for
 from inspection_datasets.manifest import DatasetVersion, Sample, write_version
 from inspection_serve.inference.process import Settings, choose_runtime
-from inspection_training.variants import make_variant
+from inspection_training.variants.make import make_variant
 
 SIZE = (128, 160)
 

@@ -131,7 +131,7 @@ def test_training_sees_the_letterbox_of_the_line(
 def test_training_sees_the_tiles_of_the_line(
     tmp_path: Path, tile: tuple[int, int], memory: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inspection_training.ultralytics_dataset import SampleDataset
+    from inspection_training.ultralytics_detectors.dataset import SampleDataset
 
     if not memory:
         monkeypatch.setattr(SampleDataset, "check_cache_ram", _no_room)

@@ -15,11 +15,12 @@ from inspection.demo.labelled_set import write_labelled_set
 from inspection.errors import ConfigError, DatasetError
 from inspection_datasets.importing import ImportPlan, import_dataset
 from inspection_datasets.manifest import DatasetVersion, load_version, write_version
-from inspection_training import failures, ultralytics_trainer
+from inspection_training import failures
 from inspection_training.checkpoint import load_checkpoint
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Step, silent
-from inspection_training.ultralytics_family import train_detector
+from inspection_training.ultralytics_detectors import trainer as ultralytics_trainer
+from inspection_training.ultralytics_detectors.family import train_detector
 
 TINY = {
     "model": "yolov8n",
@@ -154,7 +155,7 @@ from pathlib import Path
 from inspection.errors import ConfigError
 from inspection_datasets.manifest import load_version
 from inspection_training.experiment import Experiment
-from inspection_training.ultralytics_family import train_detector
+from inspection_training.ultralytics_detectors.family import train_detector
 
 def limit(step):
     if step.stage == "train":

@@ -19,13 +19,13 @@ from inspection.demo.labelled_set import write_labelled_set
 from inspection.errors import ConfigError
 from inspection_datasets.importing import ImportPlan, import_dataset
 from inspection_datasets.manifest import load_version
-from inspection_training import ultralytics_trainer
 from inspection_training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from inspection_training.cli import train_app
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Step, silent
 from inspection_training.run_card import finish_run, read_run, resume_run, start_run
-from inspection_training.ultralytics_family import train_detector
+from inspection_training.ultralytics_detectors import trainer as ultralytics_trainer
+from inspection_training.ultralytics_detectors.family import train_detector
 
 TINY = {
     "model": "yolov8n",

@@ -15,7 +15,7 @@ from inspection_datasets.manifest import load_version
 from inspection_training.checkpoint import load_checkpoint
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Step
-from inspection_training.ultralytics_family import train_detector
+from inspection_training.ultralytics_detectors.family import train_detector
 
 TINY = {
     "model": "yolov8n",
@@ -33,7 +33,9 @@ TINY = {
 
 def workers() -> list[psutil.Process]:
     found = psutil.Process().children(recursive=True)
-    return [p for p in found if "inspection_training.ultralytics_processes" in p.cmdline()]
+    return [
+        p for p in found if "inspection_training.ultralytics_detectors.processes" in p.cmdline()
+    ]
 
 
 @pytest.mark.slow

@@ -44,14 +44,15 @@ from inspection.runtimes.openvino import OpenVinoConfig, has_bf16
 from inspection.types import ClassLimits, Tiling
 from inspection.variants import find_for, in_precision, list_variants, read_float_arithmetic
 from inspection_datasets.manifest import DatasetVersion, Sample, load_version, write_version
-from inspection_training import limits_cli, variant_cli
+from inspection_training import limits_cli
 from inspection_training.cli import evaluate_app
 from inspection_training.evaluation import inspect_split
-from inspection_training.float_layers import Search, groups_of
-from inspection_training.quantize import Int8Graph
-from inspection_training.variant_judge import Wanted
-from inspection_training.variant_parity import variant_table
-from inspection_training.variants import make_variant
+from inspection_training.variants import cli as variant_cli
+from inspection_training.variants.float_layers import Search, groups_of
+from inspection_training.variants.judge import Wanted
+from inspection_training.variants.make import make_variant
+from inspection_training.variants.parity import variant_table
+from inspection_training.variants.quantize import Int8Graph
 
 SIZE = 32
 CLASSES = ("red", "green", "blue")
@@ -398,7 +399,7 @@ def test_a_killed_make_is_no_variant_and_the_next_make_clears_up(
     release: Path, parts: DatasetVersion
 ) -> None:
     killed = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from inspection_training.variant_cli import app; app()",
+        [sys.executable, "-c", "import sys; from inspection_training.variants.cli import app; app()",
          "make", str(release), "--precision", "int8", "--data", str(parts.folder)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -507,7 +508,7 @@ def test_the_command_calls_nobody(release: Path, parts: DatasetVersion, tmp_path
     trace = tmp_path / "trace.txt"
     done = subprocess.run(
         ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(trace),
-         sys.executable, "-c", "from inspection_training.variant_cli import app; app()",
+         sys.executable, "-c", "from inspection_training.variants.cli import app; app()",
          "make", str(release),
          "--precision", "int8", "--data", str(load_version(parts.folder).folder), "--json"],
         capture_output=True, text=True, check=False,

@@ -14,12 +14,12 @@ from inspection.errors import ConfigError
 from inspection.types import ClassLimits
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.cli import evaluate_app
-from inspection_training.compare import compare_runs
 from inspection_training.evaluation import inspect_split
-from inspection_training.report import confusion, report_html
-from inspection_training.report_pictures import histogram
-from inspection_training.report_text import LANGUAGES, texts
-from inspection_training.variants import make_variant
+from inspection_training.report.compare import compare_runs
+from inspection_training.report.page import confusion, report_html
+from inspection_training.report.pictures import histogram
+from inspection_training.report.text import LANGUAGES, texts
+from inspection_training.variants.make import make_variant
 
 CLASSES = ("scratch", "dent", "<b>hole</b>")
 VOID = {"meta", "img"}

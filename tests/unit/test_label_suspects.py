@@ -16,10 +16,10 @@ from inspection.errors import DatasetError, ReleaseError
 from inspection.release import CARD, read_card, write_card
 from inspection.types import ClassLimits
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
-from inspection_training.label_suspects import Suspicions, find_suspects
-from inspection_training.label_suspects_cli import app
-from inspection_training.label_suspects_report import draw, write_suspects
-from inspection_training.label_suspects_text import head, reason
+from inspection_training.label_suspects.cli import app
+from inspection_training.label_suspects.find import Suspicions, find_suspects
+from inspection_training.label_suspects.report import draw, write_suspects
+from inspection_training.label_suspects.text import head, reason
 
 CLASSES = ("scratch", "dent", "hole")
 Boxes = list[tuple[str, float, float, float, float]]

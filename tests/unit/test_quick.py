@@ -17,8 +17,7 @@ from inspection.errors import ConfigError, DatasetError
 from inspection_datasets.importing import ImportPlan, import_dataset
 from inspection_datasets.manifest import DatasetVersion, Sample, load_version
 from inspection_training.experiment import load_experiment
-from inspection_training.quick import propose
-from inspection_training.quick_facts import (
+from inspection_training.quick.facts import (
     Looks,
     Machine,
     Weights,
@@ -27,8 +26,9 @@ from inspection_training.quick_facts import (
     look,
     read_weights,
 )
-from inspection_training.quick_proposal import Proposal
-from inspection_training.quick_text import NOTES, WHY
+from inspection_training.quick.proposal import Proposal
+from inspection_training.quick.rules import propose
+from inspection_training.quick.text import NOTES, WHY
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("INSPECTION_SHARED", ROOT.parent / "shared"))

@@ -14,16 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from inspection_training.agreement import (
-    bowker_symmetry,
-    cohen_kappa,
-    fleiss_kappa,
-    grey_zone,
-    study_agreement,
-)
-from inspection_training.charts import laney_chart, np_chart, p_chart, western_electric
-from inspection_training.gage import anova_study, range_study
-from inspection_training.sampling import SamplingPlan
 from inspection_training.statistics import (
     allowed_misses,
     best_claim,
@@ -38,6 +28,16 @@ from inspection_training.statistics import (
     upper_bound,
     wilson,
 )
+from inspection_training.studies.agreement import (
+    bowker_symmetry,
+    cohen_kappa,
+    fleiss_kappa,
+    grey_zone,
+    study_agreement,
+)
+from inspection_training.studies.charts import laney_chart, np_chart, p_chart, western_electric
+from inspection_training.studies.gage import anova_study, range_study
+from inspection_training.studies.sampling import SamplingPlan
 
 CLOPPER_PEARSON = [
     ("0/59", 0.0, 0.06060890095033985),

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from inspection.errors import ConfigError
-from inspection_training.study_cli import app
-from inspection_training.study_table import read_counts, read_measurements, read_ratings
+from inspection_training.studies.cli import app
+from inspection_training.studies.table import read_counts, read_measurements, read_ratings
 
 ORANGE_JUICE = (12, 15, 8, 10, 4, 7, 16, 9, 14, 10, 5, 6, 17, 12, 22, 8, 10, 5, 13, 11, 20, 18, 24, 15, 9,
                 12, 7, 13, 9, 6)  # fmt: skip

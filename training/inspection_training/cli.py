@@ -90,7 +90,7 @@ def train(
     from inspection_training.gates import RefusedError
     from inspection_training.progress import TrainingBar
     from inspection_training.release_cli import tell_refusal
-    from inspection_training.report_text import LANGUAGES
+    from inspection_training.report.text import LANGUAGES
     from inspection_training.run import train_release
     from inspection_training.run_card import resume_run
     from inspection_training.train_plan import Asked, make_plan
@@ -194,11 +194,11 @@ def evaluate(
 ) -> None:
     """Measure a release: escape, overkill, recall with intervals, and mAP."""
     from inspection_datasets.manifest import SPLITS, load_version
-    from inspection_training.compare import compare_runs
     from inspection_training.evaluation import inspect_split
     from inspection_training.progress import TrainingBar
-    from inspection_training.report import write_report
-    from inspection_training.report_text import LANGUAGES
+    from inspection_training.report.compare import compare_runs
+    from inspection_training.report.page import write_report
+    from inspection_training.report.text import LANGUAGES
 
     if split not in SPLITS:
         raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
@@ -249,4 +249,7 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
         table.add_row("AUROC of the score", str(metrics["auroc"]))
     else:
         table.add_row("mAP50, mAP50:95", f"{metrics['map50']}, {metrics['map50_95']}")
+    if metrics.get("mask_map50") is not None:
+        values = f"{metrics['mask_map50']}, {metrics['mask_map50_95']}"
+        table.add_row("mAP50, mAP50:95 of outlines", values)
     Console().print(table)

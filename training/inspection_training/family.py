@@ -130,7 +130,7 @@ def open_family(name: str, model: str = "") -> Family:
     """
     try:
         if name == "ultralytics":
-            from inspection_training.ultralytics_family import UltralyticsFamily
+            from inspection_training.ultralytics_detectors.family import UltralyticsFamily
 
             return UltralyticsFamily(model)
         if name == "torchvision":

@@ -21,8 +21,8 @@ from inspection.tiles import Tile
 from inspection.types import Image, Tiling
 from inspection_datasets.manifest import Sample, Shape
 from inspection_datasets.shapes import one_ring
-from inspection_training.crops import MIN_VISIBLE
 from inspection_training.experiment import Experiment
+from inspection_training.ultralytics_detectors.crops import MIN_VISIBLE
 
 Points = NDArray[np.float32]
 """float32 [K, 2]: corners x, y of a closed polygon; inside is what an odd number of turns encloses."""

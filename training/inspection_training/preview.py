@@ -108,7 +108,7 @@ def samples_as_seen(
         train, _ = good_samples(version, experiment)
         chosen = choose(version.classes, train, count)
         return [Row(sample, (_letterboxed(experiment, version, sample),)) for sample in chosen]
-    from inspection_training.ultralytics_family import choose_samples
+    from inspection_training.ultralytics_detectors.family import choose_samples
 
     train = choose_samples(version, experiment)
     chosen = choose(version.classes, train, count)
@@ -118,7 +118,7 @@ def samples_as_seen(
     if experiment.family == "torchvision":
         found = _seen_by_torchvision(experiment, version, chosen, beside, views)
     else:
-        from inspection_training.ultralytics_preview import seen_by_ultralytics
+        from inspection_training.ultralytics_detectors.preview import seen_by_ultralytics
 
         found = seen_by_ultralytics(experiment, version, chosen, beside, views)
     return [Row(sample, tuple(seen)) for sample, seen in found]

@@ -15,8 +15,8 @@ from inspection.release import ReleaseCard, load_release, read_card
 from inspection.types import Decision
 from inspection_datasets.difference import Difference, compare_versions
 from inspection_datasets.manifest import load_version
-from inspection_training.compare import Side
 from inspection_training.measure import DECISIONS
+from inspection_training.report.compare import Side
 from inspection_training.statistics import mcnemar_exact
 
 Rows = dict[str, dict[str, tuple[str, bool, str]]]

@@ -156,7 +156,7 @@ def _make_variants(
     """Make the variants that are asked for; one that is refused says why, and the release stands."""
     why = dict.fromkeys(experiment.variants, "")
     for precision in experiment.variants:
-        from inspection_training.variants import make_variant
+        from inspection_training.variants.make import make_variant
 
         try:
             make_variant(published.folder, precision, version, report=report)

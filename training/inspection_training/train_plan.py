@@ -1,6 +1,6 @@
 """What `inspection train` is asked to do: settings from a file or chosen from the data, then a preview.
 
-options ─▶ experiment file, or `--quick` (quick_facts ─▶ quick) ─▶ told ─▶ preview ─▶ Plan
+options ─▶ experiment file, or `--quick` (quick.facts ─▶ quick.rules) ─▶ told ─▶ preview ─▶ Plan
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import typer
 from inspection.errors import ConfigError
 from inspection_datasets.manifest import DatasetVersion, load_version
 from inspection_training.experiment import Experiment, load_experiment, settings_yaml
-from inspection_training.quick import propose
-from inspection_training.quick_facts import look, read_weights, this_machine
-from inspection_training.quick_proposal import Proposal
+from inspection_training.quick.facts import look, read_weights, this_machine
+from inspection_training.quick.proposal import Proposal
+from inspection_training.quick.rules import propose
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from inspection_training.family import Outputs, Task, Trained
 from inspection_training.progress import Report
 from inspection_training.tracking import log_line
 from inspection_training.training_images import check_classes, check_images
-from inspection_training.ultralytics_family import choose_samples
+from inspection_training.ultralytics_detectors.family import choose_samples
 
 LICENCE = "BSD-3-Clause (torchvision); the weights that training started from keep the licence of their file"
 

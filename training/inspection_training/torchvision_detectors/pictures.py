@@ -24,8 +24,8 @@ from inspection.types import Image, Tiling
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.augment import geometry, pipeline
-from inspection_training.crops import MIN_VISIBLE
 from inspection_training.experiment import Experiment
+from inspection_training.ultralytics_detectors.crops import MIN_VISIBLE
 
 MEMORY_SHARE = 0.3
 """Share of the free memory that pictures may take; where they need more, files are read again."""

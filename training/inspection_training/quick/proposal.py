@@ -10,7 +10,7 @@ import yaml
 
 from inspection_datasets.manifest import DatasetVersion
 from inspection_training.experiment import Experiment
-from inspection_training.quick_text import NOTES, TIMES, WHY
+from inspection_training.quick.text import NOTES, TIMES, WHY
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Choice:
     Attributes:
         setting: field of `Experiment`.
         value: as written in the experiment file.
-        reason: key of `quick_text.WHY`.
+        reason: key of `text.WHY`.
         facts: the numbers it came from.
     """
 
@@ -36,7 +36,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the data cannot give, or what to look at: key of `quick_text.NOTES`, and its numbers."""
+    """What the data cannot give, or what to look at: key of `text.NOTES`, and its numbers."""
 
     code: str
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])

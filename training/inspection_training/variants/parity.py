@@ -17,8 +17,8 @@ from inspection.variants import Change, VariantParity, list_variants
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.anomaly_limits import measure_anomaly
 from inspection_training.evaluate import decisions, is_defective, measure
-from inspection_training.float_layers import LOWEST_SCORE
 from inspection_training.parity import match_rows
+from inspection_training.variants.float_layers import LOWEST_SCORE
 
 TURNS = 60
 """Runs of each in the comparison of time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspection_training.label_suspects import Suspect, Suspicions
+from inspection_training.label_suspects.find import Suspect, Suspicions
 
 _TEXTS: dict[str, tuple[str, str]] = {
     "title": ("의심스러운 라벨", "Label suspects"),

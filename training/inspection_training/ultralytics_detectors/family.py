@@ -29,19 +29,19 @@ from inspection_training.family import Outputs, Task, Trained
 from inspection_training.parity import trained_outputs
 from inspection_training.pieces import tiling_of
 from inspection_training.progress import Report
-from inspection_training.quiet import quiet_ultralytics
 from inspection_training.tracking import log_line, open_tracker
 from inspection_training.training_images import check_classes, check_images
-from inspection_training.ultralytics_device import (
+from inspection_training.ultralytics_detectors.device import (
     device_name,
     device_of,
     processes_of,
     use_bf16,
 )
-from inspection_training.ultralytics_processes import train_together
+from inspection_training.ultralytics_detectors.processes import train_together
+from inspection_training.ultralytics_detectors.quiet import quiet_ultralytics
 
 if TYPE_CHECKING:
-    from inspection_training.ultralytics_trainer import SampleTraining
+    from inspection_training.ultralytics_detectors.trainer import SampleTraining
 
 LICENCE = "AGPL-3.0 (ultralytics)"
 
@@ -88,10 +88,10 @@ def has_outlines(model: str) -> bool:
 def trainer_of(experiment: Experiment) -> type[SampleTraining]:
     """Return the trainer for the experiment's network."""
     if has_outlines(experiment.model):
-        from inspection_training.ultralytics_segment import OutlineTrainer
+        from inspection_training.ultralytics_detectors.segment import OutlineTrainer
 
         return OutlineTrainer
-    from inspection_training.ultralytics_trainer import SampleTrainer
+    from inspection_training.ultralytics_detectors.trainer import SampleTrainer
 
     return SampleTrainer
 
@@ -285,8 +285,8 @@ def _train(
     import torch
     from ultralytics.utils import RANK
 
-    from inspection_training.ultralytics_network import build_network
-    from inspection_training.ultralytics_trainer import Session
+    from inspection_training.ultralytics_detectors.network import build_network
+    from inspection_training.ultralytics_detectors.trainer import Session
 
     base, identity = _identity(experiment, version, weights)
     state = _state(run, experiment, version, weights)

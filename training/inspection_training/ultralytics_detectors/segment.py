@@ -18,8 +18,8 @@ from ultralytics.models.yolo.segment import SegmentationTrainer
 from ultralytics.nn.tasks import SegmentationModel
 
 from inspection_training.pieces import Points
-from inspection_training.ultralytics_dataset import SampleDataset
-from inspection_training.ultralytics_trainer import InBf16, SampleTraining
+from inspection_training.ultralytics_detectors.dataset import SampleDataset
+from inspection_training.ultralytics_detectors.trainer import InBf16, SampleTraining
 
 _FINER = 4
 """Samples over each side of a pixel. cv2 draws the border of a polygon too, a half sample wide."""

@@ -1,8 +1,8 @@
 """`inspection train --quick`: settings chosen from the data, each with the reason in one sentence.
 
 dataset version ─▶ counts, sizes of pictures and defects ─┐
-a few pictures ─▶ black and white? aligned?  (quick_facts) ├─▶ propose ─▶ Experiment, choices, notes
-this machine, the weight file                (quick_facts) ┘
+a few pictures ─▶ black and white? aligned?  (facts)       ├─▶ propose ─▶ Experiment, choices, notes
+this machine, the weight file                (facts)       ┘
 
 The rules are those of thumb that the tuned examples were found with; what they rest on is in each reason.
 Nothing here reads a picture or a clock: the same facts give the same proposal.
@@ -17,9 +17,9 @@ from inspection.errors import DatasetError
 from inspection_datasets.claims import best_bound, parts_needed
 from inspection_datasets.manifest import DatasetVersion
 from inspection_training.experiment import check_settings
-from inspection_training.quick_facts import Looks, Machine, Weights
-from inspection_training.quick_proposal import Choice, Note, Proposal
-from inspection_training.quick_sizes import Objects, choose_size, measure_objects
+from inspection_training.quick.facts import Looks, Machine, Weights
+from inspection_training.quick.proposal import Choice, Note, Proposal
+from inspection_training.quick.sizes import Objects, choose_size, measure_objects
 
 CPU_MINUTES = 90.0
 ALIGNED = 0.9

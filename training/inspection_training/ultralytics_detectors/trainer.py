@@ -27,8 +27,8 @@ from inspection_training.failures import diverged, out_of_memory
 from inspection_training.pieces import pieces_of
 from inspection_training.progress import Report, Step
 from inspection_training.tracking import Tracker
-from inspection_training.ultralytics_dataset import SampleDataset
-from inspection_training.ultralytics_state import capture, is_finite, restore, seed_epoch
+from inspection_training.ultralytics_detectors.dataset import SampleDataset
+from inspection_training.ultralytics_detectors.state import capture, is_finite, restore, seed_epoch
 
 CHECKPOINT_SECONDS = 20.0
 """Least time between two checkpoints; the first epoch and the last one always have theirs."""

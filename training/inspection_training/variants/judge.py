@@ -21,7 +21,7 @@ from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.evaluate import detect_samples
 from inspection_training.progress import Report, Step
 from inspection_training.release import library_versions, machine, now
-from inspection_training.variant_parity import compare, in_words, latency_in_turns, numbers
+from inspection_training.variants.parity import compare, in_words, latency_in_turns, numbers
 
 JUDGED = ("val", "test")
 RUNTIME = "openvino"

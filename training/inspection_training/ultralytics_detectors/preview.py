@@ -18,7 +18,7 @@ from inspection_datasets.manifest import Box, DatasetVersion, Sample
 from inspection_training.experiment import Experiment
 from inspection_training.preview import Seen
 from inspection_training.progress import silent
-from inspection_training.quiet import quiet_ultralytics
+from inspection_training.ultralytics_detectors.quiet import quiet_ultralytics
 
 
 def seen_by_ultralytics(
@@ -41,9 +41,9 @@ def seen_by_ultralytics(
     # ultralytics keeps its settings there as long as the process lives
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with quiet_ultralytics(folder):
-        from inspection_training.ultralytics_family import settings_of, trainer_of
-        from inspection_training.ultralytics_state import seed_epoch
-        from inspection_training.ultralytics_trainer import Session
+        from inspection_training.ultralytics_detectors.family import settings_of, trainer_of
+        from inspection_training.ultralytics_detectors.state import seed_epoch
+        from inspection_training.ultralytics_detectors.trainer import Session
 
         session = Session(
             experiment=experiment,

@@ -14,7 +14,7 @@ from inspection.errors import ConfigError, InspectionError
 if TYPE_CHECKING:
     from inspection.recipe import RecipeConfig
     from inspection.store.config import StoreConfig
-    from inspection_training.replay import Asked, Replay
+    from inspection_training.replay.decide_again import Asked, Replay
 
 app = typer.Typer(add_completion=False, help="Decide stored parts again with another release.")
 _LISTED = 40
@@ -57,9 +57,9 @@ def replay_command(
     Exit code 0: nothing would change. 1: something would. 2: it could not be told.
     """
     from inspection_datasets.harvest import read_since
-    from inspection_training.replay import Asked
-    from inspection_training.replay_report import write_report
-    from inspection_training.replay_text import LANGUAGES
+    from inspection_training.replay.decide_again import Asked
+    from inspection_training.replay.report import write_report
+    from inspection_training.replay.text import LANGUAGES
 
     try:
         if language not in LANGUAGES:
@@ -129,7 +129,7 @@ def _with_bar(asked: Asked) -> Replay:
     from rich.console import Console
     from rich.progress import Progress
 
-    from inspection_training.replay import replay
+    from inspection_training.replay.decide_again import replay
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("deciding again", total=None)

@@ -23,9 +23,9 @@ from inspection.release import load_release, write_atomic
 from inspection.types import Release
 from inspection.variants import FOLDER, VARIANT_CARD, VARIANTS, VariantCard, in_precision
 from inspection_datasets.manifest import DatasetVersion
-from inspection_training.int8 import make_int8
 from inspection_training.progress import Report, silent
-from inspection_training.variant_judge import JUDGED, Judged, Wanted, Work, open_in
+from inspection_training.variants.int8 import make_int8
+from inspection_training.variants.judge import JUDGED, Judged, Wanted, Work, open_in
 
 _STAGING = ".staging."
 

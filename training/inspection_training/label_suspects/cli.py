@@ -33,11 +33,11 @@ def suspects(
     Exit code 0: none. 1: there are suspects.
     """
     from inspection_datasets.manifest import load_version
-    from inspection_training.label_suspects import find_suspects
-    from inspection_training.label_suspects_report import write_suspects
-    from inspection_training.label_suspects_text import head, reason, word
+    from inspection_training.label_suspects.find import find_suspects
+    from inspection_training.label_suspects.report import write_suspects
+    from inspection_training.label_suspects.text import head, reason, word
     from inspection_training.progress import TrainingBar
-    from inspection_training.report_text import LANGUAGES
+    from inspection_training.report.text import LANGUAGES
 
     if language not in LANGUAGES:
         raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")

@@ -91,7 +91,7 @@ def _start(run: Path, rank: int, together: int, port: int) -> subprocess.Popen[s
         environment.pop(name, None)
     with (run / f"process-{rank}.log").open("a", encoding="utf-8") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "inspection_training.ultralytics_processes", str(run)],
+            [sys.executable, "-m", "inspection_training.ultralytics_detectors.processes", str(run)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -170,8 +170,8 @@ def _end_with_parent() -> None:
 
 
 def _work(run: Path, report: Report) -> None:
-    from inspection_training.quiet import quiet_ultralytics
-    from inspection_training.ultralytics_family import train_share
+    from inspection_training.ultralytics_detectors.family import train_share
+    from inspection_training.ultralytics_detectors.quiet import quiet_ultralytics
 
     job = json.loads((run / JOB).read_text(encoding="utf-8"))
     version = load_version(Path(job["data"]), job["version"])

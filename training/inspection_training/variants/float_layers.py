@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspection_training.parity import match_rows
-from inspection_training.quantize import Int8Graph
+from inspection_training.variants.quantize import Int8Graph
 
 GROUPS = 24
 """Layers are tried in at most so many groups of neighbours."""

@@ -20,8 +20,8 @@ from ultralytics.data.dataset import YOLODataset
 from inspection.types import Image
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion
-from inspection_training.crops import DefectCrop
 from inspection_training.pieces import Piece, draw, outline_points
+from inspection_training.ultralytics_detectors.crops import DefectCrop
 
 
 class SampleDataset(YOLODataset):

@@ -18,18 +18,19 @@ from inspection.errors import ConfigError
 from inspection.release import write_atomic
 from inspection.types import Decision
 from inspection_training.claims import Targets, fixed_claim, percent
-from inspection_training.compare import Comparison
 from inspection_training.evaluate import FOUND_IOU, rate
 from inspection_training.evaluation import SplitRun
 from inspection_training.parity import iou_matrix
-from inspection_training.report_pictures import histogram, part_picture
-from inspection_training.report_text import texts
+from inspection_training.report.compare import Comparison
+from inspection_training.report.pictures import histogram, part_picture
+from inspection_training.report.text import texts
 from inspection_training.scoring import COUNT, defects_of, must_be_there, part_score
 from inspection_training.statistics import cluster_bootstrap
-from inspection_training.variant_parity import variant_table
+from inspection_training.variants.parity import variant_table
 
 PICTURES = 12
 GROUPS = 40
+_POINTS = ("map50", "map50_95", "mask_map50", "mask_map50_95", "auroc")
 _STYLE = """
 body{font:15px/1.5 system-ui,"Noto Sans KR","Malgun Gothic",sans-serif;color:#1d2126;background:#fff;
 max-width:1000px;margin:2rem auto;padding:0 1.2rem;word-break:keep-all;overflow-wrap:anywhere}
@@ -164,8 +165,8 @@ def _summary(report: _Report) -> str:
     names = ("parts", "rate", "interval", "by_group")
     head = ["", *(report.words[name] for name in names)]
     points = [
-        f"{name} {report.metrics[key]}"
-        for name, key in (("AP50", "map50"), ("AP50:95", "map50_95"), ("AUROC", "auroc"))
+        f"{report.words[key]} {report.metrics[key]}"
+        for key in _POINTS
         if report.metrics.get(key) is not None
     ]
     return report.section("summary", report.table(head, rows), report.note(", ".join(points)))

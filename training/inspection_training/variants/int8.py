@@ -22,12 +22,12 @@ from inspection.variants import (
     ir_sha256,
 )
 from inspection_datasets.manifest import Sample
-from inspection_training.float_layers import Search, difference
-from inspection_training.layer_times import layer_times
 from inspection_training.progress import Step
-from inspection_training.quantize import Int8Graph, Recorder, quantise
-from inspection_training.variant_judge import Judged, Work, open_in, spread
-from inspection_training.variant_parity import compare
+from inspection_training.variants.float_layers import Search, difference
+from inspection_training.variants.judge import Judged, Work, open_in, spread
+from inspection_training.variants.layer_times import layer_times
+from inspection_training.variants.parity import compare
+from inspection_training.variants.quantize import Int8Graph, Recorder, quantise
 
 CALIBRATION_IMAGES = 100
 SEARCH_IMAGES = 60

@@ -18,8 +18,8 @@ from inspection.errors import ConfigError, DatasetError
 from inspection.release import write_atomic
 from inspection.types import ClassLimits, Decision
 from inspection_datasets.incoming import inside, read_image
-from inspection_training.replay import Replay, Replayed
-from inspection_training.replay_text import texts
+from inspection_training.replay.decide_again import Replay, Replayed
+from inspection_training.replay.text import texts
 
 PICTURES = 200
 LONGER_SIDE = 420

@@ -15,8 +15,8 @@ from inspection.release import write_atomic
 from inspection_datasets.incoming import inside, read_image
 from inspection_datasets.manifest import DatasetVersion
 from inspection_datasets.sheet import jpeg
-from inspection_training.label_suspects import Suspect, Suspicions
-from inspection_training.label_suspects_text import head, reason, word
+from inspection_training.label_suspects.find import Suspect, Suspicions
+from inspection_training.label_suspects.text import head, reason, word
 
 SIDE = 520
 """Longer side of a picture, pixels; a smaller one is shown at most four times as large."""

@@ -20,6 +20,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "by_group": ("그룹을 묶은 95 % 구간", "95 % interval by groups"),
     "rate": ("비율", "rate"),
     "parts": ("부품", "parts"),
+    "map50": ("AP50", "AP50"),
+    "map50_95": ("AP50:95", "AP50:95"),
+    "mask_map50": ("윤곽선 AP50", "AP50 of outlines"),
+    "mask_map50_95": ("윤곽선 AP50:95", "AP50:95 of outlines"),
+    "auroc": ("AUROC", "AUROC"),
     "claims": ("현재 한계값으로 약속할 수 있는 것", "What the limits in force can promise"),
     "claims_note": (
         "아래 상한은 이 분할이 학습에 쓰이지 않았고 한계값이 미리 정해져 있었을 때만 유효합니다.",

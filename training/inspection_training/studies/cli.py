@@ -28,8 +28,8 @@ def agreement(
     as_json: _Json = False,
 ) -> None:
     """Agreement of appraisers on good and bad (AIAG MSA). Columns: part, appraiser, trial, rating."""
-    from inspection_training.agreement import study_agreement
-    from inspection_training.study_table import read_ratings
+    from inspection_training.studies.agreement import study_agreement
+    from inspection_training.studies.table import read_ratings
 
     parts, ratings, truth = read_ratings(table, reference)
     study = study_agreement(ratings, truth)
@@ -83,8 +83,8 @@ def _judged(bad: int) -> str:
 def gage(table: _Table, *, as_json: _Json = False) -> None:
     """Gauge R&R of a measurement, ANOVA and range method. Columns: part, appraiser, trial, value."""
     from inspection.errors import ConfigError
-    from inspection_training.gage import anova_study, range_study
-    from inspection_training.study_table import read_measurements
+    from inspection_training.studies.gage import anova_study, range_study
+    from inspection_training.studies.table import read_measurements
 
     values = read_measurements(table)
     methods: dict[str, Any] = {}
@@ -130,8 +130,8 @@ def chart(
 ) -> None:
     """Control chart of rejects. Columns: sample, size, count. Exit code 1: a sample is out of control."""
     from inspection.errors import ConfigError
-    from inspection_training.charts import laney_chart, np_chart, p_chart
-    from inspection_training.study_table import read_counts
+    from inspection_training.studies.charts import laney_chart, np_chart, p_chart
+    from inspection_training.studies.table import read_counts
 
     names, counts, sizes = read_counts(table)
     if kind not in {"laney", "p", "np"}:

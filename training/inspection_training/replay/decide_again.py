@@ -39,7 +39,7 @@ from inspection_datasets.incoming import inside, read_image
 from inspection_datasets.manifest import sha256_of
 from inspection_training.evaluation import plain_recipe
 from inspection_training.measure import MEASURED_WITH
-from inspection_training.replay_judges import Judges
+from inspection_training.replay.judges import Judges
 
 PAGE = 500
 LOSSY = frozenset({".jpg", ".jpeg", ".webp"})

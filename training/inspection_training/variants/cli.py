@@ -43,8 +43,8 @@ def make_command(
     """
     from inspection_datasets.manifest import load_version
     from inspection_training.progress import TrainingBar
-    from inspection_training.variant_judge import Wanted
-    from inspection_training.variants import make_variant
+    from inspection_training.variants.judge import Wanted
+    from inspection_training.variants.make import make_variant
 
     wanted = Wanted(min_equal=_share(min_equal), minutes=minutes, split=split)
     version = load_version(data, data_version)
@@ -71,7 +71,7 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON list")] = False,
 ) -> None:
     """Show a release and its variants side by side: time, mAP, equal decisions, escape, overkill."""
-    from inspection_training.variant_parity import variant_table
+    from inspection_training.variants.parity import variant_table
 
     if as_json:
         typer.echo(json.dumps(variant_table(release), ensure_ascii=False))
@@ -94,7 +94,7 @@ def _print_table(release: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from inspection_training.variant_parity import variant_table
+    from inspection_training.variants.parity import variant_table
 
     rows = variant_table(release)
     table = Table(title=f"{release.parent.name}/{release.name} on {rows[0].get('machine', '')}")

@@ -1,0 +1,1 @@
+"""Labels that a model contradicts, for a person to look at again."""

@@ -1,0 +1,1 @@
+"""Settings proposed from the data, each with its reason."""

@@ -1,0 +1,1 @@
+"""Stored parts decided again by another release, before anyone switches."""

@@ -1,0 +1,1 @@
+"""The evaluation report, and two releases on the same parts."""

@@ -1,0 +1,1 @@
+"""Studies of the trade: agreement, gauge R&R, control charts, sampling plans."""
