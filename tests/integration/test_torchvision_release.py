@@ -1,6 +1,7 @@
 """The torchvision family from pictures to a release that finds what it learned, without ultralytics."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 from inspection.detector import Detector
 from inspection.errors import DatasetError
 from inspection.release import ReleaseCard, load_release, read_card
+from inspection.runtimes.openvino import OpenVinoConfig
+from inspection.types import Tiling
+from inspection.variants import find_for
 from inspection_datasets.manifest import (
     DatasetVersion,
     Sample,
@@ -23,6 +27,8 @@ from inspection_datasets.manifest import (
 from inspection_training.evaluate import average_precision, detect_samples
 from inspection_training.experiment import Experiment
 from inspection_training.run import open_runtime, train_release
+from inspection_training.variants.judge import Wanted
+from inspection_training.variants.make import make_variant
 
 pytestmark = pytest.mark.timeout(300)
 LEARN = {
@@ -152,6 +158,54 @@ def test_the_graph_is_to_the_contract_with_a_free_batch(folder: Path):
             runtime.close()
         assert three.shape == (3, 100, 6)
         assert np.allclose(three[1], one[0], atol=1e-2)
+
+
+@pytest.mark.slow
+def test_a_release_for_tiles_says_so(version: DatasetVersion, tmp_path: Path):
+    tiles = {
+        "tile": [64, 64],
+        "tile_overlap": 0.5,
+        "input_size": [64, 64],
+        "imgsz": 64,
+        "epochs": 8,
+    }
+    done = train_release(
+        Experiment.model_validate(LEARN | tiles),
+        version,
+        part="plate",
+        weights=None,
+        releases=tmp_path / "releases",
+        runs=tmp_path / "runs",
+    )
+    tiling = done.card.tiling
+    assert tiling is not None
+    assert (tiling.size, tiling.overlap) == ((64, 64), 0.5)
+    release = load_release(done.release.folder)
+    assert release.tiling == Tiling((64, 64), 0.5)
+    assert release.input_size == (64, 64)
+    assert done.card.parity["results"][0]["images"] == 12
+
+
+@pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=pytest.mark.slow)])
+def test_a_faster_form_of_it_decides_alike(
+    folder: Path, version: DatasetVersion, tmp_path: Path, precision: str
+):
+    own = tmp_path / "releases" / "plate" / "1"
+    shutil.copytree(folder, own)
+    card = make_variant(own, precision, version, Wanted(min_equal=0.9, minutes=0.2))
+    parity = card.parity["openvino"]
+    assert parity.passed
+    assert (parity.images, parity.lost) == (12, 0)
+    assert (card.quantised > 0) is (precision == "int8")
+    config = OpenVinoConfig.model_validate({"type": "openvino", "precision": precision})
+    release = find_for(config)(own.parent.parent, "plate", 1)
+    runtime = config.open()
+    runtime.load(release, 60.0)
+    try:
+        found = detect_samples(Detector(release, runtime), version, version.select("train"))
+    finally:
+        runtime.close()
+    assert average_precision(version.classes, version.select("train"), found)["map50"] > 0.7
 
 
 def test_a_class_without_examples_ends_before_anything_is_made(

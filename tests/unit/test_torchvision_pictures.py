@@ -1,26 +1,19 @@
 """What the torchvision family shows its network: letterbox, tiles, crops, mosaics, and their boxes."""
 
-import itertools
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from inspection.detector import letterbox
 from inspection.errors import DatasetError
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.experiment import Experiment
-from inspection_training.torchvision_detectors.pictures import (
-    Piece,
-    Shelf,
-    TrainingPictures,
-    pieces_of,
-    windows,
-)
+from inspection_training.pieces import pieces_of
+from inspection_training.torchvision_detectors import pictures
+from inspection_training.torchvision_detectors.pictures import Shelf, TrainingPictures
 
 RED = (255, 0, 0)
 
@@ -57,6 +50,22 @@ def version(tmp_path: Path) -> DatasetVersion:
             )
         )
     return write_version(tmp_path, "plate", ["dent", "hole"], samples)
+
+
+def pictured(
+    version: DatasetVersion, image: np.ndarray, *boxes: tuple[str, float, float, float, float]
+) -> Sample:
+    """Write another picture beside those of the version and return it with its labels."""
+    path = version.folder / "images" / "another.png"
+    cv2.imwrite(str(path), image[..., ::-1])
+    return version.samples[0].model_copy(
+        update={
+            "image": "images/another.png",
+            "width": image.shape[1],
+            "height": image.shape[0],
+            "boxes": list(boxes),
+        }
+    )
 
 
 def red_box(image: np.ndarray) -> tuple[float, float, float, float]:
@@ -98,11 +107,11 @@ def test_a_picture_is_what_the_line_shows_the_network(version):
 def test_boxes_move_with_what_they_mark(version, change):
     x = experiment(**change)
     shelf = shelf_of(version, x)
-    pictures = TrainingPictures(shelf, x)
+    varied = TrainingPictures(shelf, x)
     marked = 0
     for epoch in range(6):
         for index in range(len(shelf)):
-            found = pictures[epoch, index, True]
+            found = varied[epoch, index, True]
             assert found.image.shape == (*(x.crop or x.network_size), 3)
             assert found.image.dtype == np.uint8
             assert found.boxes.dtype == np.float32
@@ -147,30 +156,53 @@ def test_the_shelf_is_not_changed_by_what_is_made_of_it(version):
     x = experiment(augment="metal", mosaic=1.0, flip=0.5)
     shelf = shelf_of(version, x)
     before = [shelf.picture(i).image.copy() for i in range(4)]
-    pictures = TrainingPictures(shelf, x)
+    varied = TrainingPictures(shelf, x)
     for index in range(4):
-        _ = pictures[0, index, True]
+        _ = varied[0, index, True]
     assert all(np.array_equal(shelf.picture(i).image, before[i]) for i in range(4))
 
 
-@given(
-    image=st.tuples(st.integers(1, 300), st.integers(1, 300)),
-    tile=st.tuples(st.integers(32, 128), st.integers(32, 128)),
-    overlap=st.floats(0, 0.5),
-)
-@settings(max_examples=60, deadline=None)
-def test_tiles_cover_every_pixel_and_overlap_enough(image, tile, overlap):
-    found = windows(image, tile, overlap)
-    covered = np.zeros(image, bool)
-    for left, top, width, height in found:
-        assert 0 <= left <= left + width <= image[1]
-        assert 0 <= top <= top + height <= image[0]
-        covered[top : top + height, left : left + width] = True
-    assert covered.all()
-    assert len(set(found)) == len(found)
-    lefts = sorted({left for left, *_ in found})
-    for a, b in itertools.pairwise(lefts):
-        assert a + tile[1] - b >= int(overlap * tile[1]) - 1
+def test_a_defect_longer_than_a_tile_is_learned_from(version):
+    image = np.full((64, 320, 3), 90, np.uint8)
+    image[20:32, 30:290] = RED
+    sample = pictured(version, image, ("hole", 30.0, 20.0, 290.0, 32.0))
+    x = experiment(imgsz=64, tile=[64, 64], tile_overlap=0, good_share=0.0)
+    pieces = pieces_of([sample], x, learn=True)
+    assert [piece.view.tile[0] for piece in pieces] == [0, 64, 128, 192, 256]
+    shelf = Shelf(version, pieces, x.network_size)
+    for index, piece in enumerate(pieces):
+        picture = shelf.picture(index)
+        assert picture.labels.tolist() == [1]
+        assert picture.boxes.tolist() == [list(map(float, red_box(picture.image)))], piece.view.tile
+
+
+def test_a_tile_with_a_sliver_of_a_defect_is_neither_defect_nor_good(version):
+    image = np.full((64, 192, 3), 90, np.uint8)
+    image[20:40, 60:84] = RED  # 4 of its 24 columns lie in the first tile
+    sample = pictured(version, image, ("hole", 60.0, 20.0, 84.0, 40.0))
+    x = experiment(imgsz=64, tile=[64, 64], tile_overlap=0, good_share=0.9)
+    for learn in (True, False):
+        pieces = pieces_of([sample], x, learn=learn)
+        assert [piece.view.tile[0] for piece in pieces] == [64, 128]
+        shelf = Shelf(version, pieces, x.network_size)
+        assert shelf.picture(0).boxes.tolist() == [[0, 20, 20, 40]]
+        assert shelf.picture(1).boxes.shape == (0, 4)
+        assert not (shelf.picture(1).image[..., 0] > 180).any(), "a good tile shows nothing of it"
+
+
+@pytest.mark.parametrize("share", [0.3, 0.0])
+def test_a_file_is_read_once_where_memory_holds_it(version, monkeypatch, share):
+    monkeypatch.setattr(pictures, "MEMORY_SHARE", share)
+    read: list[Path] = []
+    monkeypatch.setattr(pictures, "read_image", lambda path: read.append(path) or read_image(path))
+    x = experiment(tile=[64, 64])
+    shelf = Shelf(version, pieces_of(version.samples, x, learn=False), x.network_size)
+    shown = [shelf.picture(i) for i in range(len(shelf))]
+    assert len(read) == (len(version.samples) if share else len(shelf))
+    again = Shelf(version, pieces_of(version.samples, x, learn=False), x.network_size)
+    for index in reversed(range(len(again))):
+        assert np.array_equal(again.picture(index).image, shown[index].image)
+        assert np.array_equal(again.picture(index).boxes, shown[index].boxes)
 
 
 def test_empty_tiles_are_at_most_their_share(version):
@@ -182,7 +214,7 @@ def test_empty_tiles_are_at_most_their_share(version):
     assert 0 < empty <= len(learned) / 2
     assert len(watched) > len(learned)
     none = experiment(tile=[64, 64], good_share=0.0)
-    assert all(p.window for p in pieces_of(version.samples, none, learn=True))
+    assert all(piece.names for piece in pieces_of(version.samples, none, learn=True))
 
 
 def test_labels_in_network_pixels(version):
@@ -194,10 +226,11 @@ def test_labels_in_network_pixels(version):
 
 
 def test_a_picture_that_is_not_what_its_labels_say_is_named(version):
+    shelf = shelf_of(version, experiment())
     path = version.path(version.samples[0])
     cv2.imwrite(str(path), np.zeros((60, 80, 3), np.uint8))
     with pytest.raises(DatasetError, match="is 80 x 60 pixels, its labels are for 160 x 120"):
-        Shelf(version, [Piece(version.samples[0])], (64, 64)).picture(0)
+        shelf.picture(0)
     path.write_bytes(b"\x89PNG broken")
     with pytest.raises(DatasetError, match=r"0\.png is not an image"):
-        Shelf(version, [Piece(version.samples[0])], (64, 64)).picture(0)
+        shelf.picture(0)

@@ -9,7 +9,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from inspection.errors import ConfigError
-from inspection_training.torchvision_detectors.places import together
+from inspection_training.torchvision_detectors.processes import together
 
 PLACES = ("cpu", "cpu")
 

@@ -11,7 +11,7 @@ from inspection_datasets.manifest import load_version
 from inspection_training.checkpoint import CHECKPOINT
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Step
-from inspection_training.torchvision_detectors.places import together
+from inspection_training.torchvision_detectors.processes import together
 from inspection_training.torchvision_detectors.train import Job, train_rank
 
 

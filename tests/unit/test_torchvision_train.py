@@ -12,9 +12,10 @@ from inspection.errors import ConfigError, DatasetError
 from inspection_datasets.importing import ImportPlan, import_dataset
 from inspection_datasets.manifest import DatasetVersion, load_version
 from inspection_training.checkpoint import load_checkpoint
+from inspection_training.device import device_name, places, use_bf16
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Step, silent
-from inspection_training.torchvision_detectors import places, train
+from inspection_training.torchvision_detectors import train
 from inspection_training.torchvision_detectors.family import (
     TorchvisionFamily,
     check_settings,
@@ -221,20 +222,34 @@ def test_settings_that_cannot_be_kept_are_refused(change, words):
 
 
 def test_gpus_that_are_not_there_are_refused(monkeypatch):
-    assert places.places(settings(device="cpu")) == ("cpu",)
+    assert places(settings(device="cpu")) == ("cpu",)
     with pytest.raises(ConfigError, match="wants 4 GPUs and trains on the CPU"):
-        places.places(settings(devices=4, device="cpu"))
+        places(settings(devices=4, device="cpu"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="torch sees no GPU"):
-        places.places(settings(device="cuda"))
+        places(settings(device="cuda"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert places.places(settings(device="auto", devices=0)) == ("cuda:0", "cuda:1")
-    assert places.places(settings(device="auto")) == ("cuda:0",)
+    assert places(settings(device="auto", devices=0)) == ("cuda:0", "cuda:1")
+    assert places(settings(device="auto")) == ("cuda:0",)
     with pytest.raises(ConfigError, match="wants 3 GPUs, torch sees 2"):
-        places.places(settings(device="auto", devices=3))
+        places(settings(device="auto", devices=3))
     with pytest.raises(ConfigError, match="cannot be shared"):
-        places.places(settings(device="auto", devices=2, batch=1))
+        places(settings(device="auto", devices=2, batch=1))
+
+
+def test_devices_are_told_in_words(monkeypatch):
+    assert device_name(("cpu",)).endswith(" cpu")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"GPU of {place}")
+    assert device_name(("cuda:0",)) == "GPU of cuda:0"
+    assert device_name(("cuda:0", "cuda:1")) == "2 x GPU of cuda:0"
+
+
+@pytest.mark.parametrize("wanted", ["bf16", "f32"])
+def test_precision_is_what_was_asked_for_or_what_the_gpu_does(monkeypatch, wanted):
+    assert use_bf16(settings(precision=wanted), "cpu") is (wanted == "bf16")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: wanted == "bf16")
+    assert use_bf16(settings(precision="auto"), "cuda:0") is (wanted == "bf16")
 
 
 def test_tiles_and_crops_are_learned(version, tmp_path):

@@ -79,7 +79,7 @@ class Experiment(BaseModel):
     model: str = Field(
         "",
         description="network. Family ultralytics: yolov8, yolo11 or yolo26 with its size letter, with "
-        "-seg for outlines; default yolo26n. Family torchvision: "
+        "-seg for outlines, which needs labels with outlines; default yolo26n. Family torchvision: "
         + ", ".join(_TORCHVISION)
         + "; default fcos_mobilenet_v2_fpn",
     )
@@ -211,7 +211,9 @@ class Experiment(BaseModel):
         0.7, gt=0, lt=1, description="boxes of a class that overlap more are one"
     )
     candidates: int = Field(300, ge=10, le=3000, description="best anchors that enter suppression")
-    detections: int = Field(100, ge=1, le=300, description="most detections in one image")
+    detections: int = Field(
+        100, ge=1, le=300, description="most detections in one image; 32 with outlines"
+    )
     max_overkill: float = Field(
         0.05, ge=0, le=0.5, description="share of good val parts that may fail; sets T2"
     )

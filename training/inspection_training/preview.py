@@ -108,7 +108,7 @@ def samples_as_seen(
         train, _ = good_samples(version, experiment)
         chosen = choose(version.classes, train, count)
         return [Row(sample, (_letterboxed(experiment, version, sample),)) for sample in chosen]
-    from inspection_training.ultralytics_detectors.family import choose_samples
+    from inspection_training.training_images import choose_samples
 
     train = choose_samples(version, experiment)
     chosen = choose(version.classes, train, count)
@@ -160,11 +160,8 @@ def _seen_by_torchvision(
     beside: Sequence[Sample],
     views: int,
 ) -> Iterator[tuple[Sample, list[Seen]]]:
-    from inspection_training.torchvision_detectors.pictures import (
-        Shelf,
-        TrainingPictures,
-        pieces_of,
-    )
+    from inspection_training.pieces import pieces_of
+    from inspection_training.torchvision_detectors.pictures import Shelf, TrainingPictures
 
     pieces = pieces_of([*chosen, *beside], experiment, learn=True)
     pictures = TrainingPictures(Shelf(version, pieces, experiment.network_size), experiment)

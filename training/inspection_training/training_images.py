@@ -1,4 +1,4 @@
-"""Look at what a training is about to learn, before it takes an hour and fails or learns nonsense."""
+"""Choose what a training learns, and look at it before it takes an hour and fails or learns nonsense."""
 
 from __future__ import annotations
 
@@ -15,6 +15,29 @@ from inspection_training.progress import Report, Step
 
 NAMED = 5
 """So many broken images are named in a message."""
+
+
+def choose_samples(version: DatasetVersion, experiment: Experiment) -> list[Sample]:
+    """Return the training samples: defective ones, and good ones up to their share.
+
+    Raises:
+        DatasetError: none has a box.
+    """
+    labelled = version.select("train", ["labelled"])
+    good = version.select("train", ["good"])
+    if not labelled:
+        raise DatasetError(
+            f"{version.folder} {version.version} has no labelled training image; label some defects"
+        )
+    limit = experiment.train_images
+    share = experiment.good_share
+    if limit is not None:
+        labelled = labelled[: max(1, limit - min(len(good), round(limit * share)))]
+    room = round(len(labelled) * share / (1 - share))
+    if limit is not None:
+        room = min(room, limit - len(labelled))
+    step = max(1.0, len(good) / room) if room else 1.0
+    return labelled + [good[int(i * step)] for i in range(min(room, len(good)))]
 
 
 def check_images(version: DatasetVersion, samples: Sequence[Sample], report: Report) -> None:

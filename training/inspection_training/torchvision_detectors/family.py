@@ -13,13 +13,13 @@ from inspection.errors import ConfigError
 from inspection.runtimes.offline import silence_runtimes
 from inspection.types import Image
 from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.device import device_name, places, use_bf16
 from inspection_training.experiment import Experiment
 from inspection_training.export import ExportSettings
 from inspection_training.family import Outputs, Task, Trained
 from inspection_training.progress import Report
 from inspection_training.tracking import log_line
-from inspection_training.training_images import check_classes, check_images
-from inspection_training.ultralytics_detectors.family import choose_samples
+from inspection_training.training_images import check_classes, check_images, choose_samples
 
 LICENCE = "BSD-3-Clause (torchvision); the weights that training started from keep the licence of their file"
 
@@ -104,12 +104,7 @@ def _train(
 ) -> Trained:
     import torch
 
-    from inspection_training.torchvision_detectors.places import (
-        device_name,
-        places,
-        together,
-        use_bf16,
-    )
+    from inspection_training.torchvision_detectors.processes import together
     from inspection_training.torchvision_detectors.train import Job, train_rank
     from inspection_training.torchvision_detectors.weights import origin
 
@@ -140,7 +135,7 @@ def _train(
         epochs=training.done,
         train=job.train,
         val=job.val,
-        device=device_name(where[0]),
+        device=device_name(where),
         precision="bf16" if bf16 else "f32",
         facts={"optimizer": training.kind, "processes": len(where)},
     )

@@ -1,6 +1,6 @@
 """What the network sees while it learns: samples become pictures of one size, with their boxes.
 
-    sample ─▶ whole, or tile by tile ─▶ letterboxed as the line does it (kept in memory where it fits)
+    sample ─▶ its pieces, drawn as the line does it (`pieces`; kept in memory where they fit)
         ─▶ four put together (mosaic) or a crop around a defect ─▶ pose, flips, light, blur, noise
 
 A picture depends on seed, epoch and its place in the epoch only, so that a run that was cut off goes on with
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from inspection.detector import PAD, letterbox
 from inspection.errors import DatasetError
-from inspection.tiles import cut
-from inspection.types import Image, Tiling
+from inspection.types import Image
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.augment import geometry, pipeline
 from inspection_training.experiment import Experiment
+from inspection_training.pieces import Piece, draw
 from inspection_training.ultralytics_detectors.crops import MIN_VISIBLE
 
 MEMORY_SHARE = 0.3
@@ -64,49 +64,6 @@ def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A sample, or one tile of it: (left, top, width, height) in its pixels."""
-
-    sample: Sample
-    window: tuple[int, int, int, int] | None = None
-
-
-def pieces_of(samples: Sequence[Sample], experiment: Experiment, *, learn: bool) -> list[Piece]:
-    """Return what is shown of the samples: each whole, or its tiles.
-
-    Args:
-        samples: in order.
-        experiment: `tile`, `tile_overlap`, and `good_share` for tiles without a defect.
-        learn: leave out empty tiles over their share; False: keep every tile.
-    """
-    tile = experiment.tile
-    if tile is None:
-        return [Piece(sample) for sample in samples]
-    found: list[Piece] = []
-    empty: list[Piece] = []
-    for sample in samples:
-        boxes = np.array([box[1:] for box in sample.boxes], np.float32).reshape(-1, 4)
-        for window in windows((sample.height, sample.width), tile, experiment.tile_overlap):
-            left, top, width, height = window
-            shown = np.clip(boxes - [left, top, left, top], 0, [width, height, width, height])
-            seen = _areas(shown) >= np.maximum(MIN_VISIBLE * _areas(boxes), 1.0)
-            (found if seen.any() else empty).append(Piece(sample, window))
-    if not learn:
-        return found + empty
-    room = round(len(found) * experiment.good_share / (1 - experiment.good_share))
-    step = max(1.0, len(empty) / room) if room else 1.0
-    return found + [empty[int(i * step)] for i in range(min(room, len(empty)))]
-
-
-def windows(
-    image: tuple[int, int], tile: tuple[int, int], overlap: float
-) -> list[tuple[int, int, int, int]]:
-    """Return the tiles (left, top, width, height) into which the line cuts an image (height, width)."""
-    tiles = cut(image, Tiling(tile, overlap))
-    return [(x1, y1, x2 - x1, y2 - y1) for x1, y1, x2, y2 in tiles]
-
-
 class Shelf:
     """Pieces as pictures of the network's size, kept in memory where they fit.
 
@@ -126,6 +83,9 @@ class Shelf:
         room = MEMORY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._keep = len(self._pieces) * size[0] * size[1] * 3 < room
         self._kept: dict[int, Picture] = {}
+        self._of: dict[str, list[int]] = {}
+        for index, piece in enumerate(self._pieces):
+            self._of.setdefault(piece.sample.image, []).append(index)
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -138,13 +98,15 @@ class Shelf:
         """
         if index in self._kept:
             return self._kept[index]
-        found = self._read(self._pieces[index])
-        if self._keep:
-            self._kept[index] = found
-        return found
+        piece = self._pieces[index]
+        image = self._read(piece.sample)
+        if not self._keep:
+            return self._drawn(image, piece)
+        for other in self._of[piece.sample.image]:  # a file is read once, however many tiles it has
+            self._kept[other] = self._drawn(image, self._pieces[other])
+        return self._kept[index]
 
-    def _read(self, piece: Piece) -> Picture:
-        sample = piece.sample
+    def _read(self, sample: Sample) -> Image:
         path = self._version.path(sample)
         image = read_image(path)
         if image.shape[:2] != (sample.height, sample.width):
@@ -152,18 +114,20 @@ class Shelf:
                 f"{path} is {image.shape[1]} x {image.shape[0]} pixels, its labels are for "
                 f"{sample.width} x {sample.height}; import it again"
             )
-        boxes = np.array([box[1:] for box in sample.boxes], np.float32).reshape(-1, 4)
-        labels = np.array([self._index[box[0]] for box in sample.boxes], np.int64)
-        whole = Picture(image, boxes, labels)
-        return (whole.cut(*piece.window) if piece.window else whole).fit(self._size)
+        return image
+
+    def _drawn(self, image: Image, piece: Piece) -> Picture:
+        labels = np.array([self._index[name] for name in piece.names], np.int64)
+        return Picture(draw(image, piece, self._size), piece.boxes, labels)
 
     def as_sample(self, index: int) -> Sample:
         """Return the labels of a piece in network pixels, for measuring what was found there."""
-        picture = self.picture(index)
-        names = [self._version.classes[label] for label in picture.labels]
-        boxes = [(name, *map(float, box)) for name, box in zip(names, picture.boxes, strict=True)]
+        piece = self._pieces[index]
+        boxes = [
+            (name, *map(float, box)) for name, box in zip(piece.names, piece.boxes, strict=True)
+        ]
         height, width = self._size
-        return self._pieces[index].sample.model_copy(
+        return piece.sample.model_copy(
             update={"boxes": boxes, "shapes": [], "width": width, "height": height}
         )
 

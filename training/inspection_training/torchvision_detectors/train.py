@@ -32,6 +32,7 @@ from inspection_training.checkpoint import load_checkpoint, save_checkpoint
 from inspection_training.evaluate import average_precision
 from inspection_training.experiment import Experiment
 from inspection_training.export import ExportSettings
+from inspection_training.pieces import pieces_of
 from inspection_training.progress import Report, Step, silent
 from inspection_training.torchvision_detectors.inference import ReleasedDetector
 from inspection_training.torchvision_detectors.networks import (
@@ -43,7 +44,6 @@ from inspection_training.torchvision_detectors.pictures import (
     Picture,
     Shelf,
     TrainingPictures,
-    pieces_of,
 )
 from inspection_training.torchvision_detectors.weights import load_weights
 from inspection_training.tracking import Tracker, open_tracker

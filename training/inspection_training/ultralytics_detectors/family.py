@@ -22,6 +22,7 @@ from inspection.types import Image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.augment import geometry, pipeline
 from inspection_training.checkpoint import CHECKPOINT, load_checkpoint
+from inspection_training.device import device_name, places, use_bf16
 from inspection_training.experiment import Experiment
 from inspection_training.export import MOST_OUTLINES, ExportSettings, export_detector
 from inspection_training.failures import in_words
@@ -30,13 +31,7 @@ from inspection_training.parity import trained_outputs
 from inspection_training.pieces import tiling_of
 from inspection_training.progress import Report
 from inspection_training.tracking import log_line, open_tracker
-from inspection_training.training_images import check_classes, check_images
-from inspection_training.ultralytics_detectors.device import (
-    device_name,
-    device_of,
-    processes_of,
-    use_bf16,
-)
+from inspection_training.training_images import check_classes, check_images, choose_samples
 from inspection_training.ultralytics_detectors.processes import train_together
 from inspection_training.ultralytics_detectors.quiet import quiet_ultralytics
 
@@ -143,7 +138,7 @@ def train_detector(
     with quiet_ultralytics(run):
         for note in notes:
             log_line(run, note)
-        together = processes or processes_of(experiment)
+        together = processes or len(places(experiment))
         if together > 1 and not _finished(state):
             train_together(experiment, version, weights, run, together, report)
         return train_share(experiment, version, weights, run, report)
@@ -208,29 +203,6 @@ def _finished(state: dict[str, Any] | None) -> bool:
     return state is not None and state["epoch"] >= state["epochs"]
 
 
-def choose_samples(version: DatasetVersion, experiment: Experiment) -> list[Sample]:
-    """Return the training samples: defective ones, and good ones up to their share.
-
-    Raises:
-        DatasetError: none has a box.
-    """
-    labelled = version.select("train", ["labelled"])
-    good = version.select("train", ["good"])
-    if not labelled:
-        raise DatasetError(
-            f"{version.folder} {version.version} has no labelled training image; label some defects"
-        )
-    limit = experiment.train_images
-    share = experiment.good_share
-    if limit is not None:
-        labelled = labelled[: max(1, limit - min(len(good), round(limit * share)))]
-    room = round(len(labelled) * share / (1 - share))
-    if limit is not None:
-        room = min(room, limit - len(labelled))
-    step = max(1.0, len(good) / room) if room else 1.0
-    return labelled + [good[int(i * step)] for i in range(min(room, len(good)))]
-
-
 def _about_outlines(
     version: DatasetVersion, train: Sequence[Sample], experiment: Experiment
 ) -> list[str]:
@@ -291,8 +263,9 @@ def _train(
     base, identity = _identity(experiment, version, weights)
     state = _state(run, experiment, version, weights)
     train, val = choose_samples(version, experiment), version.select("val")
-    device = device_of(experiment, together)
-    bf16 = use_bf16(experiment, device)
+    where = places(experiment)
+    device = _device(where, together)
+    bf16 = use_bf16(experiment, where[0])
     threads = experiment.threads or max(1, (os.cpu_count() or 1) // together)
     before = torch.get_num_threads()
     tracker = open_tracker(run, experiment) if RANK in {-1, 0} and not _finished(state) else None
@@ -334,10 +307,15 @@ def _train(
         epochs=trainer.epoch + 1,
         train=tuple(train),
         val=tuple(val),
-        device=device_name(experiment, device),
+        device=device_name(where),
         precision="bf16" if bf16 else "f32",
         facts={"taken_over": taken} if taken else {},
     )
+
+
+def _device(where: tuple[str, ...], together: int) -> str:
+    """Return what ultralytics calls the devices: cpu, or the numbers of the GPUs."""
+    return "cpu" if where == ("cpu",) else ",".join(str(number) for number in range(together))
 
 
 def settings_of(experiment: Experiment, run: Path, device: str, *, bf16: bool) -> dict[str, Any]:
