@@ -285,7 +285,7 @@ def recipe_page() -> str:
 def release_page() -> str:
     """Return the page of `release.json`."""
     from inspection.release import DatasetCard, LimitsCard, ReleaseCard, TilingCard
-    from inspection.variants import Change, VariantCard, VariantParity
+    from inspection.variants import Change, SplitCount, VariantCard, VariantParity
 
     links = {"limits": "## limits", "dataset": "## dataset", "tiling": "## tiling"}
     beside = {"parity": "## parity", "limits": "## limits"}
@@ -301,7 +301,8 @@ def release_page() -> str:
         model_section("## dataset", DatasetCard),
         model_section("## tiling", TilingCard),
         model_section("## variants/NAME/variant.json", VariantCard, beside),
-        model_section("## parity", VariantParity, {"changed": "## changed"}),
+        model_section("## parity", VariantParity, {"changed": "## changed", "splits": "## splits"}),
+        model_section("## splits", SplitCount),
         model_section("## changed", Change),
         "## The model file\n\n"
         + _contract("inspection.release", "One contract", "`releases/PART/current`"),

@@ -248,6 +248,7 @@ def judge(detections: Detections, recipe: Recipe) -> Result:
     ]
     for region in recipe.regions:
         findings += counts.judge_region(region)
+    findings += _judge_full(detections, recipe)
     if detections.anomaly_score is not None:
         findings += _judge_anomaly(detections, recipe)
     if not findings:
@@ -352,16 +353,36 @@ def _judge_anomaly(detections: Detections, recipe: Recipe) -> list[_Finding]:
     return []
 
 
+def _judge_full(detections: Detections, recipe: Recipe) -> list[_Finding]:
+    """Fail a part whose answer had no room for all that counts: what is missing was never seen."""
+    cut = detections.full_from
+    if cut is None or cut < min(recipe.limits[name].t1 for name in detections.class_names):
+        return []
+    detail = f"the model's answer is full: {len(detections)} detections, more may be hidden"
+    return [_Finding(Decision.FAIL, Reason.TOO_MANY, 0, cut, detail)]
+
+
 def _in_regions(detections: Detections, regions: tuple[Region, ...]) -> NDArray[np.bool_]:
+    """Tell which detections are judged.
+
+    A class is looked for in the regions that are for it; where none is, in the whole image. A region
+    that expects a count hides nothing: what is found beside it counts as everywhere else.
+    """
     judged = np.ones(len(detections), bool)
-    looked_at = [region for region in regions if not region.ignore]
-    if looked_at:
-        judged[:] = False
-        for region in looked_at:
-            judged |= _centres_inside(detections, region)
-    for region in regions:
+    inside = [_centres_inside(detections, region) for region in regions]
+    for index, name in enumerate(detections.class_names):
+        own = [
+            there
+            for region, there in zip(regions, inside, strict=True)
+            if not region.ignore
+            and not region.expected
+            and (not region.classes or name in region.classes)
+        ]
+        if own:
+            judged &= (detections.classes != index) | np.logical_or.reduce(own)
+    for region, there in zip(regions, inside, strict=True):
         if region.ignore:
-            judged &= ~_centres_inside(detections, region)
+            judged &= ~there
     return judged
 
 

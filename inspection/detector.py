@@ -266,7 +266,9 @@ def merge_views(
     """Make one answer of the detections of all views of an image of (height, width) pixels."""
     if release.tiling is None or len(found) == 1:
         return found[0]
-    return merge(found, [view.tile for view in views], image_size, release.tiling.iou)
+    merged = merge(found, [view.tile for view in views], image_size, release.tiling.iou)
+    full = [one.full_from for one in found if one.full_from is not None]
+    return replace(merged, full_from=max(full)) if full else merged
 
 
 def _moved(found: Detections, by: tuple[int, int]) -> Detections:
@@ -305,6 +307,7 @@ def read_outputs(
         release=release.name,
         model_sha256=release.model_sha256,
         anomaly_score=anomaly_score,
+        full_from=float(rows[-1, 4]) if len(rows) and len(rows) == len(table) else None,
     )
     return found if masks is None else _outlined(found, [masks[i] for i in kept], placed)
 

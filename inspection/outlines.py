@@ -1,6 +1,7 @@
 """Masks to outlines: polygons and areas in image pixels.
 
     mask on the network's grid ─▶ sampled over its box ─▶ 0.5 ─▶ largest piece ─▶ few corners
+                                                           └──▶ area of all pieces
 
 A mask is coarse: one place for 4 x 4 network pixels. It is interpolated before it is cut at 0.5, so
 that the area of a small defect is not a multiple of such places.
@@ -17,6 +18,8 @@ from inspection.types import MASK_STRIDE, Outline
 
 CUT = 0.5
 """Probability from which a place belongs to the defect."""
+LEAST_SHARE = 0.1
+"""A mask that covers less of its box is not trusted to tell the area."""
 MOST_CORNERS = 64
 _SAMPLES = (16, 256)
 """Fewest and most samples over each side of a box; in between two for each image pixel."""
@@ -38,8 +41,9 @@ def trace(
 
     Returns:
         Corners (x, y) of the largest piece, image pixels, at most 64; and the area of all pieces,
-        square image pixels, without holes. Where the mask is nowhere 0.5 both are the box's: a defect
-        must not vanish because its mask is faint.
+        square image pixels, without holes. Where the mask is nowhere 0.5 both are the box's; where it
+        is so in less than a tenth of the box, the area is the box's. A defect must not vanish
+        because its mask is faint. A thin slanting scratch may so count for more than it covers.
     """
     import cv2
 
@@ -53,26 +57,40 @@ def trace(
         matrix[axis, axis], matrix[axis, 2] = steps[axis] * factor, first
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     samples = cv2.warpAffine(mask, matrix, counts, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return _measure((samples >= CUT).astype(np.uint8), box, steps)
+    outline, area = _measure((samples >= CUT).astype(np.uint8), box, steps)
+    whole = float(box[2] - box[0]) * float(box[3] - box[1])
+    return outline, area if area >= LEAST_SHARE * whole else whole
 
 
-def join(outlines: Sequence[Outline], box: NDArray[np.float32]) -> tuple[Outline, float]:
+def join(
+    outlines: Sequence[Outline], areas: Sequence[float], box: NDArray[np.float32]
+) -> tuple[Outline, float]:
     """Return outline and area of one defect of which several tiles saw a part.
 
     Args:
-        outlines: of the parts, image pixels.
+        outlines: of the parts, image pixels: the largest piece of each.
+        areas: of the parts, all pieces of each, in the same order.
         box: float32 [4], around all of them.
+
+    Returns:
+        Corners of the largest piece; and the area that the outlines cover together, with all that a
+        part has beyond its outline. It is never less than the area of a part.
     """
     import cv2
 
     counts, steps = _grid(box)
     if min(counts) == 0:
-        return _corners(box), 0.0
+        return _corners(box), max(areas, default=0.0)
     canvas = np.zeros((counts[1], counts[0]), np.uint8)
-    for outline in outlines:
+    beyond = 0.0
+    for outline, area in zip(outlines, areas, strict=True):
         corners = (np.asarray(outline, np.float64) - box[:2]) / steps - 0.5
-        cv2.fillPoly(canvas, [np.rint(corners).astype(np.int32)], 1)
-    return _measure(canvas, box, steps)
+        part = np.zeros_like(canvas)
+        cv2.fillPoly(part, [np.rint(corners).astype(np.int32)], 1)
+        beyond += max(area - np.count_nonzero(part) * steps[0] * steps[1], 0.0)
+        canvas = np.maximum(canvas, part)
+    joined, covered = _measure(canvas, box, steps)
+    return joined, max(covered + beyond, *areas)
 
 
 def _grid(box: NDArray[np.float32]) -> tuple[tuple[int, int], tuple[float, float]]:

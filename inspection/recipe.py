@@ -41,9 +41,16 @@ class RegionConfig(_Model):
     """A rectangle in which the recipe looks, or does not."""
 
     box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in image pixels")
-    classes: list[str] = Field([], description="classes judged here; empty means all")
+    classes: list[str] = Field(
+        [],
+        description="classes judged here; empty means all. A class that no region is for is judged in "
+        "the whole image",
+    )
     ignore: bool = Field(False, description="true: what has its centre here is not judged")
-    expected: dict[str, int] = Field({}, description="class to the exact count that must be here")
+    expected: dict[str, int] = Field(
+        {},
+        description="class to the exact count that must be here; such a region hides nothing beside it",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> RegionConfig:
@@ -81,7 +88,9 @@ class RecipeConfig(_Model):
     limits: dict[str, LimitsCard] = Field(
         {}, description="class to limits; others are the release's"
     )
-    regions: list[RegionConfig] = Field([], description="where to look; empty: the whole image")
+    regions: list[RegionConfig] = Field(
+        [], description="where to look; empty, or none for a class: the whole image"
+    )
     frame: FrameConfig = Field(
         default_factory=lambda: FrameConfig.model_validate({}),
         description="what an image must look like",

@@ -5,7 +5,8 @@ One contract for every model family, so that the line knows no family:
 * input `images` uint8 [B, H, W, 3] RGB, letterboxed (aspect kept, pad 114); B is dynamic; normalisation
   is in the graph.
 * task `detect`: output `detections` float32 [B, N, 6] = x1 y1 x2 y2 (network-input pixels), score,
-  class; suppression is in the graph; rows of score 0 are padding.
+  class; suppression is in the graph; rows of score 0 are padding. N is fixed: an answer without padding is
+  full, weaker detections may be missing, and a part with so many that count is a FAIL.
 * task `segment`: `detections` as above and `masks` float32 [B, N, H/4, W/4]: for each row the
   probability 0..1 that a place belongs to its defect, on a grid of 4 x 4 network pixels, zero outside
   the row's box; H and W are multiples of 4. Keep N at most 32: masks are large. A place belongs to the

@@ -4,15 +4,17 @@
 
 A box that touches a border between tiles was cut there: it is partial. Of one class,
 
-* whole boxes of different tiles are one object when they overlap by `iou`: the best one stays;
+* whole boxes of different tiles are one object when they overlap by `iou`;
 * a partial box belongs to a whole one that is larger, crosses the border and covers half of it, or
-  that overlaps by `iou`: the whole one stays;
-* partial boxes that no tile saw whole become the one box around them, when they continue each other
-  over the border, one covers half of another that its border cut, or they overlap by `iou`.
+  that overlaps by `iou`;
+* partial boxes that no tile saw whole are one object when they continue each other over the border,
+  one covers half of another that its border cut, or they overlap by `iou`.
 
-No object takes two boxes that one tile told apart. What stays has the highest score of what it stands
-for. So nothing that was found is lost, and a part cannot pass because boxes were merged. A whole box
-inside another is kept: it may be a defect of its own.
+No object takes two boxes that one tile told apart. An object has the box around all that it stands for,
+the highest of their scores, and at least the largest of their areas. So no limit of score, size or area
+lets a part pass because boxes were merged. Its centre lies between their centres: only where the edge
+of a region of the recipe runs between those can merging change what is judged. A whole box inside
+another is kept: it may be a defect of its own.
 """
 
 from __future__ import annotations
@@ -31,25 +33,26 @@ Tile = tuple[int, int, int, int]
 """x1 y1 x2 y2, image pixels, far edges exclusive."""
 MOST_TOGETHER = 8
 """Most tiles in one batch: more are not faster, and memory stays bounded."""
+MOST_BYTES = 32 << 20
+"""Most bytes of one batch, of pictures and of masks each: the service refuses a body over 64 MiB."""
 COVERED = 0.5
 """Share of a partial box that a whole one must cover to stand for it."""
-_MASK_BYTES = 32 << 20
 _MASKS = 32
 
 
 def tiles_together(release: Release) -> int:
     """Return how many tiles of a release are shown to the network at once; 1 without tiling.
 
-    Masks are large: a batch of task `segment` is as small as keeps 32 of them for each tile, float32,
-    within 32 MiB.
+    A batch is as small as keeps its pictures, uint8, within 32 MiB; for task `segment` also 32 masks
+    for each tile, float32. One picture is always shown, however large.
     """
     if release.tiling is None:
         return 1
-    if release.task != "segment":
-        return MOST_TOGETHER
     height, width = release.input_size
-    each = _MASKS * (height // MASK_STRIDE) * (width // MASK_STRIDE) * 4
-    return min(max(_MASK_BYTES // each, 1), MOST_TOGETHER)
+    each = height * width * 3
+    if release.task == "segment":
+        each = max(each, _MASKS * (height // MASK_STRIDE) * (width // MASK_STRIDE) * 4)
+    return min(max(MOST_BYTES // each, 1), MOST_TOGETHER)
 
 
 def cut(image_size: tuple[int, int], tiling: Tiling | None) -> list[Tile]:
@@ -227,7 +230,7 @@ class _Pairs:
 
 
 def _join_whole(objects: _Objects, marks: _Marks, pairs: _Pairs, iou: float) -> None:
-    """Let the best whole box of an object stand for those of other tiles."""
+    """Unite whole boxes with the best one of their object."""
     both = ~marks.partial[pairs.a] & ~marks.partial[pairs.b] & (pairs.iou >= iou)
     near = pairs.only(both)
     for a, b in near.each(near.a, -near.iou):
@@ -325,33 +328,34 @@ def _concatenate(found: Sequence[Detections]) -> Detections:
 
 
 def _answer(rows: Detections, lead: NDArray[np.intp], partial: NDArray[np.bool_]) -> Detections:
-    """Return one row for each lead: its box, or the one around joined partial boxes; the best score."""
+    """Return one row for each object: the box around its rows, the best score, the largest area."""
     leads, place = np.unique(lead, return_inverse=True)
     merged = rows.take(leads)
-    scores, boxes = merged.scores.copy(), merged.boxes.copy()
+    scores = merged.scores.copy()
+    low, high = merged.boxes[:, :2].copy(), merged.boxes[:, 2:].copy()
     np.maximum.at(scores, place, rows.scores)
-    pieces = np.flatnonzero(partial & partial[lead])
-    low, high = boxes[:, :2].copy(), boxes[:, 2:].copy()
-    np.minimum.at(low, place[pieces], rows.boxes[pieces, :2])
-    np.maximum.at(high, place[pieces], rows.boxes[pieces, 2:])
+    np.minimum.at(low, place, rows.boxes[:, :2])
+    np.maximum.at(high, place, rows.boxes[:, 2:])
     merged = replace(merged, scores=scores, boxes=np.hstack([low, high]))
-    merged = _with_joined_outlines(merged, rows, place, pieces)
+    merged = _with_outlines(merged, rows, place, partial[leads])
     return merged.take(_order(merged, leads))
 
 
-def _with_joined_outlines(
-    merged: Detections, rows: Detections, place: NDArray[np.intp], pieces: NDArray[np.intp]
+def _with_outlines(
+    merged: Detections, rows: Detections, place: NDArray[np.intp], in_pieces: NDArray[np.bool_]
 ) -> Detections:
-    """Return the objects with an outline around all pieces of those that were joined."""
-    if merged.outlines is None or merged.areas is None or rows.outlines is None:
+    """Return the objects with the outline of their largest row, or around all pieces of one in pieces."""
+    if merged.outlines is None or rows.outlines is None or rows.areas is None:
         return merged
-    outlines, areas = list(merged.outlines), merged.areas.copy()
-    numbers, counts = np.unique(place[pieces], return_counts=True)
-    for number in numbers[counts > 1].tolist():
-        own = pieces[place[pieces] == number]
-        outlines[number], area = join([rows.outlines[i] for i in own], merged.boxes[number])
-        if rows.areas is not None:
-            areas[number] = max(area, float(rows.areas[own].max()))
+    outlines, areas = list(merged.outlines), np.zeros(len(merged), np.float32)
+    np.maximum.at(areas, place, rows.areas)
+    for number in np.flatnonzero(np.bincount(place) > 1).tolist():
+        own = np.flatnonzero(place == number)
+        outlines[number] = rows.outlines[own[np.argmax(rows.areas[own])]]
+        if in_pieces[number]:
+            parts = [rows.outlines[i] for i in own]
+            box, sizes = merged.boxes[number], rows.areas[own].tolist()
+            outlines[number], areas[number] = join(parts, sizes, box)
     return replace(merged, outlines=tuple(outlines), areas=areas)
 
 

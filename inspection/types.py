@@ -204,6 +204,8 @@ class Detections:
         anomaly_score: for task `anomaly`, else None.
         outlines: for task `segment`, one polygon for each row: its largest piece; else None.
         areas: for task `segment`, float32 [N], square image pixels of all pieces; else None.
+        full_from: the lowest score of an answer that used every row it has: weaker detections may be
+            missing. None: nothing is missing.
     """
 
     boxes: NDArray[np.float32]
@@ -215,6 +217,7 @@ class Detections:
     anomaly_score: float | None = None
     outlines: tuple[Outline, ...] | None = None
     areas: NDArray[np.float32] | None = None
+    full_from: float | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -16,6 +16,7 @@ the release itself.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +37,11 @@ IR_WEIGHTS = "model.bin"
 Variant = Literal["bf16", "int8"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 FLOAT = "f32"
+MIN_IMAGES = 10
+"""Fewer images prove nothing; so few that each is looked at prove little."""
+HELD_OUT = "test"
+"""Split that int8's layers are not chosen on, so its share of equal decisions counts by itself too."""
+_log = logging.getLogger(__name__)
 _SHA256 = r"^[0-9a-f]{64}$"
 _OPSET = r"opset\d{1,2}"
 FloatArithmetic = Literal["f32", "bf16"]
@@ -56,6 +62,13 @@ class Change(_Model):
     variant: str = Field(description="decision of the variant")
 
 
+class SplitCount(_Model):
+    """Decisions of one split."""
+
+    images: int = Field(ge=1, description="images of the split")
+    equal: int = Field(ge=0, description="images that both decide alike")
+
+
 class VariantParity(_Model):
     """Decisions and boxes of a variant against the release, on the same images, under one runtime."""
 
@@ -69,6 +82,9 @@ class VariantParity(_Model):
     mean_score_difference: float = Field(ge=0, description="mean, over all matched boxes")
     min_iou: float = Field(ge=0, le=1, description="smallest overlap of matched boxes")
     unmatched: int = Field(ge=0, description="boxes that only one of both found")
+    splits: dict[str, SplitCount] = Field(
+        default_factory=dict[str, SplitCount], description="split to its share of the images"
+    )
 
     @property
     def share(self) -> float:
@@ -76,9 +92,23 @@ class VariantParity(_Model):
         return self.equal / self.images
 
     @property
-    def passed(self) -> bool:
+    def alike(self) -> bool:
         """Enough decisions are equal, and no defective part that was stopped passes."""
         return self.share >= self.min_equal and self.lost == 0
+
+    @property
+    def passed(self) -> bool:
+        """All decide alike, enough of test alone do, and the images can prove it.
+
+        Without a defective image, or with few images, nothing was proven.
+        """
+        held = self.splits.get(HELD_OUT)
+        return (
+            self.alike
+            and self.images >= MIN_IMAGES
+            and self.defective >= 1
+            and (held is None or held.equal / held.images >= self.min_equal)
+        )
 
 
 class VariantCard(_Model):
@@ -94,6 +124,7 @@ class VariantCard(_Model):
         pattern=_SHA256, description="what rows name: both files together; of bf16 the release's"
     )
     runtimes: list[str] = Field(min_length=1, description="runtimes that passed")
+    device: str = Field("CPU", description="the runtime's device that it was compared on")
     dataset: dict[str, str] = Field(description="name, version and sha256 of the images compared")
     splits: list[str] = Field(description="splits of the images compared")
     limits: dict[str, LimitsCard] = Field(description="limits under which decisions were compared")
@@ -104,6 +135,11 @@ class VariantCard(_Model):
     )
     quantised: int = Field(ge=0, description="layers that compute in eight bits")
     tries: list[dict[str, Any]] = Field(description="sets of float layers tried, in order")
+    selected_on: list[str] = Field(
+        default_factory=list[str],
+        description="splits that the float layers were chosen on; with test among them, test refused "
+        "an earlier set, and the comparison is a little flattered",
+    )
     parity: dict[str, VariantParity] = Field(description="runtime to comparison")
     metrics: dict[str, Any] = Field(description="f32 and variant: rates and mAP on the same images")
     latency: dict[str, Any] = Field(description="f32 and variant: milliseconds, measured in turns")
@@ -175,16 +211,22 @@ def list_variants(release_folder: Path) -> list[VariantCard]:
     return [read_variant(release_folder, name) for name in there]
 
 
-def in_precision(release: Release, precision: str, runtime: str | None = None) -> Release:
+def in_precision(
+    release: Release, precision: str, runtime: str | None = None, device: str | None = None
+) -> Release:
     """Return the release as it is to be run: itself for f32, else with the variant's file and hash.
 
     Args:
         release: as loaded, float32.
         precision: f32, bf16 or int8.
         runtime: who will run it; None: somebody else checks that.
+        device: the runtime's name of the device; None: the one it was compared on, or somebody else checks.
+
+    Another kind of processor than the card's is only warned of, in the log.
 
     Raises:
-        ReleaseError: no such variant, made of another model, altered, or not proven for the runtime.
+        ReleaseError: no such variant, made of another model, altered, or not proven for the runtime or
+            device.
     """
     if precision == FLOAT:
         return release
@@ -205,6 +247,12 @@ def in_precision(release: Release, precision: str, runtime: str | None = None) -
             f"variant {precision} of {release.name} passed under {', '.join(card.runtimes)}, "
             f"not under {runtime}; set the runtime's type to {card.runtimes[0]}"
         )
+    if device is not None and device != card.device:
+        raise ReleaseError(
+            f"variant {precision} of {release.name} was compared on {card.device}, not on {device}, "
+            f"which rounds in another way; set device to {card.device}, or precision to f32"
+        )
+    _warn_of_another_processor(release, card)
     if not card.files:
         return replace(release, model_sha256=f"{precision}:{release.model_sha256}")
     folder = release.folder / FOLDER / precision
@@ -220,6 +268,31 @@ def in_precision(release: Release, precision: str, runtime: str | None = None) -
     return replace(
         release, model=folder / IR_MODEL, model_sha256=f"{precision}:{card.model_sha256}"
     )
+
+
+def _warn_of_another_processor(release: Release, card: VariantCard) -> None:
+    """Say in the log that the comparison was made on another kind of processor; silent if not known."""
+    here = processor()
+    if here and not card.machine.startswith(f"{here},"):
+        _log.warning(
+            "variant %s of %s was compared on %s, this is %s, which may round in another way: evaluate it "
+            "here with inspection evaluate --precision %s",
+            card.name,
+            release.name,
+            card.machine,
+            here,
+            card.name,
+        )
+
+
+def processor() -> str:
+    """Return the processor's name as Linux tells it; empty: it tells none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, "")
 
 
 def _check_file(path: Path, expected: str) -> None:
@@ -280,9 +353,10 @@ def find_for(runtime: object) -> Callable[[Path, str, int], Release]:
     """
     precision = str(getattr(runtime, "precision", FLOAT))
     kind = str(getattr(runtime, "type", ""))
+    device = str(getattr(runtime, "device", "")) if kind == "openvino" else ""
 
     def find(releases: Path, part: str, number: int) -> Release:
         release = find_release(releases, part, number)
-        return in_precision(release, precision, None if kind == "service" else kind)
+        return in_precision(release, precision, None if kind == "service" else kind, device or None)
 
     return find

@@ -53,6 +53,8 @@ class BadService:
         mode: how it answers `infer`; may be changed at any time.
         release: whose hash it tells; None: it tells none, like a foreign server.
         delay: seconds for mode `late`.
+
+    `config_status` is what it answers when asked for the model's configuration; may be changed.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class BadService:
         self.delay = delay
         self.sha256 = release.model_sha256 if release else None
         self.infers = 0
+        self.config_status = 200
         self.released = threading.Event()
         self._server: ThreadingHTTPServer | None = None
 
@@ -142,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         match = _ROUTE.fullmatch(self.path)
         if match is None or match[3] == "infer":
             self._json(404, {"error": "not here"})
+        elif match[3] == "config" and self.owner.config_status != 200:
+            self._json(self.owner.config_status, {"error": "no configuration today"})
         elif match[3] == "config":
             parameters = {}
             if self.owner.sha256:

@@ -96,10 +96,10 @@ class OnnxRuntime:
                 "in place of onnxruntime, or set providers to cpu"
             )
         use_cuda = has_cuda and self._config.providers != "cpu"
-        names = ["CPUExecutionProvider"]
-        if use_cuda:
-            names.insert(0, "CUDAExecutionProvider")
-        session = ort.InferenceSession(data, options, providers=names)
+        wanted: list[Any] = ["CPUExecutionProvider"]
+        if use_cuda:  # TF32, its default, is no float32: limits were chosen without
+            wanted.insert(0, ("CUDAExecutionProvider", {"use_tf32": 0}))
+        session = ort.InferenceSession(data, options, providers=wanted)
         if (
             self._config.providers == "cuda"
             and "CUDAExecutionProvider" not in session.get_providers()

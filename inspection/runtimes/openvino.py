@@ -40,7 +40,7 @@ class OpenVinoConfig(BaseModel):
     precision: Literal["f32", "bf16", "int8"] = Field(
         "f32",
         description="arithmetic of the network; bf16 and int8 are faster, and run only for a release "
-        "whose variant passed: inspection variant make",
+        "whose variant passed on this device: inspection variant make",
     )
     hint: Literal["latency", "throughput"] = Field(
         "latency", description="what OpenVINO optimises: one answer soon, or many answers"

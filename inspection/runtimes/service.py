@@ -4,9 +4,10 @@
 
 The release's exact version is asked for by name, and every answer must name it again, together with
 our request id and, from our own service, the hash of the model file with the precision that it runs in.
-A server that does not tell its precision is taken to run the release as it is, f32; nothing else is
-asked of it. Only the standard v2 endpoints
-are needed; shared memory, model repository and hash are used where the service has them.
+A server that tells no hash, in its configuration or in an answer, is taken to run the release as it is,
+f32; nothing else is asked of it. An error where the configuration was asked for tells nothing and refuses the
+load. Only the standard v2 endpoints are needed; shared memory, model repository and hash are used where
+the service has them.
 Outputs always come in the body: memory shared for output could hold the previous answer.
 """
 
@@ -43,6 +44,8 @@ POLL = 0.1
 """Seconds between two questions whether a model is ready."""
 UNREACHABLE = 10.0
 """A service that has not answered at all for so many seconds is a fault, no longer a start."""
+_NO_SUCH_ENDPOINT = frozenset({400, 404, 405, 501})
+"""Answers of a server that has no model configuration to tell; any other error says nothing about it."""
 _log = logging.getLogger(__name__)
 
 
@@ -209,8 +212,8 @@ class Service:
             Whether a hash was told, and the most images of one request; None: not told.
 
         Raises:
-            InferenceError: it runs another precision or model (MODEL_MISMATCH), or does not tell the
-                precision though it is not f32.
+            InferenceError: it runs another precision or model (MODEL_MISMATCH), does not tell the
+                precision though it is not f32, or failed to answer: then nothing is known of it.
         """
         answer = self._get(f"{_path(release)}/config", deadline)
         told, precision, most = "", "", None
@@ -220,6 +223,12 @@ class Service:
             most = size if isinstance(size, int) and size > 0 else None  # 0: Triton says no limit
             told = _parameter(config, "sha256")
             precision = _parameter(config, "precision")
+        elif answer.status not in _NO_SUCH_ENDPOINT:
+            error = InferenceError(
+                f"{self._config.url} did not tell which model {release.name} is (status "
+                f"{answer.status}: {answer.error()}); look at the service, and at a proxy before it"
+            )
+            raise _with_reason(error, _reason_of(answer, error))
         self._check_precision(release, told, precision)
         if not told:
             _log.warning(
@@ -371,9 +380,7 @@ class Service:
             raise InferenceTimeoutError(f"{self._config.url} gave up on a part: {answer.error()}")
         if answer.status != 200:
             error = InferenceError(f"{self._config.url} failed on {release.name}: {answer.error()}")
-            raise _with_reason(
-                error, Reason.MODEL_LOADING if answer.status in {404, 503} else error.reason
-            )
+            raise _with_reason(error, _reason_of(answer, error))
         length = answer.headers.get(HEADER_LENGTH, str(len(answer.body)))
         if not length.isdigit() or int(length) > len(answer.body):
             raise ModelOutputError(f"{self._config.url} announced a header of {length!r} bytes")
@@ -383,11 +390,10 @@ class Service:
             raise _mismatch(
                 release, f"answered as id {who[0]!r}, model {who[1]!r}, version {who[2]!r}"
             )
-        if self._proves_hash:
-            parameters: Any = header.get("parameters")
-            told = parameters.get("sha256") if isinstance(parameters, dict) else None  # pyright: ignore[reportUnknownVariableType]
-            if told != release.model_sha256:
-                raise _mismatch(release, f"answered with the model {str(told)[:12]}…")  # pyright: ignore[reportUnknownArgumentType]
+        parameters: Any = header.get("parameters")
+        told: Any = parameters.get("sha256") if isinstance(parameters, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        if (told is not None or self._proves_hash) and told != release.model_sha256:
+            raise _mismatch(release, f"answered with the model {str(told)[:12]}…")
         outputs = _outputs(header.get("outputs"), memoryview(answer.body)[int(length) :])
         return check_outputs(release, outputs, batch)
 
@@ -437,6 +443,11 @@ def _mismatch(release: Release, what: str) -> InferenceError:
     return _with_reason(
         ModelOutputError(f"{text}; let it load that release"), Reason.MODEL_MISMATCH
     )
+
+
+def _reason_of(answer: Answer, error: InferenceError) -> Reason:
+    """Return the reason of a refusal: what is not there yet is loading."""
+    return Reason.MODEL_LOADING if answer.status in {404, 503} else error.reason
 
 
 def _with_reason(error: InferenceError, reason: Reason) -> InferenceError:

@@ -305,7 +305,8 @@ print(release.name, release.folder.relative_to(WORK))
 # %%
 from inspection_training.claims import Targets
 from inspection_training.evaluation import inspect_split, refuse_known_pictures
-from inspection_training.recipe_limits import propose_limits, write_limits
+from inspection_training.recipe_files import write_limits
+from inspection_training.recipe_limits import propose_limits
 
 run = inspect_split(release.folder, version, "test")
 refuse_known_pictures(run)

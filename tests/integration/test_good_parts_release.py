@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,7 @@ def test_another_model_than_the_trained_one_is_not_released(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_without_good_parts_nothing_is_released(family, split, version, backbone, tmp_path: Path):
     rest = [s for s in version.samples if s.split != split]
+    shutil.copytree(version.folder / "images", tmp_path / "data" / "images")
     less = write_version(tmp_path / "data", "plate", version.classes, rest)
     with pytest.raises(DatasetError, match=f"no good image in {split}"):
         train(family, less, backbone, tmp_path)

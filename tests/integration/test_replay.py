@@ -7,6 +7,7 @@ import re
 import sqlite3
 from pathlib import Path
 
+import cv2
 import pytest
 import yaml
 from release_builder import paint, write_release
@@ -16,20 +17,22 @@ from typer.testing import CliRunner
 
 from inspection.decide import judge
 from inspection.detector import Detector
-from inspection.errors import ConfigError
+from inspection.errors import ConfigError, ReleaseError
 from inspection.recipe import RecipeConfig
-from inspection.release import find_release
+from inspection.release import find_release, read_card, write_card
 from inspection.store.images import write_picture
 from inspection.store.queries import StoreReader
 from inspection.store.sql import SqlStore
 from inspection.types import ClassLimits, Decision, Frame, Recipe, Result, Verdict
-from inspection_datasets.manifest import sha256_of
+from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.measure import open_runtime
 from inspection_training.replay.cli import app
 from inspection_training.replay.decide_again import Asked, Replay, replay
 from inspection_training.replay.report import report_html
 from inspection_training.replay.text import LANGUAGES, texts
+from inspection_training.variants.make import make_variant
 
+DEMO = ["scratch", "dent", "hole"]
 BLIND = {name: ClassLimits(1.0, 1.0) for name in CLASSES}
 
 
@@ -296,6 +299,58 @@ def test_a_release_that_gives_nonsense_never_passes_a_part(plant: Plant):
     found = plant.replay(2, runtime="onnxruntime")
     assert found.counts == {(Decision.PASS, Decision.NOT_INSPECTED): 2}
     assert {part.new.reason.name for part in found.changed} == {"MODEL_OUTPUT"}
+
+
+def test_rows_and_releases_in_another_precision(plant: Plant):
+    """What decided in bf16 is compared in bf16, though float32 decides again, and the other way round."""
+    folder = plant.release.folder
+    version = painted(plant.folder / "data")
+    card = read_card(folder)
+    learned = card.dataset.model_copy(update={"sha256": version.sha256})
+    write_card(folder, card.model_copy(update={"dataset": learned}))
+    with pytest.raises(ReleaseError, match="never compared in bf16"):
+        plant.replay(precision="bf16")
+    make_variant(folder, "bf16", version)
+    plant.part(1, 8)
+    plant.sql(f"update parts set model_sha256 = 'bf16:{plant.release.model_sha256}'")
+    plant.part(2, 8)
+    plant.part(3, 8)
+    plant.sql("update parts set model_sha256 = '../x:0' where sequence = 3")
+    for precision in ("f32", "bf16"):
+        found = plant.replay(precision=precision)
+        told = found.as_dict()
+        assert told["precision"] == precision
+        assert told["model_sha256"].startswith("bf16:") is (precision == "bf16")
+        assert told["baseline"] == {
+            "parts": 2, "differ": 0, "unknown": {"the old release is not at hand": 1},
+        }  # fmt: skip
+        assert f"<code>{precision}</code>" in report_html(found, plant.folder / "images", "ko")
+    with pytest.raises(ReleaseError, match="passed under openvino, not under onnxruntime"):
+        plant.replay(precision="bf16", runtime="onnxruntime")
+    with pytest.raises(ConfigError, match="'fp4' is not one of f32, bf16, int8"):
+        plant.replay(precision="fp4")
+    told = call(plant.folder / "results.db", "--release", 1, "--releases", plant.releases,
+                "--precision", "bf16", "--json")  # fmt: skip
+    assert json.loads(told[1])["precision"] == "bf16"
+
+
+def painted(folder: Path) -> DatasetVersion:
+    """Write parts for the release of `Plant`, every second with a mark; all but two are to judge."""
+    (folder / "images").mkdir(parents=True)
+    samples: list[Sample] = []
+    for i in range(14):
+        box, name = (20 + i, 30, 40 + i, 50), f"images/{i}.png"
+        image = paint((256, 256), *([(0, box)] if i % 2 else []), grey=90 + i)
+        cv2.imwrite(str(folder / name), image[:, :, ::-1])
+        samples.append(
+            Sample(
+                image=name, sha256=sha256_of(folder / name), width=256, height=256,
+                split="test" if i > 1 else "train", group=name, origin="test",
+                state="labelled" if i % 2 else "good",
+                boxes=[(DEMO[0], *map(float, box))] if i % 2 else [],
+            )
+        )  # fmt: skip
+    return write_version(folder, "demo", DEMO, samples)
 
 
 def test_frame_limits_of_the_recipe_are_kept(plant: Plant):

@@ -18,7 +18,7 @@ from station_rig import CLASSES, Process, Rig, until
 from inspection.decide import check_detections
 from inspection.detector import Detector
 from inspection.errors import ConfigError, InferenceError, ReleaseError
-from inspection.release import load_release, sha256_file
+from inspection.release import load_release, read_card, sha256_file, write_card
 from inspection.runtimes.service import ServiceConfig
 from inspection.types import Reason, Release
 from inspection.up import station_processes
@@ -34,8 +34,8 @@ def write_parts(folder: Path) -> DatasetVersion:
     """Write parts of one colour, every second with a mark."""
     (folder / "images").mkdir(parents=True)
     samples: list[Sample] = []
-    for i in range(12):
-        split = ("train", "val", "test")[i // 4]
+    for i in range(16):
+        split = ("train", "val", "test")[min(i // 4, 2)]
         box = (20 + 4 * i, 30, 40 + 4 * i, 50)
         marks = [(i // 2 % 3, box)] if i % 2 else []
         name = f"images/{split}{i}.png"
@@ -58,7 +58,11 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_release(folder / "releases", "plate", number, CLASSES, SIZE)
     (folder / "releases" / "plate" / "current").write_text("1\n")
     version = write_parts(folder / "parts")
-    make_variant(folder / "releases" / "plate" / "1", "bf16", version)
+    plate = folder / "releases" / "plate" / "1"
+    card = read_card(plate)
+    learned = card.dataset.model_copy(update={"sha256": version.sha256})
+    write_card(plate, card.model_copy(update={"dataset": learned}))
+    make_variant(plate, "bf16", version)
     return folder / "releases"
 
 
@@ -137,6 +141,35 @@ def test_a_service_that_comes_back_in_another_precision_is_found_out(releases: P
             runtime.infer(np.zeros((1, *SIZE, 3), np.uint8), 20.0)
         runtime.close()
     assert caught.value.reason == Reason.MODEL_MISMATCH
+
+
+def test_a_service_that_fails_to_tell_its_model_is_refused(releases: Path) -> None:
+    """A proxy before it gave up: nothing is known of it, so it is not taken for a foreign server."""
+    plain = load_release(releases / "plate" / "1")
+    with BadService("ok", released(releases, "bf16")[1]) as service:
+        for status, reason in ((503, Reason.MODEL_LOADING), (500, Reason.INFERENCE_FAILED)):
+            service.config_status = status
+            error = refusal(service.url, plain, "f32")
+            assert error.reason == reason
+            assert f"did not tell which model plate/1 is (status {status}" in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_a_server_without_configuration_is_still_held_to_the_hash_in_its_answers(
+    releases: Path, status: int
+) -> None:
+    plain = load_release(releases / "plate" / "1")
+    with BadService("ok", released(releases, "bf16")[1]) as service:
+        service.config_status = status
+        error = refusal(service.url, plain, "f32")
+        assert error.reason == Reason.MODEL_MISMATCH
+        assert "answered with the model bf16:" in str(error)
+        service.sha256 = plain.model_sha256
+        runtime = ServiceConfig(url=service.url).open()
+        runtime.load(plain, 20.0)
+        service.sha256 = None  # Triton tells none
+        runtime.infer(np.zeros((1, *SIZE, 3), np.uint8), 20.0)
+        runtime.close()
 
 
 def test_a_release_is_never_sent_in_another_precision_than_it_was_found_in(releases: Path) -> None:

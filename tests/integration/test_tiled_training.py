@@ -17,9 +17,11 @@ from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, writ
 from inspection_training.evaluate import average_precision, detect_samples
 from inspection_training.experiment import Experiment
 from inspection_training.family import open_family
+from inspection_training.gates import RefusedError
 from inspection_training.parity import iou_matrix
 from inspection_training.pieces import clip_ring, outline_points, pieces_of
 from inspection_training.preview import samples_as_seen
+from inspection_training.release import publish
 from inspection_training.run import _card, open_runtime, train_release
 
 LARGE = (1280, 1024)
@@ -258,9 +260,14 @@ def test_a_release_for_tiles_says_so(tmp_path: Path) -> None:
     settings = {"tile": [128, 128], "tile_overlap": 0.25, "imgsz": 64, "epochs": 1}
     folders = {"releases": tmp_path / "releases", "runs": tmp_path / "runs"}
     experiment = _experiment(**settings)
-    outcome = train_release(experiment, version, part="spot", weights=None, **folders)
-    card = read_card(outcome.release.folder)
+    with pytest.raises(RefusedError, match="the model finds nothing in any of the 4") as refused:
+        train_release(experiment, version, part="spot", weights=None, **folders)
+    assert refused.value.candidate is not None
+    release = publish(
+        refused.value.candidate, read_card(refused.value.candidate), tmp_path / "releases"
+    )
+    card = read_card(release.folder)
     assert card.tiling is not None
     assert (card.tiling.size, card.tiling.overlap) == ((128, 128), 0.25)
-    assert load_release(outcome.release.folder).tiling == Tiling((128, 128), 0.25)
+    assert release.tiling == Tiling((128, 128), 0.25)
     assert card.parity["results"][0]["images"] == 4

@@ -17,12 +17,14 @@ from typer.testing import CliRunner
 
 from inspection.demo.labelled_set import write_labelled_set
 from inspection.errors import ConfigError
+from inspection.release import read_card
 from inspection_datasets.importing import ImportPlan, import_dataset
 from inspection_datasets.manifest import load_version
 from inspection_training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from inspection_training.cli import train_app
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Step, silent
+from inspection_training.release import publish
 from inspection_training.run_card import finish_run, read_run, resume_run, start_run
 from inspection_training.ultralytics_detectors import trainer as ultralytics_trainer
 from inspection_training.ultralytics_detectors.family import train_detector
@@ -89,9 +91,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(dataset: Path, tmp_path: 
     assert state["epoch"] < TINY["epochs"], "the training ended before it was killed"
 
     result = CliRunner().invoke(train_app, ["--resume", str(run), "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["release"] == "plate/1"
-    assert read_run(run).released == "plate/1"
+    assert result.exit_code == 1, result.output
+    assert json.loads(result.stdout)["refused"] == ["parity"], "so small a network finds nothing"
+    assert read_run(run).released is None
 
     whole = tmp_path / "whole"
     whole.mkdir()
@@ -99,6 +101,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(dataset: Path, tmp_path: 
     assert weights_hash(run) == weights_hash(whole)
     epochs = [line.split(",")[0] for line in (run / "curves.csv").read_text().splitlines()[1:]]
     assert epochs == [str(number) for number in range(1, 11)]
+    candidate = run / "candidate" / "plate" / "1"
+    assert resume_run(run)["resume"] == run, "it may be asked again"
+    publish(candidate, read_card(candidate), tmp_path / "releases")
     with pytest.raises(ConfigError, match="is finished: it released plate/1"):
         resume_run(run)
 

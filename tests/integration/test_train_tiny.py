@@ -17,6 +17,7 @@ from inspection_datasets.manifest import load_version, write_version
 from inspection_training.cli import evaluate_app
 from inspection_training.evaluation import inspect_split
 from inspection_training.experiment import Experiment, load_experiment
+from inspection_training.release import publish
 from inspection_training.release_cli import app as release_app
 from inspection_training.run import train_release
 from inspection_training.run_card import read_run
@@ -44,7 +45,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Train through the command in a process of its own, whose home is empty and read afterwards."""
+    """Train through the command in a process of its own, whose home is empty and read afterwards.
+
+    So small a network finds nothing, and the command refuses it; it is published by hand for the tests.
+    """
     root = tmp_path_factory.mktemp("trained")
     (root / "tiny.yaml").write_text(json.dumps(TINY))
     home = root / "home"
@@ -59,8 +63,19 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     done = subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, timeout=110, check=False
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return {"root": root, "home": home, "report": json.loads(done.stdout), "stderr": done.stderr}
+    assert done.returncode == 1, done.stderr[-3000:]
+    report = json.loads(done.stdout)
+    assert not (root / "releases").exists()
+    candidate = Path(report["candidate"])
+    publish(candidate, read_card(candidate), root / "releases")
+    return {"root": root, "home": home, "report": report, "stderr": done.stderr}
+
+
+def test_a_network_that_finds_nothing_is_not_released(trained: dict[str, object]) -> None:
+    report = trained["report"]
+    assert isinstance(report, dict)
+    assert (report["release"], report["refused"]) == (None, ["parity"])
+    assert "gate parity: the model finds nothing in any of the 8 images" in str(trained["stderr"])
 
 
 def test_the_release_is_complete(trained: dict[str, object], dataset: Path) -> None:
@@ -141,8 +156,6 @@ def test_an_altered_release_is_neither_shown_nor_evaluated(
 def test_a_release_that_cannot_be_written_leaves_nothing(
     trained: dict[str, object], tmp_path: Path
 ) -> None:
-    from inspection_training.release import publish
-
     root = Path(str(trained["root"]))
     card = read_card(root / "releases" / "plate" / "1")
     candidate = next((root / "runs").iterdir()) / "candidate" / "plate" / "1"

@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 
 from inspection.decide import check_detections
 from inspection.detector import Detector
-from inspection.errors import ConfigError, InferenceError, ReleaseError
+from inspection.errors import ConfigError, DatasetError, InferenceError, ReleaseError
 from inspection.release import (
     LimitsCard,
     ReleaseCard,
@@ -47,6 +47,7 @@ from inspection_datasets.manifest import DatasetVersion, Sample, load_version, w
 from inspection_training import limits_cli
 from inspection_training.cli import evaluate_app
 from inspection_training.evaluation import inspect_split
+from inspection_training.progress import Step
 from inspection_training.variants import cli as variant_cli
 from inspection_training.variants.float_layers import Search, groups_of
 from inspection_training.variants.judge import Wanted
@@ -96,6 +97,14 @@ def write_network(path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+def learned_from(folder: Path, version: DatasetVersion) -> Path:
+    """Write into a release's card that it learned from this version."""
+    card = read_card(folder)
+    learned = {"name": version.name, "version": version.version, "sha256": version.sha256}
+    write_card(folder, card.model_copy(update={"dataset": card.dataset.model_copy(update=learned)}))
+    return folder
 
 
 def write_release(releases: Path) -> Path:
@@ -159,15 +168,15 @@ def faint(tmp_path_factory: pytest.TempPathFactory) -> DatasetVersion:
 @pytest.fixture(scope="module")
 def made(parts: DatasetVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release with both variants."""
-    folder = write_release(tmp_path_factory.mktemp("made") / "releases")
+    folder = learned_from(write_release(tmp_path_factory.mktemp("made") / "releases"), parts)
     for precision in ("bf16", "int8"):
         make_variant(folder, precision, parts)
     return folder
 
 
 @pytest.fixture
-def release(tmp_path: Path) -> Path:
-    return write_release(tmp_path / "releases")
+def release(tmp_path: Path, parts: DatasetVersion) -> Path:
+    return learned_from(write_release(tmp_path / "releases"), parts)
 
 
 def image_of(version: DatasetVersion, name: str) -> np.ndarray:
@@ -188,6 +197,11 @@ def test_both_variants_say_what_they_are(made: Path, parts: DatasetVersion) -> N
         assert card.metrics["f32"]["escape"]["of"] == 6
         assert card.latency["f32"]["p50_ms"] > 0
         assert card.latency[card.name]["p99_ms"] > 0
+        assert {k: (x.images, x.equal) for k, x in parity.splits.items()} == {
+            "val": (12, 12), "test": (12, 12),
+        }  # fmt: skip
+        assert card.device == "CPU"
+    assert (bf16.selected_on, int8.selected_on) == ([], ["train", "val"])
     assert int8.calibration_images == 12
     assert int8.quantised >= 2
     assert int8.libraries["nncf"] == "3.4.0"
@@ -242,7 +256,80 @@ def test_a_runtime_never_runs_another_precision_than_its_own(made: Path) -> None
         in_precision(release, "int8", "onnxruntime")
 
 
-@pytest.mark.parametrize("damage", ["bin", "xml", "gone", "link", "base", "card", "unequal"])
+def of(version: DatasetVersion, folder: Path, *samples: Sample) -> DatasetVersion:
+    """Write another version of the parts beside the first, in a copy of its folder."""
+    shutil.copytree(version.folder, folder)
+    return write_version(folder, version.name, list(version.classes), list(samples))
+
+
+def test_too_little_proof_is_none(release: Path, parts: DatasetVersion, tmp_path: Path) -> None:
+    train = parts.select("train")
+    good = [s for s in parts.samples if s.state == "good" and s.split != "train"]
+    few = of(parts, tmp_path / "few", *train, *parts.select("test")[:9])
+    with pytest.raises(DatasetError, match="9 labelled and good images in val and test; fewer"):
+        make_variant(release, "bf16", few)
+    sound = of(parts, tmp_path / "sound", *train, *good)
+    with pytest.raises(DatasetError, match="no defective image in test"):
+        make_variant(release, "bf16", sound)
+    assert not (release / "variants").exists()
+
+
+def test_pictures_it_learned_from_prove_nothing(
+    release: Path, parts: DatasetVersion, tmp_path: Path
+) -> None:
+    leak = [s.model_copy(update={"split": "test"}) for s in parts.select("train")]
+    leaked = of(parts, tmp_path / "leaked", *leak)
+    with pytest.raises(DatasetError, match=r"12 pictures .* test were trained on"):
+        make_variant(release, "bf16", leaked)
+    shutil.copytree(parts.folder / "images", tmp_path / "other" / "images")
+    other = write_version(tmp_path / "other", "another part", CLASSES, leak[1:])
+    with pytest.raises(DatasetError, match=r"11 pictures .* test were trained on"):
+        make_variant(release, "bf16", other, Wanted(trained_on=parts.folder))
+    lonely = parts.select("test")
+    shutil.copytree(parts.folder / "images", tmp_path / "lonely" / "images")
+    lone = write_version(tmp_path / "lonely", "colours", CLASSES, lonely)
+    with pytest.raises(DatasetError, match=r"nobody can tell whether it saw .* --trained-on"):
+        make_variant(release, "bf16", lone)
+    assert not (release / "variants").exists()
+    make_variant(release, "bf16", lone, Wanted(trained_on=parts.folder))
+
+
+def test_another_device_is_refused(made: Path) -> None:
+    for precision in ("bf16", "int8"):
+        config = OpenVinoConfig.model_validate({"device": "GPU", "precision": precision})
+        with pytest.raises(ReleaseError, match=r"compared on CPU, not on GPU.*set device to CPU"):
+            find_for(config)(made.parent.parent, "colours", 1)
+    find_for(OpenVinoConfig(device="GPU"))(made.parent.parent, "colours", 1)  # f32 is the release
+
+
+def test_another_processor_is_told(
+    made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_precision(load_release(made), "bf16")
+    assert not caplog.records
+    folder = tmp_path / "releases" / "colours" / "1"
+    shutil.copytree(made, folder)
+    path = folder / "variants" / "bf16" / "variant.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": "Abacus 9, 2 cores"}))
+    in_precision(load_release(folder), "bf16")
+    assert "was compared on Abacus 9, 2 cores, this is" in caplog.text
+
+
+def test_who_is_second_is_told_so(made: Path, release: Path, parts: DatasetVersion) -> None:
+    def first(step: Step) -> None:
+        """Another make publishes while this one still compares."""
+        if not (release / "variants" / "bf16").exists():
+            shutil.copytree(made / "variants" / "bf16", release / "variants" / "bf16")
+
+    with pytest.raises(ReleaseError, match="another make of colours/1 in bf16 was first"):
+        make_variant(release, "bf16", parts, report=first)
+    assert {path.name for path in (release / "variants").iterdir()} == {"bf16"}
+    assert in_precision(load_release(release), "bf16")
+
+
+@pytest.mark.parametrize(
+    "damage", ["bin", "xml", "gone", "link", "base", "card", "unequal", "few", "sound", "held"]
+)
 def test_an_altered_variant_is_refused(made: Path, tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "releases" / "colours" / "1"
     shutil.copytree(made, folder)
@@ -261,9 +348,15 @@ def test_an_altered_variant_is_refused(made: Path, tmp_path: Path, damage: str) 
         card["base_sha256"] = "1" * 64
     elif damage == "card":
         card["files"]["../../../x"] = "0" * 64
+    elif damage == "held":
+        card["parity"]["openvino"]["splits"]["test"]["equal"] = 11
+    elif damage in {"few", "sound"}:
+        card["parity"]["openvino"] |= {"few": {"images": 9, "equal": 9}, "sound": {"defective": 0}}[
+            damage
+        ]
     else:
         card["parity"]["openvino"]["equal"] = 3
-    if damage in {"base", "card", "unequal"}:
+    if damage in {"base", "card", "unequal", "few", "sound", "held"}:
         (int8 / "variant.json").write_text(json.dumps(card))
     with pytest.raises(ReleaseError, match=r"altered|missing|another model|files|did not pass"):
         in_precision(load_release(folder), "int8")
@@ -296,6 +389,7 @@ def test_wrong_ranges_change_decisions_and_are_refused(
     release: Path, faint: DatasetVersion
 ) -> None:
     """Ranges set on faint defects cut strong ones off: every defective part would pass."""
+    learned_from(release, faint)
     with pytest.raises(ReleaseError) as refused:
         make_variant(release, "int8", faint, Wanted(minutes=0))
     told = str(refused.value)
@@ -307,13 +401,16 @@ def test_wrong_ranges_change_decisions_and_are_refused(
 
 
 def test_the_search_keeps_the_harmful_layer_in_float(release: Path, faint: DatasetVersion) -> None:
-    card = make_variant(release, "int8", faint, Wanted(minutes=1))
+    card = make_variant(learned_from(release, faint), "int8", faint, Wanted(minutes=1))
     assert card.parity["openvino"].passed
     assert any("second" in name for name in card.kept_float)
     assert card.quantised >= 1
     assert card.tries[0]["enough"] is False
     assert card.tries[0]["equal"] < card.tries[0]["images"]
-    assert card.tries[-1]["on"] == "judge"
+    judged = [x for x in card.tries if x["on"] == "judge"]
+    assert card.tries[-1] == judged[-1]
+    assert ("test" in card.selected_on) is (len(judged) > 1)
+    assert {"train", "val"} <= set(card.selected_on)
 
 
 def test_a_variant_is_never_replaced(made: Path, parts: DatasetVersion) -> None:
@@ -422,10 +519,10 @@ def painted(folder: Path, size: tuple[int, int], classes: tuple[str, ...]) -> Da
     """Write grey parts for the releases of `release_builder`; every second has a mark."""
     (folder / "images").mkdir(parents=True)
     samples: list[Sample] = []
-    for i in range(12):
-        split, box = ("train", "val", "test")[i // 4], (20 + i, 30, 40 + i, 50)
+    for i in range(20):
+        split, box = ("train", "val", "test")[min(i // 4, 2)], (20 + i, 30, 40 + i, 50)
         name = f"images/{i}.png"
-        image = paint(size, *([(0, box)] if i % 2 else []), grey=100)
+        image = paint(size, *([(0, box)] if i % 2 else []), grey=90 + i)
         cv2.imwrite(str(folder / name), image[:, :, ::-1])
         samples.append(
             Sample(
@@ -443,17 +540,18 @@ def test_an_anomaly_release(tmp_path: Path) -> None:
         tmp_path / "releases", classes=("anomaly",), size=(64, 96), variant="anomaly", limits=limits
     )
     version = painted(tmp_path / "demo", (64, 96), ("scratch",))
+    learned_from(folder, version)
     for precision in ("bf16", "int8"):
         card = make_variant(folder, precision, version)
         parity, measured = card.parity["openvino"], card.metrics[precision]
-        assert (parity.images, parity.equal, measured["auroc"]) == (8, 8, 1.0)
+        assert (parity.images, parity.equal, measured["auroc"]) == (16, 16, 1.0)
 
 
 def test_a_tiled_release(tmp_path: Path) -> None:
     folder = build_release(tmp_path / "releases", size=(64, 64), tiling=Tiling((64, 64), 0.25))
     version = painted(tmp_path / "demo", (128, 160), ("scratch", "dent", "hole"))
-    card = make_variant(folder, "bf16", version)
-    assert (card.parity["openvino"].equal, card.metrics["bf16"]["map50"]) == (8, 1.0)
+    card = make_variant(learned_from(folder, version), "bf16", version)
+    assert (card.parity["openvino"].equal, card.metrics["bf16"]["map50"]) == (16, 1.0)
 
 
 def test_evaluate_and_limits_compute_as_the_station_does(

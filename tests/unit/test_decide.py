@@ -276,7 +276,36 @@ def test_regions():
     assert judge(detections(inside), recipe(regions=(ignored,))).decision is Decision.PASS
     assert judge(detections(outside), recipe(regions=(ignored,))).decision is Decision.FAIL
     only_holes = dataclasses.replace(left, classes=("hole",))
-    assert judge(detections(inside), recipe(regions=(only_holes,))).decision is Decision.PASS
+    for found in (inside, outside):  # a region for one class hides no other
+        assert judge(detections(found), recipe(regions=(only_holes,))).decision is Decision.FAIL
+    hole = ("hole", 0.9, (110, 10, 130, 30))
+    assert judge(detections(hole), recipe(regions=(only_holes,))).decision is Decision.PASS
+
+
+def test_a_place_where_something_must_be_hides_nothing():
+    """It silently switched the inspection off everywhere else."""
+    place = Region((0, 0, 60, 60), expected={"screw": 1})
+    limits = {**recipe().limits, "screw": ClassLimits(0.25, 0.5, expected=1)}
+    screw, scratch = ("screw", 0.9, (10, 10, 30, 30)), ("scratch", 0.95, (110, 10, 130, 30))
+    only = judge(detections(screw), recipe(limits=limits, regions=(place,)))
+    both = judge(detections(screw, scratch), recipe(limits=limits, regions=(place,)))
+    assert (only.decision, both.decision) == (Decision.PASS, Decision.FAIL)
+    second = ("screw", 0.9, (110, 10, 130, 30))
+    assert judge(detections(screw, second), recipe(limits=limits, regions=(place,))).decision is (
+        Decision.FAIL
+    )
+
+
+def test_an_answer_without_room_fails():
+    """32 screws filled the answer, and a scratch behind them was never seen."""
+    limits = {**recipe().limits, "screw": ClassLimits(0.25, 0.5, expected=3)}
+    whole = detections(*screws(0.9, 0.9, 0.9))
+    assert judge(whole, recipe(limits=limits)).decision is Decision.PASS
+    full = dataclasses.replace(whole, full_from=0.9)
+    result = judge(full, recipe(limits=limits))
+    assert (result.decision, result.reason) == (Decision.FAIL, Reason.TOO_MANY)
+    faint = dataclasses.replace(whole, full_from=0.1)  # what is missing is under every T1
+    assert judge(faint, recipe(limits=limits)).decision is Decision.PASS
 
 
 @pytest.mark.parametrize(

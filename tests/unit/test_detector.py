@@ -175,6 +175,12 @@ def test_wrong_shapes_are_an_error(outputs: dict[str, Any]) -> None:
         read_outputs(RELEASE, outputs, PLACED)
 
 
+def test_an_answer_without_padding_says_from_where_it_is_full() -> None:
+    rows = [[20 * i, 1, 20 * i + 9, 9, 0.9 - 0.1 * i, 0] for i in range(8)]
+    assert read_outputs(RELEASE, answer(*rows), PLACED).full_from == pytest.approx(0.2)
+    assert read_outputs(RELEASE, answer(*rows[:7]), PLACED).full_from is None
+
+
 def test_no_rows_at_all_is_nothing_found() -> None:
     empty = read_outputs(RELEASE, {"detections": np.zeros((1, 0, 6), np.float32)}, PLACED)
     assert len(empty) == 0

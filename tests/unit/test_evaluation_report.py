@@ -11,6 +11,7 @@ from release_builder import paint, write_release
 from typer.testing import CliRunner
 
 from inspection.errors import ConfigError
+from inspection.release import read_card, write_card
 from inspection.types import ClassLimits
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.cli import evaluate_app
@@ -211,6 +212,9 @@ def test_variants_stand_beside_f32(tmp_path: Path, language: str) -> None:
     version = make_dataset(tmp_path / "data")
     folder = write_release(tmp_path / "releases", classes=CLASSES)
     before = read(report_html(run_of(folder, tmp_path / "data"), language)).said
+    card = read_card(folder)
+    learned = card.dataset.model_copy(update={"sha256": version.sha256})
+    write_card(folder, card.model_copy(update={"dataset": learned}))
     make_variant(folder, "bf16", version)
     after = read(report_html(run_of(folder, tmp_path / "data"), language)).said
     words = texts(language)

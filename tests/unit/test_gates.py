@@ -137,6 +137,16 @@ def test_no_parity_is_no_release(parity: dict[str, Any]):
     assert gate("parity", Gates(), parity).sentence
 
 
+def test_parity_that_compared_nothing_is_not_proven():
+    results = [{**x, "detections": 0} for x in PARITY["results"]]
+    refused = gate("parity", Gates(), {**PARITY, "results": results})
+    assert not refused.passed
+    assert refused.sentence.startswith("the model finds nothing in any of the 2 images")
+    assert "train longer" in refused.remedy(Path("data"))
+    results = [{**x, "detections": 3} for x in PARITY["results"]]
+    assert gate("parity", Gates(), {**PARITY, "results": results}).passed
+
+
 def test_an_unknown_part_that_must_be_caught_is_a_mistake_in_the_experiment():
     found = version(sample("images/scratch01.png"))
     check_asked(Gates(must_catch=("images/scratch01.png",)), found)

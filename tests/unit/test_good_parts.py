@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -362,13 +363,21 @@ def _same() -> tuple[np.ndarray, float]:
 
 
 def test_the_command_asks_for_weights_where_they_matter(tmp_path):
-    from inspection_datasets.manifest import Sample, write_version
+    from inspection_datasets.manifest import Sample, sha256_of, write_version
 
-    row = Sample(
-        image="a.png", sha256="0" * 64, width=9, height=9, split="train", group="a", state="good",
-        origin="test",
-    )  # fmt: skip
-    write_version(tmp_path / "data", "part", ["any"], [row])
+    rows = []
+    for seed, split in enumerate(("train", "test")):
+        path = tmp_path / "data" / f"{split}.png"
+        path.parent.mkdir(exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 255, (32, 32, 3), np.uint8)
+        cv2.imwrite(str(path), noise)
+        rows.append(
+            Sample(
+                image=path.name, sha256=sha256_of(path), width=32, height=32, split=split,
+                group=split, state="good", origin="test",
+            )
+        )  # fmt: skip
+    write_version(tmp_path / "data", "part", ["any"], rows)
     arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "runs")]
     arguments += ["--releases", str(tmp_path / "releases")]
     for options, words in [

@@ -101,3 +101,11 @@ run_station(load_station(Path({str(rig.folder / "station.yaml")!r})), stop)
     assert process.returncode == 0
     assert not loaded & WEB_AND_TRAINING
     assert "sqlalchemy" in loaded
+
+
+def test_every_test_file_is_in_exactly_one_part_of_the_suite():
+    import run
+
+    named = [path for paths in run.parts().values() for path in paths]
+    files = [p for path in named for p in (path.rglob("test_*.py") if path.is_dir() else [path])]
+    assert sorted(files) == sorted((ROOT / "tests").rglob("test_*.py"))

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from inspection.decide import judge
 from inspection.errors import ConfigError, DatasetError
-from inspection.recipe import RecipeConfig
+from inspection.recipe import RecipeBook, RecipeConfig
 from inspection.release import DatasetCard, read_card, write_card
 from inspection.types import ClassLimits, Decision, Detections, Recipe, Region
 from inspection.yaml_file import read_yaml
@@ -183,7 +183,7 @@ def test_the_claim_in_words() -> None:
     assert hopeless.few_groups
     fixed = fixed_claim(COUNT, 0, list(range(25)), Targets(escape=0.15))
     assert fixed.met
-    assert in_words(fixed, 0.95).startswith("wrong counts: at most 11 % escape at 95 %")
+    assert in_words(fixed, 0.95).startswith("wrong counts: at most 12 % escape at 95 %")
 
 
 def test_good_parts_at_the_top_of_the_scale() -> None:
@@ -290,6 +290,31 @@ def test_limits_are_written_with_their_claim(house: tuple[Path, Path], tmp_path:
     assert isinstance(again, ConfigError), "nothing is overwritten"
 
 
+def test_a_written_recipe_has_a_number_of_its_own(house: tuple[Path, Path], tmp_path: Path) -> None:
+    release, data = house
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / "1.yaml").write_text("number: 1\npart: demo\nrelease: 1\n", encoding="utf-8")
+    code, out, _ = run(release, "--data", data, "--write", folder / "7.yaml")
+    assert code == 1
+    said = " ".join(out.split())
+    assert "NOT MET: scratch: no claim of 1 %" in said
+    assert "recipe 7 in" in said
+    assert "its claim says what is not met" in said
+    book = RecipeBook(folder, release.parent.parent)
+    assert [book.get(number)[0].number for number in (1, 7)] == [1, 7], "the line reads both"
+    given_recipe = ("--recipe", folder / "1.yaml")
+    _, _, error = run(release, "--data", data, "--write", folder / "8.yaml", *given_recipe)
+    assert isinstance(error, ConfigError)
+    assert "1.yaml is recipe 1 already" in str(error)
+    _, _, error = run(release, "--data", data, "--write", folder / "8.yaml", "--number", "7")
+    assert isinstance(error, ConfigError)
+    _, _, error = run(release, "--data", data, "--number", "7")
+    assert isinstance(error, ConfigError), "a number without a file"
+    run(release, "--data", data, "--write", folder / "8.yaml", *given_recipe, "--number", "8")
+    assert book.get(8)[0].number == 8
+
+
 def test_one_limit_for_the_mix(house: tuple[Path, Path]) -> None:
     release, data = house
     code, out, error = run(
@@ -311,7 +336,7 @@ def test_too_few_defects_are_said_plainly(house: tuple[Path, Path]) -> None:
     code, out, _ = run(house[0], "--data", house[1])
     assert code == 1
     text = " ".join(out.split())
-    assert "scratch: no claim of 1 %: 6 parts support at best 39 % escape at 95 %; 293 more" in text
+    assert "scratch: no claim of 1 %: 6 parts support at best 40 % escape at 95 %; 293 more" in text
     assert "come from 6 groups" in text
 
 

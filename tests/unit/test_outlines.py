@@ -97,6 +97,20 @@ class TestTrace:
         assert outline == ((10, 20), (30, 20), (30, 50), (10, 50))
         assert area == 600
 
+    @pytest.mark.parametrize("peak", [0.3, 0.49, 0.52, 0.9])
+    def test_one_place_over_the_cut_does_not_make_a_defect_small(self, peak: float) -> None:
+        box = np.array([40, 40, 80, 80], np.float32)
+        mask = np.full(GRID, 0.3, np.float32)
+        mask[15, 15] = peak
+        assert trace(mask, box, PLACED.scale, PLACED.pad)[1] == 1600
+
+    def test_a_mask_over_a_tenth_of_its_box_tells_the_area(self) -> None:
+        shape = np.zeros((128, 192), np.uint8)
+        shape[40:60, 40:52] = 1
+        box = np.array([40, 40, 80, 80], np.float32)  # 240 of 1600
+        _, area = trace(drawn(shape, PLACED), box, PLACED.scale, PLACED.pad)
+        assert area == pytest.approx(240, rel=0.1)
+
     def test_the_outline_is_the_largest_piece_and_the_area_that_of_all(self) -> None:
         shape = np.zeros((128, 192), np.uint8)
         shape[20:60, 20:60] = 1
@@ -128,9 +142,24 @@ class TestTrace:
     def test_joined_pieces_are_one_outline(self) -> None:
         left = ((0.0, 10.0), (60.0, 10.0), (60.0, 20.0), (0.0, 20.0))
         right = ((50.0, 10.0), (120.0, 10.0), (120.0, 20.0), (50.0, 20.0))
-        outline, area = join([left, right], np.array([0, 10, 120, 20], np.float32))
+        outline, area = join([left, right], [600, 700], np.array([0, 10, 120, 20], np.float32))
         assert area == pytest.approx(1200, rel=0.1)
         assert max(x for x, _ in outline) - min(x for x, _ in outline) > 115
+
+    def test_what_the_outlines_do_not_show_still_counts(self) -> None:
+        """A dotted defect: the outline is one dot, the area that of all."""
+        dots = [((x, 10.0), (x + 4, 10.0), (x + 4, 14.0), (x, 14.0)) for x in (0.0, 100.0)]
+        box = np.array([0, 10, 120, 20], np.float32)
+        assert join(dots, [160, 200], box)[1] == pytest.approx(360, rel=0.1)
+        assert join(dots, [160, 200], box)[1] >= 360 - 1e-3
+        assert join(dots, [1, 2], np.array([0, 10, 0, 20], np.float32))[1] == 2
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.tuples(*[st.floats(0, 100)] * 4, st.floats(0, 20000)), min_size=1))
+    def test_a_joined_defect_is_no_smaller_than_a_part(self, rows: list[Any]) -> None:
+        outlines = [((a, b), (c, b), (c, d), (a, d)) for a, b, c, d, _ in rows]
+        areas = [row[4] for row in rows]
+        assert join(outlines, areas, np.array([0, 0, 100, 100], np.float32))[1] >= max(areas)
 
 
 class TestReading:

@@ -13,7 +13,13 @@ from release_builder import write_release
 from typer.testing import CliRunner
 
 from inspection.errors import ConfigError, DatasetError, ReleaseError
-from inspection.release import current_number, load_release, read_card, sha256_file
+from inspection.release import (
+    current_number,
+    load_release,
+    read_card,
+    set_current,
+    sha256_file,
+)
 from inspection_datasets.manifest import (
     DatasetVersion,
     Sample,
@@ -21,13 +27,17 @@ from inspection_datasets.manifest import (
     sha256_of,
     write_version,
 )
+from inspection_training import release as release_module
 from inspection_training.candidate import Override, make_release
-from inspection_training.cli import train_app
+from inspection_training.cli import evaluate_app, train_app
+from inspection_training.evaluation import inspect_split, refuse_known_pictures
 from inspection_training.experiment import Experiment
 from inspection_training.gates import RefusedError
+from inspection_training.release import not_in_force
 from inspection_training.release_cli import app
 from inspection_training.release_diff import compare_releases
 from inspection_training.run import Outcome, train_release
+from inspection_training.run_card import read_run, resume_run
 
 SETTINGS = {"family": "template", "imgsz": 64, "threads": 1, "max_overkill": 0.2, "max_review": 0.0}
 MISSED = "images/bad-05.png"  # a defect that nobody could see: it is drawn in the plate's own grey
@@ -185,7 +195,7 @@ def test_gates_are_asked_again_and_stay_refused(house: Path):
 
 def test_whoever_changes_a_gate_is_named(house: Path):
     asked = ["make", run_of(house), "--releases", house / "releases", "--max-escape", "off"]
-    asked += ["--must-catch", "images/bad-00.png"]
+    asked += ["--must-catch", "off", "--must-catch", "images/bad-00.png"]
     with pytest.raises(ConfigError, match=r"max_escape, must_catch differ.*--by NAME"):
         call(*asked)
     code, out, _error = call(*asked, "--by", "김 품질", "--json")
@@ -213,6 +223,125 @@ def test_whoever_changes_a_gate_is_named(house: Path):
     assert card.files["card.md"] == sha256_file(folder / "card.md")
     with pytest.raises(ReleaseError, match="released already, as plate/1"):
         call(*asked, "--by", "Kim")
+
+
+def test_a_part_that_must_be_caught_is_added_to_those_of_the_experiment(house: Path):
+    asked = ["make", run_of(house), "--releases", house / "releases", "--max-escape", "off"]
+    code, _out, error = call(*asked, "--must-catch", "images/bad-01.png", "--by", "Kim")
+    assert code == 1
+    assert f"1 of 3 parts that must be caught pass: {MISSED}" in error
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {x.name: sha256_file(x) for x in folder.iterdir()}
+
+
+def test_release_make_only_reads_the_candidate(house: Path, monkeypatch: pytest.MonkeyPatch):
+    candidate = run_of(house) / "candidate" / "plate" / "1"
+    before = content(candidate)
+    override = Override({"max_escape": None, "must_catch": ()}, "Kim")
+
+    def power_cut(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr(release_module, "write_card", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            make_release(run_of(house), override=override, releases=house / "releases")
+    assert content(candidate) == before
+    release = make_release(run_of(house), override=override, releases=house / "releases")
+    assert (release.name, content(candidate)) == ("plate/1", before)
+    rows = json.loads((release.folder / "decisions.json").read_text())
+    assert rows["test"][MISSED][1:] == [True, "PASS"]
+
+
+def test_a_picture_altered_since_it_was_labelled_is_not_measured(version, house: Path, tmp_path):
+    data = tmp_path / "altered"
+    shutil.copytree(version.folder, data)
+    shutil.copy(data / "images" / "bad-00.png", data / MISSED)
+    override = Override({"max_escape": None, "must_catch": (), "clean_dataset": False}, "Kim")
+    with pytest.raises(DatasetError, match=r"bad-05\.png was altered since plate v0001"):
+        make_release(run_of(house), data, house / "releases", override)
+    release = make_release(run_of(house), version.folder, house / "releases", override)
+    with pytest.raises(DatasetError, match=r"bad-05\.png was altered since plate v0001"):
+        inspect_split(release.folder, load_version(data), "test")
+
+
+def test_nothing_held_back_is_refused_before_training(version: DatasetVersion, tmp_path: Path):
+    shutil.copytree(version.folder, tmp_path / "data")
+    learned = [x for x in version.samples if x.split == "train"]
+    whole = write_version(tmp_path / "data", "plate", ["spot"], learned)
+    with pytest.raises(DatasetError, match="holds nothing back: no image of val or test"):
+        train(whole, tmp_path)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_test_picture_that_is_gone_is_told_before_training(version, tmp_path: Path):
+    shutil.copytree(version.folder, tmp_path / "data")
+    (tmp_path / "data" / MISSED).unlink()
+    with pytest.raises(DatasetError, match=r"bad-05\.png cannot be read"):
+        train(load_version(tmp_path / "data"), tmp_path)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_cut_off_after_publishing_does_not_publish_again(version, tmp_path: Path):
+    outcome = train(version, tmp_path)
+    card = read_run(outcome.run)
+    unaware = card.model_copy(update={"released": None})
+    (outcome.run / "run.json").write_text(unaware.model_dump_json())
+    with pytest.raises(ConfigError, match="is finished: it released plate/1"):
+        resume_run(outcome.run)
+    assert read_run(outcome.run) == card
+
+
+def test_after_a_rollback_a_new_release_says_that_it_is_not_in_force(version, tmp_path: Path):
+    releases = tmp_path / "releases"
+    assert not_in_force(train(version, tmp_path).release) == ""
+    set_current(releases, "plate", 1)
+    (tmp_path / "plate.yaml").write_text(json.dumps(SETTINGS))
+    arguments = [tmp_path / "plate.yaml", "--data", version.folder, "--part", "plate"]
+    arguments += ["--releases", releases, "--out", tmp_path / "runs"]
+    result = CliRunner().invoke(train_app, [str(x) for x in arguments])
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "! plate/2 is not in force: a rollback put plate/1 in force" in said
+    assert f"`inspection release rollback {releases} plate --to 2`" in said
+    set_current(releases, "plate", 2)
+    assert not_in_force(load_release(releases / "plate" / "2")) == ""
+
+
+def test_numbers_of_parts_that_were_trained_on_are_called_flattered(version, tmp_path: Path):
+    data = tmp_path / "data"
+    shutil.copytree(version.folder, data)
+    release = train(load_version(data), tmp_path).release
+    assert inspect_split(release.folder, load_version(data), "test").warnings == ()
+    swap = {"train": "test", "test": "train", "val": "val"}
+    rows = [x.model_copy(update={"split": swap[x.split]}) for x in version.samples]
+    write_version(data, "plate", ["spot"], rows)
+    asked = [release.folder, "--data", data, "--html", tmp_path / "r.html", "--language", "en"]
+    result = CliRunner().invoke(evaluate_app, [str(x) for x in [*asked, "--json"]])
+    assert result.exit_code == 0, result.output
+    assert "! plate/1 was trained on 8 of 8 pictures of plate v0002 test" in result.stderr
+    assert "was trained on 8 of 8" in json.loads(result.stdout.splitlines()[-1])["warnings"][0]
+    assert "plate/1 was trained on 8 of 8" in (tmp_path / "r.html").read_text()
+
+
+def test_groups_of_another_dataset_name_are_a_warning(
+    version: DatasetVersion, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    release = train(version, tmp_path).release
+    data = tmp_path / "night"
+    shutil.copytree(version.folder / "images", data / "images")
+    train_group = next(x.group for x in version.samples if x.split == "train")
+    rows = [x for x in version.samples if x.split == "test"]
+    rows[0] = rows[0].model_copy(update={"group": train_group})
+    night = write_version(data, "plate-night", ["spot"], rows)
+    run = inspect_split(release.folder, night, "test", trained_on=version.folder)
+    assert "1 of 14 pictures of plate-night bear the group names" in run.warnings[0]
+    refuse_known_pictures(run, version.folder)
+    assert "promise nothing" in caplog.text
+    unknown = inspect_split(release.folder, night, "test")
+    assert "nobody can tell whether it saw these pictures" in unknown.warnings[0]
 
 
 def test_limits_are_those_of_the_candidate(house: Path, version: DatasetVersion):

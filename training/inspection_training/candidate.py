@@ -4,10 +4,12 @@
         ─▶ gates, some changed by a person who is named ─▶ publish releases/PART/NUMBER
 
 What cannot be measured again (parity needs the trained network) is taken from the candidate's card.
+The candidate itself is only read: what was measured again is written into the release.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,9 @@ from inspection.release import (
     CARD,
     MODEL,
     ReleaseCard,
-    list_releases,
     load_release,
     read_card,
+    sha256_file,
     write_card,
 )
 from inspection.types import Release
@@ -43,7 +45,7 @@ from inspection_training.measure import (
     open_runtime,
 )
 from inspection_training.progress import Report, silent
-from inspection_training.release import CARD_TEXT, now, publish, write_text_card
+from inspection_training.release import CARD_TEXT, now, publish, released_as, write_text_card
 from inspection_training.run_card import finish_run, read_run
 
 
@@ -54,10 +56,12 @@ class Override:
     Attributes:
         gates: field of `experiment.Gates` to the new value; None takes the gate off.
         by: who changed them; goes into the card.
+        also_catch: images that are added to those that must be caught.
     """
 
     gates: dict[str, Any]
     by: str
+    also_catch: tuple[str, ...] = ()
 
 
 def finish_candidate(candidate: Path, card: ReleaseCard, measured: Measured) -> ReleaseCard:
@@ -70,7 +74,8 @@ def finish_candidate(candidate: Path, card: ReleaseCard, measured: Measured) -> 
         ReleaseError: it cannot be written.
     """
     try:
-        files = {**card.files, DECISIONS: measured.write_decisions(candidate)}
+        (candidate / DECISIONS).write_bytes(measured.kept)
+        files = {**card.files, DECISIONS: sha256_file(candidate / DECISIONS)}
         card = card.model_copy(update={"files": files})
         files = {**files, CARD_TEXT: write_text_card(candidate, card, released=False)}
         card = card.model_copy(update={"files": files})
@@ -143,16 +148,18 @@ def make_release(
     signed = {"overridden": changes, "by": override.by, "at": now()} if override and changes else {}
     metrics = {**measured.metrics, "gates": for_card(gates, results, **signed)}
     update = {**measured.card, "metrics": metrics}
-    card = finish_candidate(candidate, card.model_copy(update=update), measured)
-    published = publish(candidate, card, releases)
+    decided = hashlib.sha256(measured.kept).hexdigest()
+    update |= {"files": {**card.files, DECISIONS: decided}}
+    card = card.model_copy(update=update)
+    published = publish(candidate, card, releases, {DECISIONS: measured.kept})
     finish_run(run, published.name)
     return published
 
 
 def _refuse_twice(card: ReleaseCard, releases: Path) -> None:
-    for number in list_releases(releases).get(card.part, []):
-        if read_card(releases / card.part / str(number)).files[MODEL] == card.files[MODEL]:
-            raise ReleaseError(f"this model is released already, as {card.part}/{number}")
+    name = released_as(releases, card.part, card.files[MODEL])
+    if name is not None:
+        raise ReleaseError(f"this model is released already, as {name}")
 
 
 def _version(data: Path, card: ReleaseCard) -> DatasetVersion:
@@ -171,10 +178,13 @@ def _gates(card: ReleaseCard) -> Gates:
 
 def _change(before: Gates, override: Override | None) -> tuple[Gates, list[dict[str, Any]]]:
     """Return the gates in force, and every change in plain values."""
-    if override is None or not override.gates:
+    if override is None:
         return before, []
+    asked = {**before.model_dump(), **override.gates}
+    if override.also_catch:
+        asked["must_catch"] = tuple(dict.fromkeys((*asked["must_catch"], *override.also_catch)))
     try:
-        after = Gates.model_validate({**before.model_dump(), **override.gates})
+        after = Gates.model_validate(asked)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(x) for x in first["loc"])

@@ -8,8 +8,12 @@
   bound of what was missed there. Both together still err with at most 1 - confidence: when the rate at
   `LOWEST` is over the target, both fail for few misses only; when it is not, that bound cannot fail.
 * T2, for the overkill: with the T1s fixed, a good part's score is the highest of those at or over their
-  T1. T2 stands just over the (k+1)-th largest, by the same rule; it is never under T1. Review is what lies
-  between; it is measured, not chosen.
+  T1. T2 stands just over the (k+1)-th largest, by the same rule; it is never under T1. Good parts that FAIL
+  whatever T2 is (things that must be there were not seen) are among those k. Review is what lies between;
+  it is measured, not chosen.
+* A class that the release does not know gets a claim too, which is never met.
+
+Bounds are never shown lower than they are: digits are rounded up.
 
 The claims hold for parts like these, class by class. Parts of one lot are alike: see the warnings.
 """
@@ -72,7 +76,9 @@ class EscapeClaim:
         missed: parts under T1, or not stopped.
         supported: escape rate that is claimed; None: nothing can be claimed.
         target: escape rate asked.
-        missing: more defective parts needed for the target, if none of them is missed.
+        missing: more defective parts needed for the target, if none of them is missed; 0 for a class
+            that is not known, since no number of parts helps there.
+        known: the release knows this class.
     """
 
     name: str
@@ -85,11 +91,12 @@ class EscapeClaim:
     supported: float | None
     target: float
     missing: int
+    known: bool = True
 
     @property
     def met(self) -> bool:
         """Tell whether the target is proven."""
-        return self.supported is not None and self.supported <= self.target
+        return self.known and self.supported is not None and self.supported <= self.target
 
     @property
     def few_groups(self) -> bool:
@@ -103,7 +110,7 @@ class EscapeClaim:
         return {
             "class": self.name, "parts": self.parts, "groups": self.groups, "t1": self.t1,
             "allowed_misses": self.allowed, "missed": self.missed, "supported": self.supported,
-            "target": self.target, "met": self.met, "more_parts_needed": self.missing,
+            "target": self.target, "met": self.met, "more_parts_needed": self.missing, "known": self.known,
         }  # fmt: skip
 
 
@@ -157,6 +164,24 @@ def fixed_claim(
     )  # fmt: skip
 
 
+def unknown_claim(
+    name: str, missed: int, groups: Sequence[Hashable], targets: Targets
+) -> EscapeClaim:
+    """Return that nothing is claimed for a class of the labels that the release does not know.
+
+    Args:
+        name: the class.
+        missed: parts with it that PASS.
+        groups: group of each part with it.
+        targets: what is asked.
+    """
+    counts = Counter(groups).values()
+    return EscapeClaim(
+        name, len(groups), len(counts), max(counts, default=0), None, -1, missed, None,
+        targets.escape, 0, known=False,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class OverkillLimit:
     """T2 for all defect classes.
@@ -165,44 +190,72 @@ class OverkillLimit:
         t2: every class's T2 is this or its T1, whichever is higher.
         parts: good parts.
         allowed: good parts that may fail; -1: too few good parts for the target.
-        supported: overkill that is claimed for the defect classes; None: nothing.
+        supported: overkill that is claimed; None: nothing.
+        by_count: good parts that FAIL whatever T2 is, for the number of things that must be there.
     """
 
     t2: float
     parts: int
     allowed: int
     supported: float | None
+    by_count: int = 0
 
 
-def overkill_limit(scores: Sequence[float], targets: Targets) -> OverkillLimit:
+def overkill_limit(
+    scores: Sequence[float], targets: Targets, *, by_count: int = 0
+) -> OverkillLimit:
     """Return T2 from the good parts.
 
     Args:
-        scores: of every held-out good part: the highest score at or over its class's T1, else 0.
+        scores: of every held-out good part that does not FAIL by its counts: the highest score at or
+            over its class's T1, else 0.
         targets: what is asked.
+        by_count: further good parts, which FAIL by their counts.
     """
-    n, descending = len(scores), sorted(scores, reverse=True)
+    n, descending = len(scores) + by_count, sorted(scores, reverse=True)
     if not n:
         return OverkillLimit(1.0, 0, -1, None)
     allowed = allowed_misses(n, targets.overkill, targets.delta)
-    over = descending[max(allowed, 0)]
+    over = descending[max(allowed - by_count, 0)] if descending else 1.0
     t2 = max(round((math.floor(over / _STEP) + 1) * _STEP, 6), LOWEST)
     if t2 > 1:  # a score of 1 cannot be let through
-        failing = sum(score >= 1.0 for score in descending)
-        return OverkillLimit(1.0, n, allowed, upper_bound(failing, n, targets.confidence))
-    supported = targets.overkill if allowed >= 0 else best_claim(n, targets.delta)
-    return OverkillLimit(t2, n, allowed, supported)
+        failing = by_count + sum(score >= 1.0 for score in descending)
+        bound = upper_bound(failing, n, targets.confidence)
+        return OverkillLimit(1.0, n, allowed, bound, by_count)
+    kept = 0 <= by_count <= allowed
+    supported = targets.overkill if kept else best_claim(n, targets.delta, by_count)
+    return OverkillLimit(t2, n, allowed, supported, by_count)
+
+
+def exactly(share: float) -> str:
+    """Return a share that somebody chose, as it was chosen: `99.5 %`, `12.5 %`."""
+    return f"{100 * share:.10g} %"
 
 
 def percent(share: float) -> str:
-    """Return a share in percent with two digits that count, for example `0.31 %`, `7.8 %`."""
-    return f"{float(f'{100 * share:.2g}'):g} %"
+    """Return a bound or rate in percent with two digits that count, rounded up: `0.31 %`, `7.8 %`."""
+    value = 100 * share
+    if value <= 0:
+        return "0 %"
+    step = 10.0 ** (1 - math.floor(math.log10(value)))
+    return f"{math.ceil(value * step - 1e-9) / step:g} %"
+
+
+def at_most(supported: float, target: float) -> str:
+    """Return a bound that meets its target; where rounding up would go over the target, the target."""
+    rounded = percent(supported)
+    return rounded if float(rounded.removesuffix(" %")) <= 100 * target else exactly(target)
 
 
 def in_words(claim: EscapeClaim, confidence: float) -> str:
     """Return the claim as a sentence, or what is missing for it."""
-    sure, target = percent(confidence), percent(claim.target)
+    sure, target = exactly(confidence), exactly(claim.target)
     name = "wrong counts" if claim.name == COUNT else claim.name
+    if not claim.known:
+        return (
+            f"{name}: no claim of {target}: the release does not know this class; {claim.missed} of "
+            f"{claim.parts} parts with it PASS. Train a release that knows it"
+        )
     if not claim.parts:
         return (
             f"{name}: no claim: no part with this defect; {claim.missing} are needed for {target}"
@@ -212,7 +265,8 @@ def in_words(claim: EscapeClaim, confidence: float) -> str:
         f"{claim.parts} defective parts from {claim.groups} groups, {claim.missed} missed{where}"
     )
     if claim.met and claim.supported is not None:
-        return f"{name}: at most {percent(claim.supported)} escape at {sure} confidence ({facts})"
+        bound = at_most(claim.supported, claim.target)
+        return f"{name}: at most {bound} escape at {sure} confidence ({facts})"
     best = "nothing" if claim.supported is None else f"at best {percent(claim.supported)} escape"
     if claim.missed > max(claim.allowed, 0):
         return (

@@ -149,10 +149,12 @@ def train(
     if as_json:
         typer.echo(json.dumps(summary(outcome), ensure_ascii=False))
         return
-    from inspection_training.release import describe
+    from inspection_training.release import describe, not_in_force
 
     typer.echo(describe(outcome.card))
     typer.echo(f"released {outcome.release.name} in {outcome.release.folder}")
+    if words := not_in_force(outcome.release):
+        typer.echo(f"! {words}")
     for precision, why in outcome.variants.items():
         typer.echo(f"variant {precision}: {f'not made: {why}' if why else 'made'}")
     typer.echo(f"run folder {outcome.run}; seconds: {outcome.seconds}")
@@ -160,8 +162,11 @@ def train(
 
 def summary(outcome: Outcome) -> dict[str, Any]:
     """Return what a script wants to know of a training."""
+    from inspection_training.release import not_in_force
+
     return {
         "release": outcome.release.name,
+        "not_in_force": not_in_force(outcome.release),
         "folder": str(outcome.release.folder),
         "run": str(outcome.run),
         "seconds": outcome.seconds,
@@ -190,6 +195,9 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option(help="another release folder, compared on the same parts")
     ] = None,
+    trained_on: Annotated[
+        Path | None, typer.Option(help="dataset folder the release learned from; default: --data")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Measure a release: escape, overkill, recall with intervals, and mAP."""
@@ -206,14 +214,17 @@ def evaluate(
         raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
     version = load_version(data, data_version)
     with TrainingBar() as bar:
-        run = inspect_split(release, version, split, runtime, bar.report, precision)
+        run = inspect_split(release, version, split, runtime, bar.report, precision, trained_on)
         other = (
-            inspect_split(against, version, split, runtime, bar.report, precision)
+            inspect_split(against, version, split, runtime, bar.report, precision, trained_on)
             if against
             else None
         )
     comparison = compare_runs(run, other) if other else None
-    metrics = run.metrics()
+    warnings = [*run.warnings, *(other.warnings if other else ())]
+    for words in warnings:
+        typer.echo(f"! {words}", err=True)
+    metrics = {**run.metrics(), "warnings": warnings}
     if comparison is not None:
         metrics["comparison"] = comparison.as_dict()
     if html is not None:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from inspection.decide import judge
 from inspection.detector import Detector
-from inspection.types import ClassLimits, Decision, Detections, Recipe
+from inspection.errors import DatasetError
+from inspection.types import ClassLimits, Decision, Detections, Image, Recipe
 from inspection_datasets.incoming import read_image
-from inspection_datasets.manifest import DatasetVersion, Sample, Shape
+from inspection_datasets.manifest import DatasetVersion, Sample, Shape, sha256_of
 from inspection_datasets.shapes import box_ring, mask_of
 from inspection_training.parity import iou_matrix
 
@@ -36,12 +37,41 @@ def detect_samples(
     samples: Sequence[Sample],
     tick: Callable[[], None] = lambda: None,
 ) -> list[Detections]:
-    """Run the release on every sample, in order."""
+    """Run the release on every sample, in order.
+
+    Raises:
+        DatasetError: a picture is missing, unreadable, or not the one that was labelled.
+    """
     found: list[Detections] = []
     for sample in samples:
-        found.append(detector.detect(read_image(version.path(sample)), 60.0))
+        found.append(detector.detect(_as_labelled(version, sample), 60.0))
         tick()
     return found
+
+
+def _as_labelled(version: DatasetVersion, sample: Sample) -> Image:
+    image = read_image(version.path(sample))
+    check_picture(version, sample)
+    return image
+
+
+def check_picture(version: DatasetVersion, sample: Sample) -> None:
+    """Make sure that a picture is the one that was labelled.
+
+    Raises:
+        DatasetError: it is missing, or its file has another sha256.
+    """
+    path = version.path(sample)
+    try:
+        actual = sha256_of(path)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error}); is the image there?") from error
+    if actual != sample.sha256:
+        raise DatasetError(
+            f"{path} was altered since {version.name} {version.version} was written: its sha256 is "
+            f"{actual[:12]}, the version has {sample.sha256[:12]}; so its label need not hold and nothing "
+            "is measured. Put the picture back, or import it and label it again"
+        )
 
 
 def is_defective(sample: Sample, expected: dict[str, int]) -> bool:

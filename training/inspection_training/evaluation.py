@@ -5,7 +5,9 @@ release folder, dataset version, split ─▶ load, check classes ─▶ detect 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from inspection_datasets.manifest import SPLITS, DatasetVersion, Sample
 from inspection_training.evaluate import detect_samples, measure
 from inspection_training.progress import Report, Step, silent
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class SplitRun:
@@ -33,6 +37,7 @@ class SplitRun:
         samples: pictures that somebody looked at.
         found: detections of each, in that order.
         runtime: who ran the model.
+        warnings: why the numbers are flattered, or nobody knows whether they are; see `known_pictures`.
     """
 
     release: Release
@@ -42,6 +47,7 @@ class SplitRun:
     samples: tuple[Sample, ...]
     found: tuple[Detections, ...]
     runtime: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def precision(self) -> str:
@@ -68,6 +74,7 @@ class SplitRun:
             "dataset": f"{self.version.name} {self.version.version} {self.version.sha256}",
             "runtime": self.runtime,
             "precision": self.precision,
+            "warnings": list(self.warnings),
             **measured(self.version, self.samples, self.found, self.release.limits, self.split),
         }
 
@@ -84,6 +91,7 @@ def inspect_split(
     runtime_name: str = "openvino",
     report: Report = silent,
     precision: str = FLOAT,
+    trained_on: Path | None = None,
 ) -> SplitRun:
     """Run a release on the labelled and good pictures of a split.
 
@@ -94,6 +102,7 @@ def inspect_split(
         runtime_name: openvino or onnxruntime.
         report: told about every picture.
         precision: f32, or a variant that the release has: bf16 or int8.
+        trained_on: the dataset folder that the release learned from; default: the version's own.
 
     Raises:
         ReleaseError: the release is refused, has no such variant for this runtime, or its classes are
@@ -127,9 +136,10 @@ def inspect_split(
         found = detect_samples(Detector(release, runtime), version, samples, tick)
     finally:
         runtime.close()
-    return SplitRun(
+    run = SplitRun(
         release, read_card(folder), version, split, tuple(samples), tuple(found), runtime_name
     )
+    return replace(run, warnings=tuple(known_pictures(run, trained_on)))
 
 
 def _released(folder: Path, precision: str, runtime_name: str) -> Release:
@@ -157,6 +167,8 @@ def _open(runtime_name: str, release: Release) -> Runtime:
 def refuse_known_pictures(run: SplitRun, trained_on: Path | None = None) -> None:
     """Make sure that the release never learned from these pictures.
 
+    Equal names of groups in a dataset of another name may be chance: that is a warning in the log.
+
     Args:
         run: the split.
         trained_on: the dataset folder that the release learned from; default: the run's own.
@@ -171,20 +183,61 @@ def refuse_known_pictures(run: SplitRun, trained_on: Path | None = None) -> None
             "Use --split test"
         )
     learned = _learned_version(run, trained_on)
-    known = {s.sha256 for s in learned.samples if s.split == "train"}
-    groups = {s.group for s in learned.samples if s.split == "train"}
-    same = [s.image for s in run.samples if s.sha256 in known]
+    same, torn = _known(run, learned)
     if same:
         raise DatasetError(
             f"{len(same)} pictures of {run.version.folder} {run.version.version} {run.split} were "
             f"trained on, the first is {same[0]}; limits chosen there promise nothing. Leave them out"
         )
-    torn = [s.image for s in run.samples if s.group in groups]
     if torn and learned.name == run.version.name:
         raise DatasetError(
             f"{len(torn)} pictures belong to groups (parts, lots) that were trained on, the first is "
             f"{torn[0]}; limits chosen there are flattered. Use parts of other groups"
         )
+    if torn:
+        _LOG.warning("%s", _other_name(run, learned, torn))
+
+
+def known_pictures(run: SplitRun, trained_on: Path | None = None) -> list[str]:
+    """Return in words why the numbers of a split are flattered, or nobody knows whether they are.
+
+    Args:
+        run: the split.
+        trained_on: the dataset folder that the release learned from; default: the run's own.
+    """
+    try:
+        learned = _learned_version(run, trained_on)
+    except DatasetError as error:
+        return [str(error)]
+    same, torn = _known(run, learned)
+    of = f"of {len(run.samples)} pictures of {run.version.name} {run.version.version} {run.split}"
+    if same:
+        return [
+            f"{run.release.name} was trained on {len(same)} {of}, the first is {same[0]}; the numbers are "
+            "flattered and prove nothing. Measure on pictures that it never saw"
+        ]
+    if torn and learned.name == run.version.name:
+        return [
+            f"{len(torn)} {of} belong to groups (parts, lots) that {run.release.name} was trained on, the "
+            f"first is {torn[0]}; the numbers are flattered. Use parts of other groups"
+        ]
+    return [_other_name(run, learned, torn)] if torn else []
+
+
+def _known(run: SplitRun, learned: DatasetVersion) -> tuple[list[str], list[str]]:
+    """Return the images of a run that were trained on, and those whose group was."""
+    train = [sample for sample in learned.samples if sample.split == "train"]
+    known, groups = {s.sha256 for s in train}, {s.group for s in train}
+    same = [s.image for s in run.samples if s.sha256 in known]
+    return same, [s.image for s in run.samples if s.group in groups]
+
+
+def _other_name(run: SplitRun, learned: DatasetVersion, torn: Sequence[str]) -> str:
+    return (
+        f"{len(torn)} of {len(run.samples)} pictures of {run.version.name} bear the group names of "
+        f"training pictures of {learned.name}, the first is {torn[0]}; if these are the same parts or "
+        "lots, the numbers are flattered and promise nothing. Compare the two datasets"
+    )
 
 
 def _learned_version(run: SplitRun, trained_on: Path | None) -> DatasetVersion:

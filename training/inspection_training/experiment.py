@@ -210,7 +210,12 @@ class Experiment(BaseModel):
     nms_iou: float = Field(
         0.7, gt=0, lt=1, description="boxes of a class that overlap more are one"
     )
-    candidates: int = Field(300, ge=10, le=3000, description="best anchors that enter suppression")
+    candidates: int = Field(
+        300,
+        ge=10,
+        le=3000,
+        description="best anchors that enter suppression, at least 16 for each detection",
+    )
     detections: int = Field(
         100, ge=1, le=300, description="most detections in one image; 32 with outlines"
     )

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 OPSET = 17
 MOST_OUTLINES = 32
 """Most rows of a network with outlines: masks are large."""
+ANCHORS_A_ROW = 16
+"""An object has about ten anchors; with fewer candidates many objects would hide others unseen."""
 CLASS_OFFSET = 7680.0
 """Pixels between classes, as in ultralytics, so that boxes of two classes never overlap."""
 
@@ -55,7 +57,7 @@ class ExportSettings:
         size: (height, width) of the network input; multiples of 32.
         iou: boxes of one class that overlap more are one.
         floor: scores at or under it become padding.
-        candidates: K, best anchors that enter suppression.
+        candidates: K, best anchors that enter suppression; never fewer than `entering` says.
         detections: N, rows of the output.
     """
 
@@ -64,6 +66,11 @@ class ExportSettings:
     floor: float = 0.01
     candidates: int = 300
     detections: int = 100
+
+    @property
+    def entering(self) -> int:
+        """Anchors that enter suppression: so many that the rows fill first, and a full answer shows."""
+        return max(self.candidates, ANCHORS_A_ROW * self.detections)
 
 
 def export_detector(
@@ -228,7 +235,7 @@ def _finish_with_suppression(
 
     `parts` counts classes and mask coefficients.
     """
-    k = min(settings.candidates, anchors)
+    k = min(settings.entering, anchors)
     rows = graph.node("Transpose", "y", perm=[0, 2, 1])
     sizes = [2, 2, *(part for part in parts if part)]
     split = graph.node("Split", rows, graph.ints(*sizes), outputs=len(sizes), axis=2)

@@ -38,7 +38,8 @@ _FIRST = 5
 _REMEDIES = {
     "dataset": "look at it with `inspection dataset check {data} --html FILE` and mend it; where the "
     "findings are known to be harmless, write `gates: {{clean_dataset: false}}`",
-    "parity": "the exported model is not the trained one: train again, and report it with the run folder",
+    "parity": "where they differ, the exported model is not the trained one: train again, and report it "
+    "with the run folder; where nothing was found, train longer, from weights, or label more defects",
     "escape": "collect more defective parts for {split}, choose limits that stop more (lower T1), train "
     "longer, or ask for less",
     "overkill": "label the false calls as good and train again, or ask for less",
@@ -218,8 +219,11 @@ def _parity(parity: Mapping[str, Any]) -> GateResult:
     compared = [result["runtime"] for result in parity.get("results", [])]
     refused = parity.get("refused", "")
     images = len(parity.get("images", []))
-    passed = not refused and images > 0 and set(RUNTIMES) <= set(compared)
+    # Maps are compared at every place; of detections there may have been none to compare.
+    seen = [x["detections"] for x in parity.get("results", []) if "detections" in x]
+    passed = not refused and images > 0 and set(RUNTIMES) <= set(compared) and all(seen)
     found = {"images": images, "runtimes": compared, "refused": refused}
+    found |= {"detections": min(seen)} if seen else {}
     return GateResult("parity", passed, {"runtimes": list(RUNTIMES)}, found)
 
 
@@ -282,6 +286,11 @@ def _parity_words(gate: GateResult) -> str:
     found = gate.found
     if found["refused"]:
         return str(found["refused"])
+    if found.get("detections") == 0:
+        return (
+            f"the model finds nothing in any of the {found['images']} images, so exported and trained "
+            "model were not compared; it would pass every part"
+        )
     if gate.passed:
         names = ", ".join(found["runtimes"])
         return f"exported and trained model agree on {found['images']} images ({names})"

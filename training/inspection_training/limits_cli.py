@@ -11,6 +11,7 @@ import typer
 from inspection.errors import ConfigError
 
 if TYPE_CHECKING:
+    from inspection.recipe import RecipeConfig
     from inspection.types import Recipe, Release
     from inspection_training.claims import Targets
     from inspection_training.recipe_limits import Proposal
@@ -45,13 +46,23 @@ def limits(
     write: Annotated[
         Path | None, typer.Option(help="new recipe file to write; the claim goes beside it")
     ] = None,
+    number: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="number of the recipe to write; default: that of --recipe, else of a name like 7.yaml, "
+            "else 1",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Choose T1 and T2 for a target escape rate. Exit code 1: some target is not proven."""
     from inspection_datasets.manifest import load_version
     from inspection_training.evaluation import inspect_split, refuse_known_pictures
     from inspection_training.progress import TrainingBar
-    from inspection_training.recipe_limits import as_dict, propose_limits, write_limits
+    from inspection_training.recipe_files import check_place, number_for, write_limits
+    from inspection_training.recipe_limits import as_dict, propose_limits
 
     targets = read_targets(max_escape, max_overkill, max_review, confidence)
     version = load_version(data, data_version)
@@ -59,17 +70,28 @@ def limits(
         raise ConfigError(
             "split train was learned from; limits need parts never seen: --split test"
         )
+    config = _config(recipe)
+    if write:
+        number = number_for(write, config, number)
+        check_place(write, number)
+    elif number is not None:
+        raise ConfigError(f"--number {number} is for a recipe file; name it with --write FILE")
     with TrainingBar() as bar:
         run = inspect_split(release, version, split, runtime, bar.report, precision)
     refuse_known_pictures(run, trained_on)
-    proposal = propose_limits(run, _recipe(recipe, run.release), targets, pooled=pooled)
+    chosen = _recipe(config, run.release, number)
+    proposal = propose_limits(run, chosen, targets, pooled=pooled)
     claim = write_limits(write, proposal, run) if write else None
     if as_json:
         typer.echo(json.dumps(as_dict(proposal, run), ensure_ascii=False))
     else:
         _print(proposal, run.release.name, f"{len(run.samples)} {split} parts")
+        for sentence in proposal.not_met():
+            typer.echo(f"NOT MET: {sentence}")
         if write:
-            typer.echo(f"recipe {write}, claim {claim}")
+            typer.echo(f"recipe {proposal.recipe.number} in {write}, claim {claim}")
+        if write and not proposal.met:
+            typer.echo("the line takes this recipe all the same; its claim says what is not met")
     raise typer.Exit(0 if proposal.met else 1)
 
 
@@ -101,25 +123,36 @@ def read_targets(escape: str, overkill: str, review: str, confidence: str) -> Ta
     )
 
 
-def _recipe(path: Path | None, release: Release) -> Recipe:
+def _config(path: Path | None) -> RecipeConfig | None:
     from inspection.recipe import RecipeConfig
     from inspection.yaml_file import read_yaml
+
+    return None if path is None else read_yaml(path, RecipeConfig)
+
+
+def _recipe(config: RecipeConfig | None, release: Release, number: int | None) -> Recipe:
+    """Return the recipe to choose limits for, with the number it will be written under."""
+    from dataclasses import replace
+
     from inspection_training.evaluation import plain_recipe
 
-    if path is None:
-        return plain_recipe(release)
-    config = read_yaml(path, RecipeConfig)
-    if (config.part, config.release) != (release.part, release.number):
+    if config is None:
+        recipe = plain_recipe(release)
+    elif (config.part, config.release) != (release.part, release.number):
         raise ConfigError(
-            f"{path} is for {config.part}/{config.release}, not for {release.name}; name its release"
+            f"recipe {config.number} is for {config.part}/{config.release}, not for {release.name}; "
+            "name its release"
         )
-    return config.recipe(release, "")
+    else:
+        recipe = config.recipe(release, "")
+    return recipe if number is None else replace(recipe, number=number)
 
 
 def _print(proposal: Proposal, release: str, parts: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from inspection_training.claims import percent
     from inspection_training.release import in_words as rate_in_words
 
     table = Table(title=f"{release}: limits from {parts}")
@@ -134,7 +167,7 @@ def _print(proposal: Proposal, release: str, parts: str) -> None:
             str(claim.missed),
             "-" if claim.t1 is None else f"{claim.t1:g}",
             "-" if own is None else f"{own.t2:g}",
-            "-" if claim.supported is None else f"{100 * claim.supported:.3g} %",
+            "-" if claim.supported is None else percent(claim.supported),
         )
     console = Console()
     console.print(table)

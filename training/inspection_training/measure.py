@@ -11,18 +11,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from inspection.detector import Detector
-from inspection.errors import ConfigError, ReleaseError
+from inspection.errors import ConfigError, DatasetError, ReleaseError
 from inspection.protocols import Runtime
-from inspection.release import LimitsCard, sha256_file
+from inspection.release import LimitsCard
 from inspection.types import ClassLimits, Decision, Detections, Image, Release
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.anomaly_limits import anomaly_limits, measure_anomaly, part_scores
-from inspection_training.evaluate import decisions, detect_samples, is_defective, measure
+from inspection_training.evaluate import (
+    check_picture,
+    decisions,
+    detect_samples,
+    is_defective,
+    measure,
+)
 from inspection_training.experiment import Experiment
 from inspection_training.family import Family, Outputs, Trained
 from inspection_training.limits import choose_limits
@@ -67,11 +72,10 @@ class Measured:
         chosen = {"limits": self.limits, "claim": self.claim} if self.limits else {}
         return {**chosen, "metrics": self.metrics, "latency": self.latency}
 
-    def write_decisions(self, folder: Path) -> str:
-        """Write `DECISIONS` and return its sha256."""
-        path = folder / DECISIONS
-        path.write_text(json.dumps(self.rows, ensure_ascii=False) + "\n", encoding="utf-8")
-        return sha256_file(path)
+    @property
+    def kept(self) -> bytes:
+        """The content of `DECISIONS`."""
+        return (json.dumps(self.rows, ensure_ascii=False) + "\n").encode()
 
 
 def open_runtime(name: str, release: Release) -> Runtime:
@@ -107,8 +111,7 @@ def measure_parity(
     Where they differ by more than the tolerance, `refused` says so in words; that is no release.
     """
     family, trained = learned
-    samples = _held_out(version)
-    samples = samples[:: max(1, len(samples) // PARITY_IMAGES)][:PARITY_IMAGES]
+    samples = _compared(version)
     images = [_as_shown(experiment, version, sample) for sample in samples]
     ticks = _Ticks("parity", len(images) * len(runtimes), report)
 
@@ -153,7 +156,11 @@ def measure_candidate(
         report: told about every image.
         experiment: choose the limits on val by its settings; None: the candidate's own stay.
         also: names of images outside val and test whose decision is wanted too.
+
+    Raises:
+        DatasetError: nothing was held back, or a picture is not the one that was labelled.
     """
+    held_out(version)
     splits = {split: version.select(split) for split in HELD_OUT}
     known = {sample.image for samples in splits.values() for sample in samples}
     wanted = set(also) - known
@@ -178,7 +185,7 @@ def measure_candidate(
     outside = decisions(detect_samples(detector, version, others, ticks.tick), limits)
     made = {image: Decision(row[2]) for split in rows.values() for image, row in split.items()}
     made |= {sample.image: decision for sample, decision in zip(others, outside, strict=True)}
-    image = read_image(version.path(_held_out(version)[0]))
+    image = read_image(version.path(held_out(version)[0]))
     latency = {
         name: measure_latency(Detector(release, runtime), [image])
         for name, runtime in runtimes.items()
@@ -224,9 +231,55 @@ def _rows(
     }
 
 
-def _held_out(version: DatasetVersion) -> list[Sample]:
+def held_out(version: DatasetVersion) -> list[Sample]:
+    """Return the images that nothing is learned from, of which somebody said what they show.
+
+    Raises:
+        DatasetError: there are none, so that nothing could be measured.
+    """
     samples = [*version.select("test"), *version.select("val")]
-    return samples or version.select("train")
+    if not samples:
+        raise DatasetError(
+            f"{version.folder} {version.version} holds nothing back: no image of val or test is labelled "
+            "or good, so nothing of a model could be measured. Hold some back: "
+            "`inspection dataset import … --val 0.2 --test 0.2`"
+        )
+    return samples
+
+
+def check_pictures(version: DatasetVersion, also: Sequence[str]) -> None:
+    """Make sure, before hours are spent, that every picture that will be measured is as it was labelled.
+
+    Args:
+        version: the dataset version.
+        also: names of images outside val and test that are measured too.
+
+    Raises:
+        DatasetError: nothing was held back, or a picture is missing or altered.
+    """
+    for sample in [*held_out(version), *(x for x in version.samples if x.image in also)]:
+        check_picture(version, sample)
+
+
+def _compared(version: DatasetVersion) -> list[Sample]:
+    """Return the images of the parity check: half of them with defects, where there are so many.
+
+    A model finds nothing in most good parts, and where nothing is found nothing is compared.
+    """
+    samples = held_out(version)
+    bad = [x for x in samples if x.state == "labelled"]
+    bad = bad or [x for x in version.select("train") if x.state == "labelled"]
+    good = [x for x in samples if x.state != "labelled"]
+    few = max(PARITY_IMAGES // 2, PARITY_IMAGES - len(good))
+    chosen = _spread(bad, few)
+    return [*chosen, *_spread(good, PARITY_IMAGES - len(chosen))]
+
+
+def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Return `count` samples, evenly apart; all where there are fewer."""
+    if len(samples) <= count:
+        return list(samples)
+    return [samples[i * len(samples) // count] for i in range(count)]
 
 
 class _Ticks:

@@ -1,40 +1,34 @@
-"""Limits and claim of a release for one recipe, from parts that training never saw; and their files.
+"""Limits and claim of a release for one recipe, from parts that training never saw.
 
-    SplitRun + recipe + targets ─▶ scores of whole parts ─▶ T1, T2, claims ─▶ measured with `judge`
-        ─▶ RECIPE.yaml, RECIPE.claim.json
+    SplitRun + recipe + targets ─▶ distinct pictures ─▶ scores of whole parts ─▶ T1, T2, claims
+        ─▶ measured with `judge`
 
-A release is never changed: its hash and its card were what somebody signed, and the line may run it now.
-Limits belong to the recipe, which may replace those of the release. So the limits are written as a whole
-recipe file, ready for the recipes folder, and the claim beside it with the hashes of everything it rests
-on: release, model, dataset version, and the recipe file itself.
+`recipe_files` writes them. A picture counts once, however many byte copies of it the split holds.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from inspection.errors import ConfigError
-from inspection.release import write_atomic
 from inspection.types import ClassLimits, Decision, Recipe
 from inspection_training.claims import (
     EscapeClaim,
     OverkillLimit,
     Targets,
+    at_most,
     escape_claim,
+    exactly,
     fixed_claim,
     in_words,
     overkill_limit,
     percent,
+    unknown_claim,
 )
 from inspection_training.evaluate import rate
 from inspection_training.evaluation import SplitRun
 from inspection_training.scoring import COUNT, count_decision, defects_of, must_be_there, part_score
+from inspection_training.statistics import upper_bound
 
 ALL = "all defects"
 
@@ -46,7 +40,8 @@ class Proposal:
     Attributes:
         recipe: with the new limits.
         targets: what was asked.
-        claims: one for each defect class, and for wrong counts where the recipe expects any.
+        claims: one for each defect class of the release, for wrong counts where the recipe expects any,
+            and for each class of the labels that the release does not know.
         pooled: one T1 for every class, for the mix of defects as it is in these parts.
         is_pooled: the recipe's T1 is the pooled one.
         overkill: T2 and what it supports.
@@ -66,28 +61,35 @@ class Proposal:
 
     @property
     def in_force(self) -> tuple[EscapeClaim, ...]:
-        """The claims that the recipe's limits support."""
-        counts = tuple(claim for claim in self.claims if claim.name == COUNT)
-        return (self.pooled, *counts) if self.is_pooled else self.claims
+        """The claims that must be met for the recipe's limits."""
+        others = tuple(claim for claim in self.claims if claim.name == COUNT or not claim.known)
+        return (self.pooled, *others) if self.is_pooled else self.claims
 
     @property
-    def met(self) -> bool:
-        """Tell whether every target is proven or, for review, reached."""
+    def overkill_met(self) -> bool:
+        """Tell whether the overkill is proven and the review of good parts is as asked."""
         supported, review = self.overkill.supported, self.measured["review"]["rate"]
         return (
-            all(claim.met for claim in self.in_force)
-            and supported is not None
+            supported is not None
             and supported <= self.targets.overkill
             and review is not None
             and review <= self.targets.review
         )
 
+    @property
+    def met(self) -> bool:
+        """Tell whether every target is proven or, for review, reached."""
+        return all(claim.met for claim in self.in_force) and self.overkill_met
+
     def sentences(self) -> list[str]:
         """Return every claim, or what is missing for it, in words."""
         sure = self.targets.confidence
-        words = [in_words(claim, sure) for claim in self.in_force]
-        words.append(_overkill_words(self))
-        return words
+        return [*(in_words(claim, sure) for claim in self.in_force), _overkill_words(self)]
+
+    def not_met(self) -> list[str]:
+        """Return the sentences of the targets that are not met; empty when all are."""
+        met = [*(claim.met for claim in self.in_force), self.overkill_met]
+        return [words for words, fine in zip(self.sentences(), met, strict=True) if not fine]
 
 
 def propose_limits(run: SplitRun, recipe: Recipe, targets: Targets, *, pooled: bool) -> Proposal:
@@ -102,7 +104,7 @@ def propose_limits(run: SplitRun, recipe: Recipe, targets: Targets, *, pooled: b
         pooled: one T1 for all defect classes, for few defects of many classes. The claim is then
             about the mix of defects in these parts, not about any class.
     """
-    wrong = [defects_of(sample, recipe) for sample in run.samples]
+    run, wrong, copies = _distinct(run, recipe)
     groups = [sample.group for sample in run.samples]
     defects = [name for name in run.release.classes if name not in must_be_there(recipe)]
     scores = {name: [part_score(x, name, recipe) for x in run.found] for name in defects}
@@ -123,22 +125,80 @@ def propose_limits(run: SplitRun, recipe: Recipe, targets: Targets, *, pooled: b
     counted = _count_claim(run, recipe, wrong, targets)
     t1 = {c.name: all_claim.t1 if pooled else c.t1 for c in claims}
     good = [i for i, w in enumerate(wrong) if not w]
-    t2 = _good_limit(recipe, scores, t1, good, targets)
+    t2 = _good_limit(run, recipe, scores, t1, good, targets)
     limits = {**recipe.limits, **{n: _limits(recipe.limits[n], t1[n], t2) for n in defects}}
     judged = replace(recipe, limits=limits)
+    measured = _measure(run, judged, wrong)
     return Proposal(
         recipe=judged,
         targets=targets,
-        claims=(*claims, *counted),
+        claims=(*claims, *counted, *_unknown_claims(run, judged, wrong, targets)),
         pooled=all_claim,
         is_pooled=pooled,
-        overkill=t2,
-        measured=_measure(run, judged, wrong),
+        overkill=_as_judged(t2, measured["overkill"]["count"], targets),
+        measured=measured,
         warnings=(
+            *copies,
             *_warnings(run, [all_claim if pooled else c for c in claims], good, targets),
             *_pooled_hint(claims, all_claim, pooled=pooled),
         ),
     )
+
+
+def _distinct(run: SplitRun, recipe: Recipe) -> tuple[SplitRun, list[set[str]], list[str]]:
+    """Return the run with each picture once, what is wrong with each, and a warning about copies.
+
+    Copies of a picture are one part; what is wrong with it is everything that any of them is labelled as.
+    """
+    first: dict[str, int] = {}
+    wrong: dict[str, set[str]] = {}
+    copies: list[int] = []
+    torn: set[str] = set()
+    for i, sample in enumerate(run.samples):
+        own, key = defects_of(sample, recipe), sample.sha256
+        if key in first:
+            copies.append(i)
+            if own != wrong[key]:
+                torn.add(key)
+        first.setdefault(key, i)
+        wrong[key] = wrong.get(key, set()) | own
+    if not copies:
+        return run, list(wrong.values()), []
+    kept = list(first.values())
+    a, b = run.samples[copies[0]], run.samples[first[run.samples[copies[0]].sha256]]
+    warning = (
+        f"{len(copies)} of {len(run.samples)} pictures are copies of others, the first is {a.image} of "
+        f"{b.image}: each picture counts once"
+    )
+    if torn:
+        warning += f"; {len(torn)} of these are labelled in different ways: look at the labels"
+    once = replace(
+        run,
+        samples=tuple(run.samples[i] for i in kept),
+        found=tuple(run.found[i] for i in kept),
+    )
+    return once, list(wrong.values()), [warning]
+
+
+def _unknown_claims(
+    run: SplitRun, recipe: Recipe, wrong: list[set[str]], targets: Targets
+) -> list[EscapeClaim]:
+    names = sorted(set[str]().union(*wrong) - {COUNT} - set(run.release.classes))
+    made = run.decisions(recipe) if names else []
+    claims: list[EscapeClaim] = []
+    for name in names:
+        bad = [i for i, w in enumerate(wrong) if name in w]
+        missed = sum(made[i] is Decision.PASS for i in bad)
+        claims.append(unknown_claim(name, missed, [run.samples[i].group for i in bad], targets))
+    return claims
+
+
+def _as_judged(limit: OverkillLimit, failing: int, targets: Targets) -> OverkillLimit:
+    """Return the limit with no better claim than what `judge` made of the good parts."""
+    if limit.supported is None:
+        return limit
+    bound = upper_bound(failing, limit.parts, targets.confidence)
+    return replace(limit, supported=max(limit.supported, bound))
 
 
 def _limits(old: ClassLimits, t1: float | None, overkill: OverkillLimit) -> ClassLimits:
@@ -148,6 +208,7 @@ def _limits(old: ClassLimits, t1: float | None, overkill: OverkillLimit) -> Clas
 
 
 def _good_limit(
+    run: SplitRun,
     recipe: Recipe,
     scores: dict[str, list[float]],
     t1: dict[str, float | None],
@@ -155,10 +216,13 @@ def _good_limit(
     targets: Targets,
 ) -> OverkillLimit:
     floor = {name: recipe.limits[name].t1 if x is None else x for name, x in t1.items()}
+    counted = {i for i in good if count_decision(run.found[i], recipe) is Decision.FAIL}
     stopped = [
-        max((s[i] for n, s in scores.items() if s[i] >= floor[n]), default=0.0) for i in good
+        max((s[i] for n, s in scores.items() if s[i] >= floor[n]), default=0.0)
+        for i in good
+        if i not in counted
     ]
-    return overkill_limit(stopped, targets)
+    return overkill_limit(stopped, targets, by_count=len(counted))
 
 
 def _count_claim(
@@ -204,7 +268,7 @@ def _warnings(
     named = [claim for claim in dict.fromkeys(claims) if claim.parts]
     if len(named) > 1:
         found.append(
-            f"each claim holds by itself at {percent(targets.confidence)}; that all {len(named)} hold "
+            f"each claim holds by itself at {exactly(targets.confidence)}; that all {len(named)} hold "
             "together is less sure"
         )
     if not good:
@@ -220,27 +284,29 @@ def _pooled_hint(claims: list[EscapeClaim], all_claim: EscapeClaim, *, pooled: b
     if pooled or not all_claim.met or all(claim.met for claim in claims):
         return []
     return [
-        f"one T1 for all classes (--pooled) supports {percent(all_claim.target)} for the mix of "
+        f"one T1 for all classes (--pooled) supports {exactly(all_claim.target)} for the mix of "
         f"defects in these {all_claim.parts} parts, though not for each class"
     ]
 
 
 def _overkill_words(proposal: Proposal) -> str:
     limit, targets = proposal.overkill, proposal.targets
-    sure, target = percent(targets.confidence), percent(targets.overkill)
-    review = proposal.measured["review"]
+    sure, target = exactly(targets.confidence), exactly(targets.overkill)
+    review, failing = proposal.measured["review"], proposal.measured["overkill"]["count"]
+    facts = f"{limit.parts} good parts, {failing} FAIL"
+    if limit.by_count:
+        facts += f", {limit.by_count} of them by counts, whatever T2 is"
     if limit.supported is None:
         return f"overkill: no claim of {target}: there is no good part"
     if limit.supported > targets.overkill:
-        words = (
-            f"overkill: no claim of {target}: {limit.parts} good parts support at best "
-            f"{percent(limit.supported)} at {sure}"
-        )
+        best = "nothing" if limit.supported >= 1 else f"at best {percent(limit.supported)}"
+        words = f"overkill: no claim of {target}: {facts}; they support {best} at {sure}"
     else:
-        words = f"overkill: at most {target} at {sure} confidence ({limit.parts} good parts)"
+        bound = at_most(limit.supported, targets.overkill)
+        words = f"overkill: at most {bound} at {sure} confidence ({facts})"
     if review["rate"] is not None and review["rate"] > targets.review:
         words += (
-            f". Review of good parts is {percent(review['rate'])}, asked was {percent(targets.review)}: "
+            f". Review of good parts is {percent(review['rate'])}, asked was {exactly(targets.review)}: "
             "the defects' scores reach down among the good parts. Train a better model, or ask for less"
         )
     return words
@@ -259,6 +325,7 @@ def as_dict(proposal: Proposal, run: SplitRun) -> dict[str, Any]:
         "precision": run.precision,
         "targets": asdict(proposal.targets),
         "met": proposal.met,
+        "not_met": proposal.not_met(),
         "rule": "pooled" if proposal.is_pooled else "per class",
         "limits": {name: asdict(x) for name, x in proposal.recipe.limits.items()},
         "claims": [claim.as_dict() for claim in (*proposal.claims, proposal.pooled)],
@@ -268,50 +335,3 @@ def as_dict(proposal: Proposal, run: SplitRun) -> dict[str, Any]:
         "words": proposal.sentences(),
         "warnings": list(proposal.warnings),
     }  # fmt: skip
-
-
-def recipe_yaml(proposal: Proposal) -> str:
-    """Return the recipe as a file that `inspection line` reads."""
-    recipe = proposal.recipe
-    content: dict[str, Any] = {
-        "number": recipe.number,
-        "part": recipe.part,
-        "release": recipe.release,
-        "limits": {
-            name: {k: v for k, v in asdict(x).items() if v is not None}
-            for name, x in recipe.limits.items()
-        },
-        "deadline": recipe.deadline,
-    }
-    if recipe.regions:
-        content["regions"] = [
-            {**asdict(x), "box": list(x.box), "classes": list(x.classes)} for x in recipe.regions
-        ]
-    frame = {
-        k: list(v) if k == "size" else v for k, v in asdict(recipe.frame).items() if v is not None
-    }
-    content["frame"] = frame
-    return yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
-
-
-def write_limits(path: Path, proposal: Proposal, run: SplitRun) -> Path:
-    """Write the recipe file and the claim beside it; return the claim's path. Nothing is overwritten.
-
-    Raises:
-        ConfigError: a file is there already, or cannot be written.
-    """
-    claim = path.with_suffix(".claim.json")
-    for file in (path, claim):
-        if file.exists():
-            raise ConfigError(f"{file} is there already; name another file, or move it away")
-    text = recipe_yaml(proposal).encode()
-    content = {**as_dict(proposal, run), "recipe_sha256": hashlib.sha256(text).hexdigest()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(claim, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-        write_atomic(path, text)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written: {error}; free space or check the rights"
-        ) from error
-    return claim

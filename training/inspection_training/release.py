@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,17 @@ import numpy as np
 
 from inspection.detector import Detector
 from inspection.errors import ReleaseError
-from inspection.release import CARD, ReleaseCard, load_release, sha256_file, write_card
+from inspection.release import (
+    CARD,
+    MODEL,
+    ReleaseCard,
+    current_number,
+    list_releases,
+    load_release,
+    read_card,
+    sha256_file,
+    write_card,
+)
 from inspection.types import Image, Release
 
 CARD_TEXT = "card.md"
@@ -79,13 +89,45 @@ def next_number(releases: Path, part: str) -> int:
     return max((int(name) for name in names if name.isdigit()), default=0) + 1
 
 
-def publish(candidate: Path, card: ReleaseCard, releases: Path) -> Release:
+def released_as(releases: Path, part: str, model_sha256: str) -> str | None:
+    """Return PART/NUMBER of the release that holds this very model; None: there is none."""
+    for number in list_releases(releases).get(part, []):
+        if read_card(releases / part / str(number)).files[MODEL] == model_sha256:
+            return f"{part}/{number}"
+    return None
+
+
+def not_in_force(release: Release) -> str:
+    """Return why a release that was just published is not in force, and what to do; empty: it is.
+
+    After a rollback the older release stays in force until a person says otherwise.
+    """
+    releases = release.folder.parent.parent
+    current = current_number(releases, release.part)
+    if current == release.number:
+        return ""
+    return (
+        f"{release.name} is not in force: a rollback put {release.part}/{current} in force for clients "
+        f"that name no number, and it stays so. To change that: `inspection release rollback {releases} "
+        f"{release.part} --to {release.number}`"
+    )
+
+
+def publish(
+    candidate: Path,
+    card: ReleaseCard,
+    releases: Path,
+    instead: Mapping[str, bytes] | None = None,
+) -> Release:
     """Put a candidate folder among the releases under the next free number.
+
+    Nothing is written to the candidate, so that it can be asked again after a crash.
 
     Args:
         candidate: folder with every file that the card lists.
         card: its number is replaced; `card.md` is written again with it.
         releases: the releases folder; made when it is not there.
+        instead: files whose content differs from the candidate's.
 
     Returns:
         The release, loaded and checked where it now is.
@@ -102,7 +144,10 @@ def publish(candidate: Path, card: ReleaseCard, releases: Path) -> Release:
         for name in card.files:
             target = staging / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(candidate / name, target)
+            if instead is not None and name in instead:
+                target.write_bytes(instead[name])
+            else:
+                shutil.copyfile(candidate / name, target)
             _flush(target)
         return _rename(staging, card, part)
     except OSError as error:

@@ -37,7 +37,10 @@ def make_command(
     ] = None,
     must_catch: Annotated[
         list[str] | None,
-        typer.Option(help="image that must not be PASS, as the manifest names it; may be repeated"),
+        typer.Option(
+            help="also this image must not be PASS, as the manifest names it; may be repeated; off: "
+            "forget those of the experiment"
+        ),
     ] = None,
     max_latency_ms: Annotated[
         str | None, typer.Option(help="99th percentile on this machine; off: not asked")
@@ -56,6 +59,7 @@ def make_command(
     from inspection_training.gates import RefusedError
     from inspection_training.limits_cli import read_share
     from inspection_training.progress import TrainingBar
+    from inspection_training.release import not_in_force
 
     changed: dict[str, Any] = {}
     for name, text in (("max_escape", max_escape), ("max_overkill", max_overkill)):
@@ -66,18 +70,27 @@ def make_command(
         changed["max_latency_ms"] = None if max_latency_ms == OFF else max_latency_ms
     if confidence is not None:
         changed["confidence"] = read_share("--confidence", confidence)
-    if must_catch:
-        changed["must_catch"] = tuple(must_catch)
+    named = must_catch or []
+    if OFF in named:
+        changed["must_catch"] = ()
+    override = Override(changed, by, tuple(name for name in named if name != OFF))
     try:
         with TrainingBar() as bar:
-            release = make_release(run, data, releases, Override(changed, by), bar.report)
+            release = make_release(run, data, releases, override, bar.report)
     except RefusedError as error:
         tell_refusal(error, as_json=as_json)
         raise typer.Exit(1) from error
     if as_json:
-        typer.echo(json.dumps({"release": release.name, "folder": str(release.folder)}))
+        told = {
+            "release": release.name,
+            "folder": str(release.folder),
+            "not_in_force": not_in_force(release),
+        }
+        typer.echo(json.dumps(told))
     else:
         typer.echo(f"released {release.name} in {release.folder}")
+        if words := not_in_force(release):
+            typer.echo(f"! {words}")
 
 
 def tell_refusal(error: Any, *, as_json: bool) -> None:

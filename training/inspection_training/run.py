@@ -52,6 +52,8 @@ from inspection_training.limits import WITHOUT_VAL
 from inspection_training.measure import (
     RUNTIMES,
     Measured,
+    check_pictures,
+    held_out,
     measure_candidate,
     measure_parity,
     open_runtime,
@@ -119,9 +121,11 @@ def train_release(
     if unknown:
         raise ConfigError(f"expected names {unknown}; the dataset has {list(version.classes)}")
     check_asked(experiment.gates, version)
+    held_out(version)
     family = open_family(experiment.family, experiment.model)
     _check_tiles(experiment, family)
     clean = _check_dataset(experiment, version, part, family, report)
+    check_pictures(version, experiment.gates.must_catch)
     run = resume or _new_run(runs, part)
     if resume is None:
         start_run(run, experiment, version, part=part, weights=weights, releases=releases)

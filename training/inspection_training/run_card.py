@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inspection.errors import ConfigError
-from inspection.release import sha256_file, write_atomic
+from inspection.release import MODEL, sha256_file, write_atomic
 from inspection_datasets.manifest import DatasetVersion, load_version
 from inspection_training.experiment import Experiment
 
@@ -100,9 +100,13 @@ def resume_run(run: Path, data: Path | None = None) -> dict[str, Any]:
 
     Raises:
         ConfigError: the run is finished, or its dataset version or weights changed since.
+        ReleaseError: a release of the part is damaged, so that nobody can tell whether it is finished.
         DatasetError: the dataset version is not there.
     """
     card = read_run(run)
+    if card.released is None and (name := _published(run, card)) is not None:
+        finish_run(run, name)  # it was cut off before it could write this down
+        card = read_run(run)
     if card.released is not None:
         raise ConfigError(f"{run} is finished: it released {card.released}; start a new training")
     version = load_version(data or card.data, card.data_version)
@@ -129,6 +133,14 @@ def resume_run(run: Path, data: Path | None = None) -> dict[str, Any]:
         "runs": run.parent,
         "resume": run.resolve(),
     }
+
+
+def _published(run: Path, card: RunCard) -> str | None:
+    """Return PART/NUMBER of the release that holds the model of the run's candidate, if any does."""
+    from inspection_training.release import released_as
+
+    model = run / "candidate" / card.part / "1" / MODEL
+    return released_as(card.releases, card.part, sha256_file(model)) if model.is_file() else None
 
 
 def _write(run: Path, card: RunCard) -> None:

@@ -48,6 +48,9 @@ def replay_command(
         Path | None, typer.Option(help="folder of the pictures; default: images beside STORE")
     ] = None,
     runtime: Annotated[str, typer.Option(help="openvino or onnxruntime")] = "openvino",
+    precision: Annotated[
+        str, typer.Option(help="arithmetic that decides again: f32, or a variant: bf16 or int8")
+    ] = "f32",
     html: Annotated[Path | None, typer.Option(help="write the report with pictures here")] = None,
     language: Annotated[str, typer.Option(help="of the report: ko or en")] = "ko",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
@@ -76,6 +79,7 @@ def replay_command(
             until=until and read_since(until),
             limit=limit,
             runtime=runtime,
+            precision=precision,
         )
         found = _with_bar(asked)
         if html is not None:
@@ -141,9 +145,11 @@ def _print(found: Replay, html: Path | None) -> None:
     from rich.table import Table
 
     from inspection.types import Decision
+    from inspection.variants import precision_of
 
     kinds = (Decision.PASS, Decision.REVIEW, Decision.FAIL)
-    table = Table(title=f"{found.release.name}: {len(found.parts)} stored parts decided again")
+    name = f"{found.release.name} in {precision_of(found.release)}"
+    table = Table(title=f"{name}: {len(found.parts)} stored parts decided again")
     table.add_column("then \\ now")
     for kind in (*kinds, Decision.NOT_INSPECTED):
         table.add_column(kind.value, justify="right")

@@ -21,7 +21,6 @@ import numpy as np
 from inspection.decide import judge
 from inspection.errors import ConfigError, DatasetError
 from inspection.recipe import RecipeConfig
-from inspection.release import find_release
 from inspection.store.config import StoreConfig
 from inspection.store.queries import PartFilter, StoreReader
 from inspection.store.rows import stored_images
@@ -35,6 +34,7 @@ from inspection.types import (
     Result,
     Verdict,
 )
+from inspection.variants import FLOAT, precision_of
 from inspection_datasets.incoming import inside, read_image
 from inspection_datasets.manifest import sha256_of
 from inspection_training.evaluation import plain_recipe
@@ -61,6 +61,7 @@ class Asked:
         until: only parts triggered before this UTC text.
         limit: look at so many of the newest parts at most; None: all.
         runtime: openvino or onnxruntime.
+        precision: arithmetic that decides again: f32, or a variant that the release has.
     """
 
     store: StoreConfig
@@ -73,6 +74,7 @@ class Asked:
     until: str | None = None
     limit: int | None = None
     runtime: str = MEASURED_WITH
+    precision: str = FLOAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,7 @@ class Replay:
             "model_sha256": self.release.model_sha256,
             "limits_from": "recipe" if self.recipe_given else "release",
             "runtime": self.runtime,
+            "precision": precision_of(self.release),
             "decided_again": len(self.parts),
             "changes": len(self.changed),
             "counts": {f"{a.value} -> {b.value}": n for (a, b), n in self.counts.items()},
@@ -238,13 +241,13 @@ def replay(asked: Asked, tick: Callable[[int, int], None] = lambda _done, _of: N
 
     Raises:
         StoreError: the store cannot be read.
-        ReleaseError: the release is refused.
+        ReleaseError: the release is refused, or has no such variant.
+        InferenceError: this processor cannot run it.
         ConfigError: recipe and release do not fit, or no part could be decided again.
     """
-    release = find_release(asked.releases, asked.part, asked.release)
-    recipe = _recipe(asked, release)
-    found = Replay(release, recipe, asked.recipe is not None, asked.runtime)
-    with StoreReader(asked.store) as reader, Judges(asked.releases, asked.runtime) as judges:
+    with Judges(asked.releases, asked.runtime) as judges, StoreReader(asked.store) as reader:
+        release = judges.asked(asked.part, asked.release, asked.precision)
+        found = Replay(release, _recipe(asked, release), asked.recipe is not None, asked.runtime)
         total = _total(reader, asked)
         for done, (row, verdict) in enumerate(_rows(reader, asked), 1):
             _replay_row(row, verdict, asked, judges, found)
@@ -308,7 +311,7 @@ def _replay_row(
     path, image = picture
     result, after = judges.of(found.release).decide(image, found.recipe, key)
     changed = result.decision != row["decision"]
-    baseline, why = _baseline(row, image, asked, judges, (found.recipe, result))
+    baseline, why = _baseline(row, image, asked, judges, (found, result))
     if why:
         found.no_baseline[why] += 1
     found.lossy += PurePosixPath(path).suffix.lower() in LOSSY
@@ -354,7 +357,7 @@ def _picture(row: dict[str, Any], asked: Asked) -> tuple[str, Image] | str:
 
 
 def _baseline(
-    row: dict[str, Any], image: Image, asked: Asked, judges: Judges, new: tuple[Recipe, Result]
+    row: dict[str, Any], image: Image, asked: Asked, judges: Judges, new: tuple[Replay, Result]
 ) -> tuple[Decision | None, str]:
     """Return what the old release decides on the stored picture, or why that is not known.
 
@@ -372,8 +375,8 @@ def _baseline(
         return None, "the row keeps no whole detections"
     if judge(seen, recipe).decision != row["decision"]:
         return None, "other limits were in force"
-    if recipe == new[0]:
-        return new[1].decision, ""  # the very release that decides again
+    if recipe == new[0].recipe and release.model_sha256 == new[0].release.model_sha256:
+        return new[1].decision, ""  # the very release that decides again, in its precision
     key = PartKey(row["station"], row["epoch"], row["sequence"])
     return judges.of(release).decide(image, recipe, key)[0].decision, ""
 

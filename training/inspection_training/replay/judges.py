@@ -14,10 +14,11 @@ from typing import Any
 
 from inspection.decide import Evidence, decide
 from inspection.detector import Detector
-from inspection.errors import InferenceError, ReleaseError
+from inspection.errors import ConfigError, InferenceError, ReleaseError
 from inspection.protocols import Runtime
 from inspection.release import find_release
 from inspection.types import Detections, Frame, Image, PartKey, Recipe, Release, Result, Trigger
+from inspection.variants import FLOAT, VARIANTS, in_precision, precision_of
 from inspection_training.measure import open_runtime
 
 _TIMEOUT = 60.0
@@ -75,21 +76,52 @@ class Judges:
             judge_of.runtime.close()
 
     def of(self, release: Release) -> Judge:
-        """Return the judge of a release."""
-        if release.name not in self._open:
-            runtime = open_runtime(self._runtime, release)
-            self._open[release.name] = Judge(release, runtime)
-        return self._open[release.name]
+        """Return the judge of a release, in the precision that it was found in.
+
+        Raises:
+            InferenceError: the runtime cannot load it.
+        """
+        key = f"{release.name} {release.model_sha256}"
+        if key not in self._open:
+            self._open[key] = Judge(release, _open(self._runtime, release))
+        return self._open[key]
+
+    def asked(self, part: str, number: int, precision: str) -> Release:
+        """Return the release that decides again.
+
+        Raises:
+            ReleaseError: it is refused, or has no such variant for this runtime.
+            ConfigError: no such precision.
+        """
+        if precision not in {FLOAT, *VARIANTS}:
+            known = ", ".join((FLOAT, *VARIANTS))
+            raise ConfigError(f"precision {precision!r} is not one of {known}")
+        return in_precision(find_release(self._releases, part, number), precision, self._runtime)
 
     def find(self, row: dict[str, Any]) -> Release | None:
-        """Return the very release that decided a row; None when it is not in the releases folder."""
+        """Return the very release that decided a row, in the precision that the row names.
+
+        None when it is not in the releases folder, or this runtime or processor does not run it so.
+        """
         key = (str(row["part_name"]), f"{row['release_number']}:{row['model_sha256']}")
         if key not in self._old:
+            precision = str(row["model_sha256"]).rpartition(":")[0] or FLOAT
             try:
-                found = find_release(
-                    self._releases, str(row["part_name"]), int(row["release_number"])
-                )
-                self._old[key] = found if found.model_sha256 == row["model_sha256"] else None
-            except (ReleaseError, TypeError, ValueError):
+                found = self.asked(str(row["part_name"]), int(row["release_number"]), precision)
+                same = found.model_sha256 == row["model_sha256"]
+                self._old[key] = self.of(found).release if same else None
+            except (ReleaseError, ConfigError, InferenceError, TypeError, ValueError):
                 self._old[key] = None
         return self._old[key]
+
+
+def _open(name: str, release: Release) -> Runtime:
+    """Return the runtime with a release loaded, in the precision that it was found in."""
+    if precision_of(release) == FLOAT:
+        return open_runtime(name, release)
+    from inspection.runtimes.openvino import OpenVinoConfig
+
+    config = OpenVinoConfig.model_validate({"precision": precision_of(release)})
+    runtime: Runtime = config.open()
+    runtime.load(release, 120.0)
+    return runtime

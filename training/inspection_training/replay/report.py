@@ -17,6 +17,7 @@ import numpy as np
 from inspection.errors import ConfigError, DatasetError
 from inspection.release import write_atomic
 from inspection.types import ClassLimits, Decision
+from inspection.variants import precision_of
 from inspection_datasets.incoming import inside, read_image
 from inspection_training.replay.decide_again import Replay, Replayed
 from inspection_training.replay.text import texts
@@ -104,6 +105,7 @@ def _identity(found: Replay, words: dict[str, str]) -> str:
         (words["model"], found.release.model_sha256),
         (words["limits"], limits),
         (words["runtime"], found.runtime),
+        (words["precision"], precision_of(found.release)),
         (words["decided_again"], str(len(found.parts))),
         (words["changes"], str(len(found.changed))),
         (words["cannot"], str(sum(map(len, found.left_out.values())))),

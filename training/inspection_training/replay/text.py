@@ -12,6 +12,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "from_recipe": ("레시피 파일", "of the recipe file"),
     "from_release": ("릴리스 자체의 한계값, 검사 영역 없음", "of the release itself, no regions"),
     "runtime": ("실행 엔진", "runtime"),
+    "precision": ("연산 정밀도", "arithmetic"),
     "decided_again": ("다시 판정한 부품", "parts decided again"),
     "changes": ("판정이 바뀌는 부품", "parts whose decision would change"),
     "cannot": ("다시 판정할 수 없는 부품", "parts that cannot be re-decided"),

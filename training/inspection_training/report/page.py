@@ -359,5 +359,6 @@ def _cannot(report: _Report) -> str:
     lines = [words["cannot_new"], words["cannot_zero"], words["cannot_lots"].format(groups=groups)]
     if split != "test":
         lines.append(words["cannot_train"].format(split=split))
+    lines += [words["cannot_known"].format(why=why) for why in report.run.warnings]
     lines.append(words["cannot_labels"])
     return report.section("cannot", "<ul>", *(f"<li>{escape(x)}</li>" for x in lines), "</ul>")

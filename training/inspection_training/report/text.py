@@ -17,7 +17,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "overkill": ("과검: 양품인데 불합격", "overkill: good, FAIL"),
     "review": ("양품인데 재검", "good, REVIEW"),
     "interval": ("95 % 정확 신뢰구간", "exact 95 % interval"),
-    "by_group": ("그룹을 묶은 95 % 구간", "95 % interval by groups"),
+    "by_group": ("그룹 단위 95 % 구간", "95 % interval by groups"),
     "rate": ("비율", "rate"),
     "parts": ("부품", "parts"),
     "map50": ("AP50", "AP50"),
@@ -31,7 +31,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "These bounds hold only if this split was not trained on and the limits were fixed before.",
     ),
     "class": ("클래스", "class"),
-    "count": ("개수 틀림", "wrong counts"),
+    "count": ("수량 불일치", "wrong counts"),
     "bound": ("95 % 상한", "95 % upper bound"),
     "needed": ("1 % 약속에 더 필요한 불량 수", "more defective parts needed for 1 %"),
     "escaped": ("유출", "escaped"),
@@ -87,7 +87,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "point": ("AP50·AUROC", "AP50 or AUROC"),
     "equal": ("f32와 같은 판정", "decided like f32"),
     "overkill_short": ("과검", "overkill"),
-    "kept_float": ("실수로 둔 층", "layers in float"),
+    "kept_float": ("부동소수점으로 둔 층", "layers in float"),
     "comparison": ("두 릴리스 비교 (같은 부품)", "Two releases on the same parts"),
     "only": ("만 틀림", "wrong alone"),
     "both": ("둘 다 틀림", "both wrong"),
@@ -111,6 +111,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "cannot_train": (
         "이 분할은 {split}입니다. test가 아니면 값이 실제보다 좋게 나옵니다.",
         "This split is {split}: unless it is test, the numbers are flattered.",
+    ),
+    "cannot_known": (
+        "모델이 이 부품들을 학습했거나 학습했는지 알 수 없습니다. 이 값을 근거로 삼지 마십시오. {why}",
+        "The model learned from these parts, or nobody can tell: do not build on these numbers. {why}",
     ),
     "cannot_labels": (
         "라벨이 틀리면 이 값들도 틀립니다. 라벨을 붙인 사람들의 일치도를 확인하십시오.",

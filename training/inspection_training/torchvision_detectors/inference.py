@@ -110,7 +110,7 @@ class ReleasedDetector(nn.Module):
         else:
             scores = logits.sigmoid()
         scores, labels = scores.max(-1)
-        count = min(self._settings.candidates, self.anchors.shape[0])
+        count = min(self._settings.entering, self.anchors.shape[0])
         best, index = scores.topk(count, 1)
         codes = _rows_at(outputs["bbox_regression"], index)
         boxes = self._decode(codes, self.anchors[index], self.network.box_coder)

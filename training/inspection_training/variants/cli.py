@@ -35,18 +35,23 @@ def make_command(
     split: Annotated[
         str, typer.Option(help="images that rates and mAP are given for: test or val")
     ] = "test",
+    trained_on: Annotated[
+        Path | None,
+        typer.Option(help="dataset folder that the release learned from, if it is not --data"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print variant.json")] = False,
 ) -> None:
     """Make a faster form, compare its decisions with the release's, and keep it if they agree.
 
     Exit code 2 when it decides differently: nothing is left behind then.
     """
+    from inspection.variants import HELD_OUT
     from inspection_datasets.manifest import load_version
     from inspection_training.progress import TrainingBar
     from inspection_training.variants.judge import Wanted
     from inspection_training.variants.make import make_variant
 
-    wanted = Wanted(min_equal=_share(min_equal), minutes=minutes, split=split)
+    wanted = Wanted(_share(min_equal), minutes, split, trained_on)
     version = load_version(data, data_version)
     with TrainingBar() as bar:
         card = make_variant(release, precision, version, wanted, bar.report)
@@ -58,6 +63,11 @@ def make_command(
         kept, layers = len(card.kept_float), len(card.kept_float) + card.quantised
         typer.echo(
             f"{kept} of {layers} layers stayed in {card.float_arithmetic}, {len(card.tries)} sets were tried"
+        )
+    if HELD_OUT in card.selected_on:
+        typer.echo(
+            f"{HELD_OUT} refused an earlier set, so it took part in the choice and flatters the numbers a "
+            "little: evaluate it on new images"
         )
     typer.echo(
         f"to use it, write into the station file: runtime: {{type: {card.runtimes[0]}, "

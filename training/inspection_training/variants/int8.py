@@ -58,7 +58,7 @@ def make_int8(work: Work) -> VariantCard:
         expected = work.detect(base, samples, "f32")
         seen = _search_images(list(zip(train, learned, strict=True)), samples, expected)
         judged = Judged(work, samples, expected)
-        trial = _trial(work, graph, judged)
+        trial = _trial(work, graph, *seen)
         search = Search(
             graph,
             enough=_enough(trial, *seen),
@@ -69,7 +69,8 @@ def make_int8(work: Work) -> VariantCard:
         chosen = _first_that_passes(trial, search, judged)
         if chosen is None:
             raise judged.refusal("int8")
-        return _int8_card(trial, chosen, judged, search, base)
+        card = _int8_card(trial, chosen, judged, search, base)
+        return card.model_copy(update={"selected_on": _selected_on(seen[0], search, judged)})
     finally:
         base.close()
 
@@ -81,6 +82,14 @@ def _search_images(
     val = [(s, d) for s, d in zip(judged, found, strict=True) if s.split == "val"]
     pairs = [*val, *train][: max(SEARCH_IMAGES, len(val))]
     return [s for s, _ in pairs], [d for _, d in pairs]
+
+
+def _selected_on(searched: list[Sample], search: Search, judged: Judged) -> list[str]:
+    """Return the splits that the float layers were chosen on; what refused a set took part."""
+    splits = {sample.split for sample in searched}
+    if sum(x["on"] == "judge" for x in search.tries) > 1:
+        splits |= {sample.split for sample in judged.samples}
+    return sorted(splits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +126,13 @@ class _Trial:
         return {name: spent[0][name] - spent[1][name] for name in self.graph.layers}
 
 
-def _trial(work: Work, graph: Int8Graph, judged: Judged) -> _Trial:
+def _trial(
+    work: Work, graph: Int8Graph, samples: list[Sample], expected: list[Detections]
+) -> _Trial:
     """Choose what layers in float compute in: bf16 where this processor has it and it decides alike."""
     trial = _Trial(work, graph, "bf16")
-    if has_bf16(import_openvino().Core()) and trial.accepted(list(graph.layers), judged):
+    enough = _enough(trial, samples, expected)
+    if has_bf16(import_openvino().Core()) and enough(list(graph.layers))[0]:
         return trial
     return replace(trial, floats="f32")
 
@@ -139,7 +151,7 @@ def _enough(
         finally:
             runtime.close()
         parity = compare(work.release, samples, expected, found, work.wanted.min_equal)
-        return parity.passed, {"on": "search", **_note(parity)}
+        return parity.alike, {"on": "search", **_note(parity)}
 
     return enough
 

@@ -24,6 +24,7 @@ from inspection_training.release import library_versions, machine, now
 from inspection_training.variants.parity import compare, in_words, latency_in_turns, numbers
 
 JUDGED = ("val", "test")
+DEVICE = "CPU"
 RUNTIME = "openvino"
 """The one that computes bf16 and int8 faster, see decision 0011."""
 _ADVICE = {"bf16": "", "int8": " or bf16, or search longer: --minutes"}
@@ -37,11 +38,13 @@ class Wanted:
         min_equal: share of equal decisions on val and test, over 0 to 1.
         minutes: longest search for layers to keep in float.
         split: images that rates and mAP are given for: test or val.
+        trained_on: dataset folder that the release learned from; None: the one that judges.
     """
 
     min_equal: float = 0.99
     minutes: float = 10.0
     split: str = "test"
+    trained_on: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,9 @@ def open_in(release: Release, precision: str) -> Runtime:
     """
     from inspection.runtimes.openvino import OpenVinoConfig
 
-    config = OpenVinoConfig.model_validate({"type": RUNTIME, "precision": precision})
+    config = OpenVinoConfig.model_validate(
+        {"type": RUNTIME, "device": DEVICE, "precision": precision}
+    )
     runtime: Runtime = config.open()
     runtime.load(release, 120.0)
     return runtime
@@ -146,6 +151,7 @@ class Judged:
             files={},
             model_sha256=release.model_sha256,
             runtimes=[RUNTIME],
+            device=DEVICE,
             dataset={
                 "name": work.version.name,
                 "version": work.version.version,
@@ -158,6 +164,7 @@ class Judged:
             float_arithmetic="bf16" if name == "bf16" else "f32",
             quantised=0,
             tries=[],
+            selected_on=[],
             parity={RUNTIME: self.parity},
             metrics={
                 "split": split,

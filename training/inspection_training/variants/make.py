@@ -1,6 +1,6 @@
 """Make a faster form of a release, prove that it decides alike, and put it beside the release.
 
-    release, dataset ─▶ the release's decisions on val and test
+    release, dataset ─▶ enough to prove it, never learned from ─▶ the release's decisions on val and test
       bf16: the same file, computed in bfloat16 ─────────────────────────┐
       int8: calibrate ─▶ search which layers stay in float (val, train) ─┤
                                                                          ▼
@@ -13,19 +13,29 @@ variant, and the next make removes it. The release itself is never touched.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from inspection.errors import ConfigError, DatasetError, ReleaseError
-from inspection.release import load_release, write_atomic
+from inspection.release import load_release, read_card, write_atomic
 from inspection.types import Release
-from inspection.variants import FOLDER, VARIANT_CARD, VARIANTS, VariantCard, in_precision
+from inspection.variants import (
+    FOLDER,
+    MIN_IMAGES,
+    VARIANT_CARD,
+    VARIANTS,
+    VariantCard,
+    in_precision,
+)
 from inspection_datasets.manifest import DatasetVersion
+from inspection_training.evaluation import SplitRun, refuse_known_pictures
 from inspection_training.progress import Report, silent
 from inspection_training.variants.int8 import make_int8
-from inspection_training.variants.judge import JUDGED, Judged, Wanted, Work, open_in
+from inspection_training.variants.judge import JUDGED, RUNTIME, Judged, Wanted, Work, open_in
+from inspection_training.variants.parity import defectives
 
 _STAGING = ".staging."
 
@@ -49,7 +59,8 @@ def make_variant(
     Raises:
         ReleaseError: the release is refused, the variant is there already, cannot be written, or does
             not decide alike; nothing is left behind then.
-        DatasetError: no images to calibrate or to judge with.
+        DatasetError: no images to calibrate with, too few to judge with, none of them defective, or the
+            release learned from some of them.
         ConfigError: no such precision or split.
     """
     wanted = wanted or Wanted()
@@ -93,7 +104,32 @@ def _checked(folder: Path, precision: str, version: DatasetVersion, wanted: Want
             f"{version.folder} {version.version} has no labelled and no good image in "
             f"{wanted.split}; label some, or name another split"
         )
+    _check_proof(release, version, wanted)
     return release
+
+
+def _check_proof(release: Release, version: DatasetVersion, wanted: Wanted) -> None:
+    """Raise DatasetError unless the images can prove anything about the release."""
+    where = f"{version.folder} {version.version}"
+    count = sum(len(version.select(split)) for split in JUDGED)
+    if count < MIN_IMAGES:
+        raise DatasetError(
+            f"{where} has {count} labelled and good images in {' and '.join(JUDGED)}; fewer than "
+            f"{MIN_IMAGES} prove nothing about a variant. Label more"
+        )
+    if not any(defectives(release, version.select(wanted.split))):
+        raise DatasetError(
+            f"{where} has no defective image in {wanted.split}, so nobody could tell whether a variant "
+            "lets defects pass; label some"
+        )
+    card = read_card(release.folder)
+    for split in JUDGED:
+        samples = tuple(version.select(split))
+        run = SplitRun(release, card, version, split, samples, (), RUNTIME)
+        try:
+            refuse_known_pictures(run, wanted.trained_on)
+        except DatasetError as error:
+            raise DatasetError(f"{where} cannot judge a variant: {error}") from error
 
 
 def _make_bf16(work: Work) -> VariantCard:
@@ -119,7 +155,15 @@ def _publish(staging: Path, card: VariantCard, release: Release) -> VariantCard:
             os.fsync(file.fileno())
     write_atomic(staging / VARIANT_CARD, (checked.model_dump_json(indent=2) + "\n").encode())
     target = release.folder / FOLDER / checked.name
-    staging.rename(target)
+    try:
+        staging.rename(target)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        raise ReleaseError(
+            f"another make of {release.name} in {checked.name} was first; its variant stays, see "
+            f"inspection variant list {release.folder}"
+        ) from error
     try:
         in_precision(release, checked.name, checked.runtimes[0])
     except ReleaseError:

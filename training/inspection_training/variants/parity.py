@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inspection.detector import Detector
 from inspection.release import read_card
 from inspection.types import Decision, Detections, Image, Release
-from inspection.variants import Change, VariantParity, list_variants
+from inspection.variants import HELD_OUT, Change, SplitCount, VariantParity, list_variants
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.anomaly_limits import measure_anomaly
 from inspection_training.evaluate import decisions, is_defective, measure
@@ -23,6 +23,14 @@ from inspection_training.variants.float_layers import LOWEST_SCORE
 TURNS = 60
 """Runs of each in the comparison of time."""
 _WARM = 5
+
+
+def defectives(release: Release, samples: Sequence[Sample]) -> list[bool]:
+    """Tell of each image whether it is defective by its labels, as the release's task means it."""
+    if release.task == "anomaly":
+        return [sample.state == "labelled" for sample in samples]
+    required = {name: x.expected for name, x in release.limits.items() if x.expected is not None}
+    return [is_defective(sample, required) for sample in samples]
 
 
 def compare(
@@ -41,14 +49,11 @@ def compare(
         found: what the variant found in each.
         min_equal: share of equal decisions to ask for.
     """
-    required = {name: x.expected for name, x in release.limits.items() if x.expected is not None}
     before, after = decisions(expected, release.limits), decisions(found, release.limits)
     changed: list[Change] = []
-    lost = defective = 0
-    anomaly = release.task == "anomaly"
-    for sample, was, is_now in zip(samples, before, after, strict=True):
-        bad = sample.state == "labelled" if anomaly else is_defective(sample, required)
-        defective += bad
+    lost = 0
+    bad_ones = defectives(release, samples)
+    for sample, bad, was, is_now in zip(samples, bad_ones, before, after, strict=True):
         lost += bad and was is not Decision.PASS and is_now is Decision.PASS
         if was is not is_now:
             changed.append(
@@ -58,7 +63,7 @@ def compare(
     scores = [score for score, _ in pairs]
     return VariantParity(
         images=len(samples),
-        defective=defective,
+        defective=sum(bad_ones),
         equal=len(samples) - len(changed),
         min_equal=min_equal,
         lost=lost,
@@ -67,7 +72,16 @@ def compare(
         mean_score_difference=round(float(np.mean(scores)) if scores else 0.0, 6),
         min_iou=round(min((min(iou, 1.0) for _, iou in pairs), default=1.0), 6),
         unmatched=unmatched,
+        splits=_by_split(samples, {change.image for change in changed}),
     )
+
+
+def _by_split(samples: Sequence[Sample], changed: Collection[str]) -> dict[str, SplitCount]:
+    found: dict[str, SplitCount] = {}
+    for split in dict.fromkeys(sample.split for sample in samples):
+        own = [sample.image not in changed for sample in samples if sample.split == split]
+        found[split] = SplitCount(images=len(own), equal=sum(own))
+    return found
 
 
 def _matched(
@@ -97,6 +111,9 @@ def in_words(parity: VariantParity) -> str:
         f"equal, asked were {100 * parity.min_equal:g} %), {parity.lost} defective parts that the "
         "release stops would pass"
     )
+    held = parity.splits.get(HELD_OUT)
+    if held is not None:
+        text += f"; of {HELD_OUT} alone {held.equal} of {held.images} are equal"
     worst = sorted(parity.changed, key=lambda c: (not c.defective, c.variant != "PASS"))
     if worst:
         first = worst[0]
