@@ -15,7 +15,7 @@ demo: setup ## train, release, and run a shift of 100 simulated parts
 	$(BIN)/inspection demo $(DEMO)
 
 test: setup ## the whole test suite, under 25 minutes on two cores
-	$(BIN)/python tests/run.py $(TEST)
+	$(BIN)/pytest $(TEST)
 
 soak: setup ## the long versions: 1,000 parts at a 150 ms takt, 60 kills, a fault at every system call
 	$(BIN)/python tests/soak.py $(SOAK)

@@ -126,13 +126,12 @@ def _opencv() -> Check:
 
 
 def _openvino() -> Check:
-    from inspection.runtimes.offline import import_openvino
+    from inspection.runtimes.libraries import openvino_core
 
     try:
-        openvino = import_openvino()
+        core = openvino_core()
     except ImportError as error:
         return Check("OpenVINO", "fail", str(error), "pip install -c constraints.txt openvino")
-    core = openvino.Core()
     devices = [
         f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME')})" for name in core.available_devices
     ]
@@ -140,7 +139,7 @@ def _openvino() -> Check:
 
 
 def _onnxruntime() -> Check:
-    from inspection.runtimes.offline import import_onnxruntime
+    from inspection.runtimes.libraries import import_onnxruntime
 
     try:
         onnxruntime = import_onnxruntime()

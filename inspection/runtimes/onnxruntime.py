@@ -16,7 +16,7 @@ from inspection.runtimes.contract import (
     read_model,
     warm_images,
 )
-from inspection.runtimes.offline import import_onnxruntime
+from inspection.runtimes.libraries import import_onnxruntime
 from inspection.types import Release
 
 

@@ -18,7 +18,7 @@ from inspection.runtimes.contract import (
     read_model,
     warm_images,
 )
-from inspection.runtimes.offline import import_openvino
+from inspection.runtimes.libraries import openvino_core
 from inspection.types import Release
 from inspection.variants import FLOAT, FLOAT_ARITHMETIC
 
@@ -85,7 +85,7 @@ class OpenVino:
         data, weights = read_model(release)
         try:
             if self._core is None:
-                self._core = import_openvino().Core()
+                self._core = openvino_core()
             model = self._core.read_model(model=data, weights=weights)
             floats = self._float_arithmetic(release, model)
             names = [output.get_any_name() for output in model.outputs]

@@ -38,7 +38,7 @@ from inspection.release import (
     sha256_file,
     write_card,
 )
-from inspection.runtimes.offline import import_openvino
+from inspection.runtimes.libraries import openvino_core
 from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 from inspection.runtimes.openvino import OpenVinoConfig, has_bf16
 from inspection.types import ClassLimits, Tiling
@@ -441,7 +441,7 @@ def test_the_table_stands_side_by_side(made: Path, release: Path) -> None:
 def test_an_int8_graph_says_what_its_float_layers_compute_in(made: Path, tmp_path: Path) -> None:
     int8 = list_variants(made)[1]
     xml = made / "variants" / "int8" / "model.xml"
-    bf16 = has_bf16(import_openvino().Core())
+    bf16 = has_bf16(openvino_core())
     assert int8.float_arithmetic == read_float_arithmetic(xml) == ("bf16" if bf16 else "f32")
     folder = tmp_path / "releases" / "colours" / "1"
     shutil.copytree(made, folder)

@@ -9,7 +9,7 @@ import torch
 from torchvision.models import mobilenet_v2
 
 from inspection.errors import ConfigError
-from inspection.runtimes.offline import import_onnxruntime, import_openvino
+from inspection.runtimes.libraries import import_onnxruntime, openvino_core
 from inspection_training.export import ExportSettings
 from inspection_training.parity import match_rows
 from inspection_training.torchvision_detectors.export import export_network
@@ -96,11 +96,7 @@ def test_the_export_finds_what_the_network_finds_at_any_batch(name, tmp_path):
         expected = ReleasedDetector(network, settings)(torch.from_numpy(images)).numpy()
     assert (expected[[0, 3], :, 4] > 0.05).any(axis=1).all(), "nothing to compare"
     session = import_onnxruntime().InferenceSession(str(path))
-    compiled = (
-        import_openvino()
-        .Core()
-        .compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    )
+    compiled = openvino_core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for batch in (1, 2, 5):
         for rows in (
             session.run(None, {"images": images[:batch]})[0],

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inspection.errors import ConfigError
-from inspection.runtimes.offline import silence_runtimes
+from inspection.runtimes.libraries import silence_runtimes
 from inspection.types import Image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.device import device_name, places, use_bf16

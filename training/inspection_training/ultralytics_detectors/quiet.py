@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from inspection.runtimes.offline import silence_runtimes
+from inspection.runtimes.libraries import silence_runtimes
 
 _SETTINGS_OFF = (
     *(

@@ -10,7 +10,7 @@ from typing import Any
 from inspection.errors import DatasetError, InspectionError
 from inspection.protocols import Runtime
 from inspection.release import sha256_file
-from inspection.runtimes.offline import import_openvino
+from inspection.runtimes.libraries import openvino_core
 from inspection.runtimes.openvino import has_bf16
 from inspection.types import Detections, Release
 from inspection.variants import (
@@ -132,7 +132,7 @@ def _trial(
     """Choose what layers in float compute in: bf16 where this processor has it and it decides alike."""
     trial = _Trial(work, graph, "bf16")
     enough = _enough(trial, samples, expected)
-    if has_bf16(import_openvino().Core()) and enough(list(graph.layers))[0]:
+    if has_bf16(openvino_core()) and enough(list(graph.layers))[0]:
         return trial
     return replace(trial, floats="f32")
 

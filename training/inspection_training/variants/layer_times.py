@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from inspection.runtimes.contract import GREY
-from inspection.runtimes.offline import import_openvino
+from inspection.runtimes.libraries import openvino_core
 
 RUNS = 15
 _WARM = 3
@@ -30,7 +30,7 @@ def layer_times(
         input_size: height, width of one image.
         floats: arithmetic of what is not in eight bits, f32 or bf16.
     """
-    core = import_openvino().Core()
+    core = openvino_core()
     model = core.read_model(path)
     model.reshape([1, *input_size, 3])
     settings = {

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from inspection.errors import ReleaseError
 from inspection.protocols import Runtime
-from inspection.runtimes.offline import import_openvino
+from inspection.runtimes.libraries import import_openvino, in_own_thread, openvino_core
 from inspection.types import Release
 from inspection.variants import FLOAT_ARITHMETIC, IR_MODEL
 
@@ -125,7 +125,7 @@ class Int8Graph:
         model.set_rt_info(floats, list(FLOAT_ARITHMETIC))
         try:
             openvino.save_model(model, folder / IR_MODEL, compress_to_fp16=False)
-            openvino.Core().read_model(folder / IR_MODEL)  # a full disk may have cut it off
+            openvino_core().read_model(folder / IR_MODEL)  # a full disk may have cut it off
         except RuntimeError as error:
             raise OSError(f"{folder / IR_MODEL} was not written whole ({error})") from error
 
@@ -140,10 +140,10 @@ def quantise(path: Path, tensors: Sequence[Tensor]) -> Int8Graph:
     Raises:
         ReleaseError: NNCF cannot quantise this graph.
     """
-    core = import_openvino().Core()  # silent; nncf finds its telemetry switched off as well
+    core = openvino_core()  # silent; nncf finds its telemetry switched off as well
     original = core.read_model(path)
     try:
-        quantised = _nncf(original.clone(), tensors)
+        quantised = in_own_thread(lambda: _nncf(original.clone(), tensors))
     except Exception as error:  # NNCF and OpenVINO raise their own kinds
         raise ReleaseError(
             f"{path} cannot be quantised: {error}; run this release in f32 or bf16"
