@@ -12,6 +12,7 @@ from inspection.errors import StoreError
 from inspection.store.journal import encode
 from inspection.types import (
     Decision,
+    Detections,
     Inspected,
     PartKey,
     PartState,
@@ -80,6 +81,7 @@ def part_values(inspected: Inspected) -> Values:
             "release": detections.release,
             "model_sha256": detections.model_sha256,
             "anomaly_score": None if score is None else float(score),
+            "defect_class": _class_name(inspected.result, detections),
         }
     if frame is not None:
         values |= {
@@ -97,6 +99,12 @@ def part_values(inspected: Inspected) -> Values:
             f"part {inspected.trigger.key}: a PASS with a number that is not finite is not stored"
         )
     return cleaned
+
+
+def _class_name(result: Result, detections: Detections) -> str | None:
+    """Return the name of the deciding class, None where no class decided."""
+    place = result.deciding_class - 1
+    return detections.class_names[place] if 0 <= place < len(detections.class_names) else None
 
 
 def result_values(result: Result) -> Values:

@@ -5,6 +5,8 @@
     verdicts  what people said of a part; append-only, a trigger of the database sees to it
     alarms    an alarm came or went
 
+What people and pages write beside that: `inspection.store.web.tables`.
+
 Times: `*_mono` is seconds of the station's monotonic clock, comparable within one `epochs.boot_id`;
 `*_at` is UTC, ISO 8601 with microseconds, a label that also sorts as text.
 """
@@ -16,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: what this program reads and writes."""
 
 MAX_RECORD = 2**32 - 1
@@ -87,6 +89,7 @@ parts = sa.Table(
     sa.Column("detail", sa.Text),
     sa.Column("deciding_class", sa.Integer),
     sa.Column("deciding_score", sa.Double),
+    sa.Column("defect_class", sa.Text),
     sa.Column("over_t1", sa.Integer),
     sa.Column("detections", json_type()),
     sa.Column("anomaly_score", sa.Double),
@@ -122,6 +125,8 @@ parts = sa.Table(
     sa.Index("parts_part_id", "part_id"),
     sa.Index("parts_serial", "serial"),
     sa.Index("parts_station", "station", "id"),
+    sa.Index("parts_class", "defect_class", "id"),
+    sa.Index("parts_release", "release", "id"),
     sa.Index("parts_pictures", "image_state", "decision", "triggered_at"),
     sa.Index(
         "parts_open",
@@ -143,6 +148,9 @@ verdicts = sa.Table(
     sa.Column("at", sa.Text, nullable=False),
     sa.Column("reason_code", sa.Text, nullable=False),
     sa.Column("comment", sa.Text, nullable=False),
+    sa.Column("defect_class", sa.Text),
+    sa.Column("boxes", json_type()),
+    sa.Column("seen", json_type()),
     sa.UniqueConstraint("record", "version", name="verdicts_version"),
     sqlite_autoincrement=True,
 )

@@ -1,0 +1,119 @@
+"""The web application: areas, guards, errors in words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from inspection.errors import InspectionError, StoreError
+from inspection.store.web.access import VersionConflictError
+from inspection_serve.web.guard import SignInError
+from inspection_serve.web.headers import Headers
+from inspection_serve.web.pages import page
+from inspection_serve.web.people import me
+from inspection_serve.web.people import routes as people
+from inspection_serve.web.site import Site
+
+API = "/api/v1"
+_log = logging.getLogger(__name__)
+
+
+def build_app(site: Site, *, names: Iterable[str], secure: bool = False) -> FastAPI:
+    """Return the application.
+
+    Args:
+        site: store and folders.
+        names: host names by which a browser may call us; others are refused (DNS rebinding).
+        secure: we listen with TLS, so cookies are for TLS only.
+    """
+    app = FastAPI(title="Inspection", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.site, app.state.secure = site, secure
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), "static")
+    for routes in (people, me):
+        app.include_router(routes.router)
+    _add_errors(app)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(set(names)), www_redirect=False)
+    app.add_middleware(Headers)
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    app.add_exception_handler(SignInError, _not_signed_in)
+    app.add_exception_handler(VersionConflictError, _conflict)
+    app.add_exception_handler(StoreError, _store_failed)
+    app.add_exception_handler(InspectionError, _refused)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(Exception, _broken)
+
+
+def _not_signed_in(request: Request, _error: Exception) -> Response:
+    if _is_api(request):
+        return _problem(request, 401, "not_signed_in", "")
+    if request.method == "GET" and "hx-request" not in request.headers:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(
+            request.url_for("sign_in_page").include_query_params(next=request.url.path + query), 303
+        )
+    return _problem(request, 401, "not_signed_in", "")
+
+
+def _conflict(request: Request, error: Exception) -> Response:
+    return _problem(request, 409, "conflict", str(error))
+
+
+def _store_failed(request: Request, error: Exception) -> Response:
+    _log.error("%s %s: %s", request.method, request.url.path, error)
+    return _problem(request, 503, "store_failed", str(error))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return _problem(request, 400, "refused", str(error))
+
+
+def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError(error)
+    code = error.detail if error.detail != HTTPStatus(error.status_code).phrase else ""
+    if code == "must_change" and not _is_api(request):
+        return RedirectResponse("/people/me", 303)
+    return _problem(request, error.status_code, code or f"http_{error.status_code}", "")
+
+
+def _malformed(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError(error)
+    places = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return _problem(request, 422, "malformed", places)
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    _log.error("%s %s", request.method, request.url.path, exc_info=error)
+    return _problem(request, 500, "internal", "")
+
+
+def _is_api(request: Request) -> bool:
+    wants = request.headers.get("accept", "")
+    return request.url.path.startswith(API) or "application/json" in wants
+
+
+def _problem(request: Request, status: int, code: str, detail: str) -> Response:
+    """Return what went wrong: RFC 9457 for programs, a page for people."""
+    if _is_api(request):
+        body = {"type": "about:blank", "status": status, "code": code, "detail": detail}
+        return JSONResponse(body, status, media_type="application/problem+json")
+    try:
+        return page(request, "problem.html", status=status, code=code, detail=detail)
+    except StoreError:  # who asks cannot be looked up either
+        words = "저장소를 읽을 수 없습니다 / The store cannot be read"
+        text = f"<!doctype html><title>{status}</title><h1>{words}</h1>"
+        return HTMLResponse(text, status)

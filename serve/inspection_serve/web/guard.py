@@ -1,0 +1,117 @@
+"""Guard: who asks, whether they may, and whether the request is their own.
+
+Every route names its guard: `Needs(role)` or `Public()`. A test reads them from the router, so a route
+without one cannot be added unseen.
+
+A request that changes something must come from our own page: the cookie is SameSite=Strict, the browser's
+`Sec-Fetch-Site` and `Origin` must be ours, and the CSRF token of the session must be repeated, in the header
+`X-CSRF-Token` or the form field `csrf`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException, Request
+
+from inspection.store.web import people
+from inspection.store.web.people import Person, Role
+from inspection_serve.web.site import Site
+
+COOKIE = "inspection_session"
+TERMINAL_COOKIE = "inspection_terminal"
+LANGUAGE_COOKIE = "inspection_language"
+IDLE = 12 * 3600.0
+"""Seconds after which an unused session ends: one long shift."""
+SESSION = 7 * 86400.0
+"""Seconds after which a session ends in any case."""
+_SEEN_EVERY = 60.0
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+class SignInError(Exception):
+    """Nobody is signed in: a page goes to the sign-in page, the API answers 401."""
+
+
+class Public:
+    """Guard of what everybody may see; requests that change something must come from our own page."""
+
+    role: Role | None = None
+
+    async def __call__(self, request: Request) -> Person | None:
+        """Return who is signed in, if anybody."""
+        if request.method not in _SAFE:
+            check_origin(request)
+        return signed_in(request)
+
+
+class Needs:
+    """Guard of what a role may do."""
+
+    def __init__(self, role: Role) -> None:
+        self.role: Role | None = role
+
+    async def __call__(self, request: Request) -> Person:
+        """Return who is signed in.
+
+        Raises:
+            SignInError: nobody.
+            HTTPException: 403: they may not, or the request is not their own.
+        """
+        if request.method not in _SAFE:
+            check_origin(request)
+        person = signed_in(request)
+        if person is None:
+            raise SignInError
+        if self.role is not None and not person.role.covers(self.role):
+            raise HTTPException(403, "role")
+        if request.method not in _SAFE:
+            await _check_token(request, person)
+        if person.must_change and not request.url.path.startswith("/people/me"):
+            raise HTTPException(403, "must_change")
+        return person
+
+
+def site_of(request: Request) -> Site:
+    """Return the site of a request."""
+    site: Site = request.app.state.site
+    return site
+
+
+def signed_in(request: Request) -> Person | None:
+    """Return who is signed in; None when nobody is. Looked up once for each request."""
+    if hasattr(request.state, "person"):
+        found: Person | None = request.state.person
+        return found
+    token = request.cookies.get(COOKIE, "")
+    person: Person | None = None
+    if token:
+        store = site_of(request).store
+        with store.read("who is signed in") as connection:
+            person = people.who_is(connection, token, IDLE)
+            seen = people.last_seen(connection, person.session) if person else ""
+        if person is not None and seen < people.after(-_SEEN_EVERY):
+            with store.write("noting a session") as connection:
+                people.note_seen(connection, person.session)
+    request.state.person = person
+    return person
+
+
+def check_origin(request: Request) -> None:
+    """Refuse a request that another site's page made. Raises HTTPException 403."""
+    fetched = request.headers.get("sec-fetch-site")
+    if fetched is not None and fetched not in {"same-origin", "none"}:
+        raise HTTPException(403, "origin")
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise HTTPException(403, "origin")
+
+
+async def _check_token(request: Request, person: Person) -> None:
+    given = request.headers.get("x-csrf-token")
+    if given is None and "form" in request.headers.get("content-type", ""):
+        value = (await request.form()).get("csrf")
+        given = value if isinstance(value, str) else None
+    if given is None or not hmac.compare_digest(given.encode(), person.csrf.encode()):
+        raise HTTPException(403, "csrf")

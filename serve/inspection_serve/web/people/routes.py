@@ -1,0 +1,228 @@
+"""First start, signing in and out, language."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from inspection.store.web import audit, people
+from inspection.store.web.people import Person, Role
+from inspection_serve.web.guard import (
+    COOKIE,
+    LANGUAGE_COOKIE,
+    SESSION,
+    TERMINAL_COOKIE,
+    Needs,
+    Public,
+    signed_in,
+    site_of,
+)
+from inspection_serve.web.pages import page
+from inspection_serve.web.people.passwords import hash_secret, verify_secret, weakness
+from inspection_serve.web.texts import LANGUAGES
+
+router = APIRouter()
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,31}")
+"""A login name: goes into rows and logs, so plain characters only."""
+WRONG_OF_NAME, WRONG_OF_ADDRESS, WINDOW = 8, 30, 900.0
+"""So many wrong attempts within so many seconds, and the next is refused unseen."""
+_YEAR = 365 * 86400
+
+
+@router.get("/", include_in_schema=False)
+def start(request: Request, _: Annotated[Person | None, Depends(Public())]) -> Response:
+    """Go to the first area of the person."""
+    from inspection_serve.web.pages import AREAS
+
+    person = signed_in(request)
+    if person is None:
+        return RedirectResponse("/setup" if site_of(request).setup_code else "/sign-in", 303)
+    for path, _name, role in AREAS:
+        if person.role.covers(role):
+            return RedirectResponse(path, 303)
+    return RedirectResponse("/people/me", 303)
+
+
+@router.get("/setup", include_in_schema=False)
+def setup_page(
+    request: Request, _: Annotated[Person | None, Depends(Public())], code: str = ""
+) -> Response:
+    """Show the form of the first administrator, once."""
+    if not site_of(request).setup_code:
+        return RedirectResponse("/sign-in", 303)
+    return page(request, "people/setup.html", code=code, error="", name="", display="")
+
+
+@router.post("/setup", include_in_schema=False)
+def setup(
+    request: Request,
+    _: Annotated[Person | None, Depends(Public())],
+    code: Annotated[str, Form()],
+    name: Annotated[str, Form()],
+    password: Annotated[str, Form()],
+    display: Annotated[str, Form()] = "",
+) -> Response:
+    """Make the first administrator and sign them in."""
+    site = site_of(request)
+    error = ""
+    if not site.setup_code:
+        return RedirectResponse("/sign-in", 303)
+    if not hmac.compare_digest(code.encode(), site.setup_code.encode()):
+        error = "code"
+    elif not NAME.fullmatch(name):
+        error = "name"
+    else:
+        error = weakness(password, name) or ""
+    if error:
+        return page(
+            request,
+            "people/setup.html",
+            status=400,
+            code=code,
+            error=error,
+            name=name,
+            display=display,
+        )
+    language = site.texts.choose(
+        request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language")
+    )
+    hashed = hash_secret(password)
+    with site.store.write("adding the first administrator") as connection:
+        if people.any_person(connection):
+            return RedirectResponse("/sign-in", 303)
+        person = people.add(
+            connection,
+            name,
+            display or name,
+            Role.ADMINISTRATOR,
+            language.code,
+            hashed,
+            must_change=False,
+        )
+        audit.append(connection, name, "person.first", f"person:{name}")
+        token, _csrf = people.start_session(connection, person, "", SESSION)
+    site.setup_code = ""
+    return _with_session(request, RedirectResponse("/", 303), token)
+
+
+@router.get("/sign-in", include_in_schema=False, name="sign_in_page")
+def sign_in_page(
+    request: Request,
+    _: Annotated[Person | None, Depends(Public())],
+    next: str = "/",
+) -> Response:
+    """Show the sign-in form."""
+    if site_of(request).setup_code:
+        return RedirectResponse("/setup", 303)
+    return page(request, "people/sign_in.html", error="", name="", next=_inside(next))
+
+
+@router.post("/sign-in", include_in_schema=False)
+def sign_in(
+    request: Request,
+    _: Annotated[Person | None, Depends(Public())],
+    name: Annotated[str, Form()],
+    password: Annotated[str, Form()],
+    next: Annotated[str, Form()] = "/",
+) -> Response:
+    """Sign in with a password; always with a new session."""
+    site = site_of(request)
+    address = request.client.host if request.client else ""
+    if _is_limited(request, name, address):
+        return _refuse(request, name, next, "limited", 429)
+    with site.store.read("looking up a person") as connection:
+        row = people.find(connection, name)
+    right = verify_secret(password, row["password"] if row and row["active"] else None)
+    if row is None or not right:
+        with site.store.write("a wrong password") as connection:
+            people.note_sign_in(connection, name, address, "wrong")
+            audit.append(connection, "system", "sign_in.wrong", f"person:{name[:64]}", at=address)
+        return _refuse(request, name, next, "wrong", 401)
+    old = signed_in(request)
+    with site.store.write("signing in") as connection:
+        if old is not None:
+            people.end_session(connection, old.session)
+        terminal = people.terminal_name(connection, request.cookies.get(TERMINAL_COOKIE, ""))
+        people.note_sign_in(connection, name, address, "ok")
+        token, _csrf = people.start_session(connection, row["id"], terminal or "", SESSION)
+        audit.append(connection, name, "sign_in", f"person:{name}", at=address)
+    return _with_session(request, RedirectResponse(_inside(next), 303), token)
+
+
+@router.post("/sign-out", include_in_schema=False)
+def sign_out(request: Request, person: Annotated[Person, Depends(Needs(Role.VIEWER))]) -> Response:
+    """End the session."""
+    with site_of(request).store.write("signing out") as connection:
+        people.end_session(connection, person.session)
+        audit.append(connection, person.name, "sign_out", f"person:{person.name}")
+    response = RedirectResponse("/sign-in", 303)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@router.post("/language", include_in_schema=False)
+def choose_language(
+    request: Request,
+    _: Annotated[Person | None, Depends(Public())],
+    language: Annotated[str, Form()],
+    next: Annotated[str, Form()] = "/",
+) -> Response:
+    """Keep the language in a cookie, and for the person who is signed in."""
+    response = RedirectResponse(_inside(next), 303)
+    if language in LANGUAGES:
+        response.set_cookie(
+            LANGUAGE_COOKIE,
+            language,
+            max_age=_YEAR,
+            samesite="lax",
+            httponly=True,
+            secure=request.app.state.secure,
+        )
+        person = signed_in(request)
+        if person is not None:
+            with site_of(request).store.write("a language") as connection:
+                people.change(connection, person.id, language=language)
+    return response
+
+
+def _is_limited(request: Request, name: str, address: str) -> bool:
+    with site_of(request).store.read("counting attempts") as connection:
+        return (
+            people.wrong_since(connection, WINDOW, name=name) >= WRONG_OF_NAME
+            or people.wrong_since(connection, WINDOW, address=address) >= WRONG_OF_ADDRESS
+        )
+
+
+def _refuse(request: Request, name: str, onward: str, error: str, status: int) -> HTMLResponse:
+    return page(
+        request,
+        "people/sign_in.html",
+        status=status,
+        error=error,
+        name=name,
+        next=_inside(onward),
+    )
+
+
+def _inside(path: str) -> str:
+    """Return a path of this site; `/` for anything that could lead elsewhere."""
+    parts = urlsplit(path)
+    plain = path.startswith("/") and not path.startswith(("//", "/\\"))
+    return path if plain and not parts.scheme and not parts.netloc and "\\" not in path else "/"
+
+
+def _with_session(request: Request, response: Response, token: str) -> Response:
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(SESSION),
+        httponly=True,
+        samesite="strict",
+        secure=request.app.state.secure,
+    )
+    return response

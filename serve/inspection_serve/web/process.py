@@ -1,0 +1,110 @@
+"""The web process: opens the store, listens, prints where, and ends on SIGTERM.
+
+It runs at a lower priority than the line, and the line never waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspection.errors import ConfigError, InspectionError
+from inspection_serve.web.site import Site, open_site
+
+NO_ADDRESS = 71
+"""Exit code when the address cannot be listened on."""
+NO_STORE = 72
+"""Exit code when the store or the station file cannot be used."""
+NICE = 5
+"""Added to the process's niceness."""
+GRACE = 3
+"""Seconds for requests in flight when stopping."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `inspection web` was told; see its help."""
+
+    store: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    names: tuple[str, ...] = ()
+    images: Path | None = None
+    releases: Path | None = None
+    recipes: Path | None = None
+    datasets: Path | None = None
+    work: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    import uvicorn
+
+    from inspection_serve.web.app import build_app
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        site = open_site(
+            settings.store,
+            images=settings.images,
+            releases=settings.releases,
+            recipes=settings.recipes,
+            datasets=settings.datasets,
+            work=settings.work,
+        )
+    except (InspectionError, ValueError) as error:
+        _log.error("the pages cannot start: %s", error)
+        return NO_STORE
+    try:
+        listener = _listen(settings.host, settings.port)
+    except ConfigError as error:
+        _log.error("%s", error)
+        return NO_ADDRESS
+    os.nice(NICE)
+    secure = settings.certificate is not None and settings.key is not None
+    names = {settings.host, "127.0.0.1", "localhost", socket.gethostname(), *settings.names}
+    config = uvicorn.Config(
+        build_app(site, names=names, secure=secure),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
+    )
+    _announce(site, listener, secure=secure)
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        site.close()
+        listener.close()
+    return 0
+
+
+def _announce(site: Site, listener: socket.socket, *, secure: bool) -> None:
+    host, port = listener.getsockname()[:2]
+    address = f"http{'s' if secure else ''}://{host}:{port}/"
+    print(f"pages at {address}", flush=True)  # noqa: T201  a person or a script reads it
+    if site.setup_code:
+        print(f"nobody can sign in yet; open {address}setup?code={site.setup_code}", flush=True)  # noqa: T201
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"
+        ) from error
+    return listener

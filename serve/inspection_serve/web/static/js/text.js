@@ -1,0 +1,9 @@
+// Texts of the modules, in the page's language: `_("English")`, with `{name}` places.
+const texts = JSON.parse(document.getElementById("texts").textContent);
+
+export const language = document.documentElement.lang;
+
+export function _(message, values = {}) {
+  const found = texts[message] ?? message;
+  return found.replace(/\{(\w+)\}/g, (place, name) => (name in values ? String(values[name]) : place));
+}
