@@ -24,8 +24,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import inspection
-from inspection.detector import fill, merge_views, plan_views, read_views
+from inspection.detector import merge_views, read_views
 from inspection.errors import InferenceError
+from inspection.letterbox import fill, plan_views
 from inspection.tiles import tiles_together
 from inspection.types import Detections, Image
 from inspection_serve.inference.infer import InferRoute

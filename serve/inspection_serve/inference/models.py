@@ -101,7 +101,7 @@ class Models:
             raise RequestError(f"{name} is loading; ask again", 503, "loading")
         if self._on_disk(part, number):
             if number is None:
-                number = current_number(self.releases, part)
+                number = self._in_force(part)
             why = self._refused.get((part, number or 0), "load it first")
             raise RequestError(f"{name} is not loaded: {why}", 503, "loading")
         raise RequestError(f"{name[:80]} is not a release here", 404, "not_found")
@@ -130,9 +130,7 @@ class Models:
             RequestError: refused; what was served is served on.
         """
         with self._change:
-            number = (
-                _number(version) if version is not None else current_number(self.releases, part)
-            )
+            number = _number(version) if version is not None else self._in_force(part)
             if number is None or not self._on_disk(part, number):
                 raise RequestError(
                     f"{part[:80]}/{version or 'current'} is not in {self.releases}",
@@ -215,6 +213,13 @@ class Models:
             entry.batcher.close()
         for entry in served:
             entry.batcher.join(2.0)
+
+    def _in_force(self, part: str) -> int | None:
+        """Return the number in force on disk. Raises RequestError 500: nobody can tell."""
+        try:
+            return current_number(self.releases, part)
+        except ReleaseError as error:
+            raise RequestError(str(error), 500, "failed") from error
 
     def _bring_up(self, part: str, number: int) -> None:
         key = (part, number)

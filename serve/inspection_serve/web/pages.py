@@ -16,8 +16,23 @@ from inspection.types import Decision
 from inspection_serve.web.guard import LANGUAGE_COOKIE, signed_in, site_of
 from inspection_serve.web.texts import LANGUAGES, Language, script_texts
 
-AREAS: list[tuple[str, str, Role]] = []
-"""Path, English name and least role of each area, in the order of the header; areas add themselves."""
+
+def _mark(message: str) -> str:
+    """Mark a text for the catalogue where it is translated later."""
+    return message
+
+
+AREAS: tuple[tuple[str, str, Role], ...] = (
+    ("/review", _mark("Review"), Role.OPERATOR),
+    ("/line", _mark("Line"), Role.VIEWER),
+    ("/results", _mark("Results"), Role.VIEWER),
+    ("/quality", _mark("Quality"), Role.VIEWER),
+    ("/models", _mark("Models"), Role.VIEWER),
+    ("/book", _mark("Limit samples"), Role.VIEWER),
+    ("/audit", _mark("Audit"), Role.ENGINEER),
+    ("/people", _mark("People"), Role.ADMINISTRATOR),
+)
+"""Path, English name and least role of each area, in the order of the header."""
 
 SHAPES = {
     Decision.PASS.value: "●",
@@ -26,11 +41,6 @@ SHAPES = {
     Decision.NOT_INSPECTED.value: "■",
 }
 """A decision is never told by colour alone."""
-
-
-def _mark(message: str) -> str:
-    """Mark a text for the catalogue where it is translated later."""
-    return message
 
 
 DECISION_TEXTS = {

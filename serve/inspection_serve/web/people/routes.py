@@ -22,7 +22,7 @@ from inspection_serve.web.guard import (
     signed_in,
     site_of,
 )
-from inspection_serve.web.pages import page
+from inspection_serve.web.pages import AREAS, page
 from inspection_serve.web.people.passwords import hash_secret, verify_secret, weakness
 from inspection_serve.web.texts import LANGUAGES
 
@@ -37,8 +37,6 @@ _YEAR = 365 * 86400
 @router.get("/", include_in_schema=False)
 def start(request: Request, _: Annotated[Person | None, Depends(Public())]) -> Response:
     """Go to the first area of the person."""
-    from inspection_serve.web.pages import AREAS
-
     person = signed_in(request)
     if person is None:
         return RedirectResponse("/setup" if site_of(request).setup_code else "/sign-in", 303)
