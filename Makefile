@@ -4,7 +4,7 @@ BIN := .venv/bin
 export YOLO_OFFLINE := 1
 export YOLO_AUTOINSTALL := 0
 
-.PHONY: setup demo test soak bench check format clean
+.PHONY: setup demo test soak bench check screenshots format clean
 
 setup: .venv/ready ## virtual environment and system packages
 
@@ -27,6 +27,9 @@ check: setup ## style, types, import contracts, docs
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit/test_house.py tests/unit/test_docs.py
+
+screenshots: setup ## every page in both languages and two sizes, as PNG files in screenshots/
+	$(BIN)/python tests/web_screenshots.py screenshots
 
 format: setup
 	$(BIN)/ruff format .

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inspection.regions import counted_in, judged, placed
 from inspection.types import (
     ClassLimits,
     Decision,
@@ -239,8 +240,7 @@ def judge(detections: Detections, recipe: Recipe) -> Result:
     `allowed` at or over T1 send it to REVIEW. For something that must be there, fewer than expected
     over T1 or more than expected over T2 fail; any other doubt about the count is REVIEW.
     """
-    judged = _in_regions(detections, recipe.regions)
-    counts = _Counts(detections, recipe, judged)
+    counts = _Counts(detections, recipe)
     findings = [
         finding
         for index, name in enumerate(detections.class_names)
@@ -269,23 +269,24 @@ def judge(detections: Detections, recipe: Recipe) -> Result:
 class _Counts:
     """Counts of judged detections by class, at T1 and at T2."""
 
-    def __init__(self, detections: Detections, recipe: Recipe, judged: NDArray[np.bool_]) -> None:
+    def __init__(self, detections: Detections, recipe: Recipe) -> None:
         self._detections = detections
-        self._recipe = recipe
+        self._judged = judged(detections, recipe)
+        self._placed = placed(detections, recipe)
         sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
-        longer = sides.max(axis=1) if len(detections) else np.zeros(0, np.float32)
+        longer = np.abs(sides).max(axis=1) if len(detections) else np.zeros(0, np.float32)
         areas = np.abs(sides).prod(axis=1) if detections.areas is None else detections.areas
         limits = [recipe.limits[name] for name in detections.class_names]
         classes = detections.classes
-        self._t1 = judged & (longer >= _per_class([x.min_size for x in limits], classes))
-        self._t1 = self._t1 & (areas >= _per_class([x.min_area for x in limits], classes))
+        large = longer >= _per_class([x.min_size for x in limits], classes)
+        large &= areas >= _per_class([x.min_area for x in limits], classes)
         scores = detections.scores.astype(np.float64)
-        self._t2 = self._t1 & (scores >= _per_class([x.t2 for x in limits], classes))
-        self._t1 = self._t1 & (scores >= _per_class([x.t1 for x in limits], classes))
-        self.over_t1 = int(self._t1.sum())
+        self._t1 = large & (scores >= _per_class([x.t1 for x in limits], classes))
+        self._t2 = large & (scores >= _per_class([x.t2 for x in limits], classes))
+        self.over_t1 = int((self._t1 & self._judged).sum())
 
     def judge_class(self, index: int, limits: ClassLimits) -> Iterable[_Finding]:
-        of_class = self._detections.classes == index
+        of_class = self._judged & (self._detections.classes == index)
         if limits.expected is not None:
             return self._judge_expected(index, of_class, limits.expected, "")
         fails, doubts = int((self._t2 & of_class).sum()), int((self._t1 & of_class).sum())
@@ -308,7 +309,7 @@ class _Counts:
         return []
 
     def judge_region(self, region: Region) -> Iterable[_Finding]:
-        inside = _centres_inside(self._detections, region)
+        inside = self._placed & counted_in(self._detections, region)
         findings: list[_Finding] = []
         for name, expected in region.expected.items():
             if name not in self._detections.class_names:
@@ -360,38 +361,3 @@ def _judge_full(detections: Detections, recipe: Recipe) -> list[_Finding]:
         return []
     detail = f"the model's answer is full: {len(detections)} detections, more may be hidden"
     return [_Finding(Decision.FAIL, Reason.TOO_MANY, 0, cut, detail)]
-
-
-def _in_regions(detections: Detections, regions: tuple[Region, ...]) -> NDArray[np.bool_]:
-    """Tell which detections are judged.
-
-    A class is looked for in the regions that are for it; where none is, in the whole image. A region
-    that expects a count hides nothing: what is found beside it counts as everywhere else.
-    """
-    judged = np.ones(len(detections), bool)
-    inside = [_centres_inside(detections, region) for region in regions]
-    for index, name in enumerate(detections.class_names):
-        own = [
-            there
-            for region, there in zip(regions, inside, strict=True)
-            if not region.ignore
-            and not region.expected
-            and (not region.classes or name in region.classes)
-        ]
-        if own:
-            judged &= (detections.classes != index) | np.logical_or.reduce(own)
-    for region, there in zip(regions, inside, strict=True):
-        if region.ignore:
-            judged &= ~there
-    return judged
-
-
-def _centres_inside(detections: Detections, region: Region) -> NDArray[np.bool_]:
-    centres = (detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2
-    x1, y1, x2, y2 = region.box
-    x, y = centres[:, 0], centres[:, 1]
-    inside = (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
-    if region.classes:
-        wanted = [i for i, name in enumerate(detections.class_names) if name in region.classes]
-        inside &= np.isin(detections.classes, wanted)
-    return inside

@@ -195,7 +195,9 @@ def _clock() -> Check:
 
 def _releases(config: StationConfig) -> Generator[Check]:
     from inspection.release import find_release, list_releases
+    from inspection.variants import FLOAT, FOLDER, another_processor
 
+    precision = str(getattr(config.runtime, "precision", FLOAT))
     found = list_releases(config.releases)
     if not found:
         yield Check("releases", "fail", f"none in {config.releases}", "train one: inspection train")
@@ -204,14 +206,17 @@ def _releases(config: StationConfig) -> Generator[Check]:
             name = f"release {part}/{number}"
             try:
                 release = find_release(config.releases, part, number)
+                there = (release.folder / FOLDER / precision).is_dir()
+                foreign = another_processor(release, precision) if there else ""
             except InspectionError as error:
                 yield Check(name, "fail", str(error), "restore it from its backup or release again")
             else:
-                yield Check(
-                    name,
-                    "ok",
-                    f"hashes agree, {release.task}, classes {', '.join(release.classes)}",
-                )
+                text = f"hashes agree, {release.task}, classes {', '.join(release.classes)}"
+                if foreign:
+                    todo = f"evaluate it here, or make the variant here: {precision}"
+                    yield Check(name, "warn", f"{text}; {foreign}", todo)
+                else:
+                    yield Check(name, "ok", text)
 
 
 def _recipe(config: StationConfig) -> Check:

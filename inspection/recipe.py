@@ -43,13 +43,17 @@ class RegionConfig(_Model):
     box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in image pixels")
     classes: list[str] = Field(
         [],
-        description="classes judged here; empty means all. A class that no region is for is judged in "
-        "the whole image",
+        description="classes judged here, wherever their box meets it; empty means all. A class that no "
+        "region is for is judged in the whole image",
     )
-    ignore: bool = Field(False, description="true: what has its centre here is not judged")
+    ignore: bool = Field(
+        False,
+        description="true: what lies here with its whole box is not judged; draw it with a margin",
+    )
     expected: dict[str, int] = Field(
         {},
-        description="class to the exact count that must be here; such a region hides nothing beside it",
+        description="class to the exact count that must have its centre here; such a region hides "
+        "nothing beside it",
     )
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ One contract for every model family, so that the line knows no family:
 * task `anomaly`: outputs `anomaly_map` float32 [B, h, w] and `anomaly_score` float32 [B].
 
 A release may say `tiling` in its card: then the network was trained on tiles, and the line shows it
-tiles. `inspection.detector.plan_views` cuts an image, `fill` beside it makes the network's
+tiles. `inspection.letterbox.plan_views` cuts an image, `fill` beside it makes the network's
 input of the pieces; a training uses the same two, so that it sees what the line shows:
 
 * a tile of `size` image pixels fills the input; the scale is that of a full tile also where an image
@@ -266,12 +266,28 @@ def list_releases(releases: Path) -> dict[str, list[int]]:
 
 
 def current_number(releases: Path, part: str) -> int | None:
-    """Return the number in `releases/PART/current`, or the highest release when there is no such file."""
+    """Return the number in `releases/PART/current`, or the highest release when there is no such file.
+
+    Raises:
+        ReleaseError: the file is there and holds no number, or cannot be read. The highest one may be the
+            one that a rollback put out of force, so it is not taken in its place.
+    """
+    path = releases / part / "current"
     try:
-        return int((releases / part / "current").read_text().strip())
-    except (OSError, ValueError):
+        text = path.read_bytes()
+    except FileNotFoundError:
         numbers = list_releases(releases).get(part, [])
         return numbers[-1] if numbers else None
+    except OSError as error:
+        raise ReleaseError(
+            f"{path} cannot be read ({error}); check the disk and the rights"
+        ) from error
+    if not re.fullmatch(rb"[1-9][0-9]{0,9}", text.strip()):
+        raise ReleaseError(
+            f"{path} is damaged: it holds {text[:20]!r} and no number, so nobody knows which release is in "
+            f"force. Say which: `inspection release rollback {releases} {part} --to NUMBER`"
+        )
+    return int(text)
 
 
 def set_current(releases: Path, part: str, number: int) -> None:
@@ -377,6 +393,8 @@ def _tensors(graph: Any) -> list[Any]:
     for node in graph.node:
         for attribute in node.attribute:
             found += [attribute.t, *attribute.tensors]
+            for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
+                found += [sparse.values, sparse.indices]
             for inner in [attribute.g, *attribute.graphs]:
                 found += _tensors(inner)
     return found

@@ -11,10 +11,9 @@ A box that touches a border between tiles was cut there: it is partial. Of one c
   one covers half of another that its border cut, or they overlap by `iou`.
 
 No object takes two boxes that one tile told apart. An object has the box around all that it stands for,
-the highest of their scores, and at least the largest of their areas. So no limit of score, size or area
-lets a part pass because boxes were merged. Its centre lies between their centres: only where the edge
-of a region of the recipe runs between those can merging change what is judged. A whole box inside
-another is kept: it may be a defect of its own.
+the highest of their scores, and at least the largest of their areas. So no limit of score, size or area,
+and no region of a recipe, lets a part pass because boxes were merged: `inspection.regions` never judges
+a larger box less. A whole box inside another is kept: it may be a defect of its own.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 FLOAT = "f32"
 MIN_IMAGES = 10
 """Fewer images prove nothing; so few that each is looked at prove little."""
+MIN_MASK_IOU = 0.9
+"""Outlines that overlap less, or whose areas differ by more than the rest, are not alike."""
 HELD_OUT = "test"
 """Split that int8's layers are not chosen on, so its share of equal decisions counts by itself too."""
 _log = logging.getLogger(__name__)
@@ -69,6 +71,19 @@ class SplitCount(_Model):
     equal: int = Field(ge=0, description="images that both decide alike")
 
 
+class MaskParity(_Model):
+    """Outlines and areas of matched boxes that count under the release's limits; task segment."""
+
+    outlines: int = Field(ge=0, description="outlines compared")
+    equal: int = Field(ge=0, description="outlines that are alike: overlap and areas, see min_iou")
+    asked_iou: float = Field(
+        gt=0, le=1, description="overlap, and smaller area over larger, from which they are alike"
+    )
+    min_iou: float = Field(ge=0, le=1, description="smallest overlap of two outlines")
+    mean_iou: float = Field(ge=0, le=1, description="mean overlap of two outlines")
+    min_area_ratio: float = Field(ge=0, le=1, description="smallest ratio of two areas")
+
+
 class VariantParity(_Model):
     """Decisions and boxes of a variant against the release, on the same images, under one runtime."""
 
@@ -85,6 +100,9 @@ class VariantParity(_Model):
     splits: dict[str, SplitCount] = Field(
         default_factory=dict[str, SplitCount], description="split to its share of the images"
     )
+    masks: MaskParity | None = Field(
+        None, description="outlines and areas; none: the release gives no outlines"
+    )
 
     @property
     def share(self) -> float:
@@ -93,20 +111,27 @@ class VariantParity(_Model):
 
     @property
     def alike(self) -> bool:
-        """Enough decisions are equal, and no defective part that was stopped passes."""
-        return self.share >= self.min_equal and self.lost == 0
+        """Enough decisions and outlines are equal, and no defective part that was stopped passes."""
+        masks = self.masks
+        return (
+            self.share >= self.min_equal
+            and self.lost == 0
+            and (masks is None or masks.equal >= self.min_equal * masks.outlines)
+        )
 
     @property
     def passed(self) -> bool:
         """All decide alike, enough of test alone do, and the images can prove it.
 
-        Without a defective image, or with few images, nothing was proven.
+        Without a defective image, with few images, or without an outline where the release gives
+        outlines, nothing was proven.
         """
         held = self.splits.get(HELD_OUT)
         return (
             self.alike
             and self.images >= MIN_IMAGES
             and self.defective >= 1
+            and (self.masks is None or self.masks.outlines >= 1)
             and (held is None or held.equal / held.images >= self.min_equal)
         )
 
@@ -247,12 +272,18 @@ def in_precision(
             f"variant {precision} of {release.name} passed under {', '.join(card.runtimes)}, "
             f"not under {runtime}; set the runtime's type to {card.runtimes[0]}"
         )
+    if release.task == "segment" and any(card.parity[x].masks is None for x in card.runtimes):
+        raise ReleaseError(
+            f"variant {precision} of {release.name} was never compared in its outlines; delete "
+            f"{release.folder / FOLDER / precision} and make it again: {make}"
+        )
     if device is not None and device != card.device:
         raise ReleaseError(
             f"variant {precision} of {release.name} was compared on {card.device}, not on {device}, "
             f"which rounds in another way; set device to {card.device}, or precision to f32"
         )
-    _warn_of_another_processor(release, card)
+    if told := another_processor(release, precision):
+        _log.warning("%s", told)
     if not card.files:
         return replace(release, model_sha256=f"{precision}:{release.model_sha256}")
     folder = release.folder / FOLDER / precision
@@ -270,19 +301,19 @@ def in_precision(
     )
 
 
-def _warn_of_another_processor(release: Release, card: VariantCard) -> None:
-    """Say in the log that the comparison was made on another kind of processor; silent if not known."""
-    here = processor()
-    if here and not card.machine.startswith(f"{here},"):
-        _log.warning(
-            "variant %s of %s was compared on %s, this is %s, which may round in another way: evaluate it "
-            "here with inspection evaluate --precision %s",
-            card.name,
-            release.name,
-            card.machine,
-            here,
-            card.name,
-        )
+def another_processor(release: Release, precision: str) -> str:
+    """Return a warning: the variant was compared on another kind of processor; empty: no, or not known.
+
+    Raises:
+        ReleaseError: no such variant, or its card is not to the contract.
+    """
+    here, card = processor(), read_variant(release.folder, precision)
+    if not here or card.machine.startswith(f"{here},"):
+        return ""
+    return (
+        f"variant {card.name} of {release.name} was compared on {card.machine}, this is {here}, which may "
+        f"round in another way: evaluate it here with inspection evaluate --precision {card.name}"
+    )
 
 
 def processor() -> str:

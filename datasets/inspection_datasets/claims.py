@@ -2,7 +2,7 @@
 
 With n held-back defective parts and not one missed, the escape rate is below 1 - (1 - C)^(1/n) with
 confidence C (exact binomial, zero failures). No result can be better, so this is the best claim. A
-picture counts as a part.
+picture counts as a part. The bound is shown rounded up, as `inspection limits` shows it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inspection.errors import DatasetError
+from inspection.sentences.shares import exactly, percent
 from inspection_datasets.findings import Finding
 from inspection_datasets.manifest import SPLITS, DatasetVersion, Sample
 
@@ -106,13 +107,13 @@ def _supports(name: str, members: list[Sample], boxes: int, claim: Claim) -> Fin
 def _values(members: list[Sample], wanted: float | None, claim: Claim) -> dict[str, object]:
     found: dict[str, object] = {
         "parts": len(members),
-        "bound": f"{100 * best_bound(len(members), claim.confidence):.2g} %",
-        "confidence": f"{100 * claim.confidence:g} %",
+        "bound": percent(best_bound(len(members), claim.confidence)),
+        "confidence": exactly(claim.confidence),
         "held_back": sum(sample.split != "train" for sample in members),
     }
     if wanted is not None:
         found |= {
-            "wanted": f"{100 * wanted:g} %",
+            "wanted": exactly(wanted),
             "needed": parts_needed(wanted, claim.confidence),
         }
     return found

@@ -5,7 +5,11 @@
 | false_call | good: a hard negative |
 | real_defect on a part that did not pass | labelled with the detections that counted |
 | missed, borderline, real_defect on a part that passed | unlabelled; `origin` asks for boxes |
-| aborted | none |
+| any of these but false_call, with boxes that the person corrected | labelled with their boxes |
+| aborted, unsure, not_reviewed (taken back) | none |
+
+A part that still waits in the review (for a second person, for the engineer) gives no sample: it is taken
+by the first harvest after it is settled.
 
 The store keeps how many detections counted (`over_t1`), not which: the ones with the highest scores
 are taken. Where a class that the dataset does not have is among them, or none counted, the sample stays
@@ -45,6 +49,12 @@ from inspection_datasets.manifest import (
 )
 
 _PAGE = 1000
+_DONE = "done"
+_NO_WORD = {
+    Verdict.ABORTED: "the review was aborted",
+    Verdict.UNSURE: "the person was not sure",
+    Verdict.NOT_REVIEWED: "the verdict was taken back",
+}
 
 
 @dataclass(slots=True)
@@ -101,8 +111,8 @@ def harvest(
     has_good = any(sample.state == "good" for sample in version.samples)
     report, samples = Harvest(), list[Sample]()
     with StoreReader(store) as reader:
-        for row, verdict in _judged(reader, since):
-            state, boxes, why = _label(row, verdict, version, has_good=has_good)
+        for row, last in _judged(reader, since):
+            state, boxes, why = _label(row, last, version, has_good=has_good)
             picture = _picture(store.images.folder, row)
             if state is None or isinstance(picture, str):
                 _count(report.left_out, why if state is None else str(picture))
@@ -110,7 +120,7 @@ def harvest(
                 _count(report.left_out, "the picture is in the dataset already")
             else:
                 known.add(picture.sha256)
-                sample = _sample(row, picture, state, boxes, why)
+                sample = _sample(row, picture, state, boxes, why, drawn=last["boxes"] is not None)
                 place.setdefault(sample.group, split)
                 target = _copy(store.images.folder / picture.path, picture, dataset, sample.image)
                 update = {"image": target, "split": place[sample.group]}
@@ -133,45 +143,55 @@ def _known_pictures(dataset: Path) -> set[str]:
     return {sample.sha256 for version in versions for sample in version.samples}
 
 
-def _judged(reader: StoreReader, since: str | None) -> Iterator[tuple[dict[str, Any], Verdict]]:
-    """Yield each part with a verdict and its last verdict, newest part first."""
+def _judged(
+    reader: StoreReader, since: str | None
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield each part with a verdict, and the row of its last verdict, newest part first."""
     below: int | None = None
     while rows := reader.page(PartFilter(since=since), below=below, limit=_PAGE):
         open_ones = reader.page(PartFilter(since=since, unreviewed=True), below=below, limit=_PAGE)
         without = {row["id"] for row in open_ones}
+        states = reader.review_states([row["id"] for row in rows if row["id"] not in without])
         for row in rows:
             found = None if row["id"] in without else reader.part(row["id"])
             if found is not None and found[1]:
-                yield found[0], Verdict(found[1][-1]["verdict"])
+                waits = states.get(row["id"], _DONE) != _DONE
+                yield found[0], found[1][-1] | {"waits": waits}
         below = rows[-1]["id"]
 
 
 def _label(
-    row: dict[str, Any], verdict: Verdict, version: DatasetVersion, *, has_good: bool
+    row: dict[str, Any], last: dict[str, Any], version: DatasetVersion, *, has_good: bool
 ) -> tuple[State | None, list[Box], str]:
     """Return state and boxes of a part's sample, and why it is open or left out."""
+    verdict = Verdict(last["verdict"])
     passed = row["decision"] == Decision.PASS
-    if verdict is Verdict.ABORTED:
-        return None, [], "the review was aborted"
+    if verdict in _NO_WORD or last["waits"]:
+        return None, [], _NO_WORD.get(verdict, "the review is not done")
     if verdict is Verdict.FALSE_CALL:
         return ("good", [], "") if has_good else ("unlabelled", [], "no good picture here")
-    if verdict is Verdict.REAL_DEFECT and not passed:
+    if last["boxes"]:
+        boxes = [_corners(box) for box in last["boxes"]]
+    elif last["boxes"] is None and verdict is Verdict.REAL_DEFECT and not passed:
         boxes = _counted(row)
-        if not boxes:
-            return "unlabelled", [], "no usable detection counted"
-        if {box[0] for box in boxes} - set(version.classes):
-            return "unlabelled", [], "unknown class"
-        return "labelled", boxes, ""
-    return "unlabelled", [], "missed" if verdict is not Verdict.BORDERLINE else "borderline"
+    else:
+        return "unlabelled", [], "missed" if verdict is not Verdict.BORDERLINE else "borderline"
+    if not boxes:
+        return "unlabelled", [], "no usable detection counted"
+    if {box[0] for box in boxes} - set(version.classes):
+        return "unlabelled", [], "unknown class"
+    return "labelled", boxes, ""
 
 
 def _counted(row: dict[str, Any]) -> list[Box]:
     rows = sorted(row["detections"] or [], key=lambda r: -r["score"])[: row["over_t1"] or 0]
-    boxes: list[Box] = []
-    for found in rows:
-        x1, y1, x2, y2 = (float(value) for value in found["box"])
-        boxes.append((str(found["class"]), x1, y1, x2, y2))
+    boxes = [_corners(found) for found in rows]
     return boxes if all(b[3] > b[1] and b[4] > b[2] for b in boxes) else []
+
+
+def _corners(found: dict[str, Any]) -> Box:
+    x1, y1, x2, y2 = (float(value) for value in found["box"])
+    return (str(found["class"]), x1, y1, x2, y2)
 
 
 def _picture(folder: Path, row: dict[str, Any]) -> StoredImage | str:
@@ -189,12 +209,19 @@ def _picture(folder: Path, row: dict[str, Any]) -> StoredImage | str:
 
 
 def _sample(
-    row: dict[str, Any], picture: StoredImage, state: State, boxes: list[Box], why: str
+    row: dict[str, Any],
+    picture: StoredImage,
+    state: State,
+    boxes: list[Box],
+    why: str,
+    *,
+    drawn: bool,
 ) -> Sample:
     key = PartKey(row["station"], row["epoch"], row["sequence"])
     group = f"serial:{row['serial']}" if row["serial"] else str(key)
     size = (picture.width, picture.height)
-    note = "boxes by model, confirmed" if boxes else f"draw boxes: {why}" if why else "false call"
+    confirmed = "boxes by a person" if drawn else "boxes by model, confirmed"
+    note = confirmed if boxes else f"draw boxes: {why}" if why else "false call"
     return Sample.model_validate(
         {
             "image": f"images/harvest/{picture_stem(key)}{Path(picture.path).suffix}",
@@ -205,7 +232,7 @@ def _sample(
             "group": group,
             "boxes": [settle_box(box, size, f"part {key}") for box in boxes],
             "state": state,
-            "origin": f"store:{key} ({note})",
+            "origin": f"store:{key} record {row['id']} ({note})",
         }
     )
 

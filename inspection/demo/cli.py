@@ -24,7 +24,7 @@ app = typer.Typer(add_completion=False)
 
 MARKER = ".inspection-demo"
 TRAINING_SEED = 11
-SHIFT_SEED = 2026
+SHIFT_SEED = 2611
 DEFECT_RATE = 0.3
 TRAINING_PARTS = 1800
 
@@ -36,7 +36,10 @@ def demo(
     parts: int = typer.Option(100, min=1, help="parts of the shift"),
     takt: float = typer.Option(0.3, min=0.0, help="seconds from part to part"),
     minutes: float | None = typer.Option(
-        None, min=0.1, help="training time; less learns less [default: 4]", show_default=False
+        None,
+        min=0.1,
+        help="longest training time; the epochs are cut to it, and fewer learn less [default: 45]",
+        show_default=False,
     ),
     keep: bool = typer.Option(False, "--keep", help="leave the station running until Ctrl+C"),
 ) -> None:
@@ -55,6 +58,8 @@ def demo(
     console.print("[bold]2/4[/] Training on them, from random weights, on this PC alone")
     release = _train(folder, dataset, minutes)
     console.print(f"      released {release['release']} after {time.monotonic() - started:.0f} s")
+    if cut := cut_short(folder / "releases", release["release"]):
+        console.print(f"[bold yellow]      {cut}[/]")
     console.print(f"[bold]3/4[/] A shift of {parts} parts that training never saw")
     station = _write_station(folder)
     failures = _run_shift(console, station, parts, takt, keep)
@@ -101,6 +106,20 @@ def _train(folder: Path, dataset: Path, minutes: float | None) -> dict[str, Any]
             *([] if minutes is None else ["--minutes", str(minutes)]),
         )  # fmt: skip
     return json.loads(told)
+
+
+def cut_short(releases: Path, name: str) -> str:
+    """Return, in words, that the clock ended the training early; empty: every epoch was done."""
+    from inspection.release import read_card
+
+    learned = read_card(releases / name).experiment
+    done, wanted = learned["epochs_done"], learned["epochs"]
+    if done >= wanted:
+        return ""
+    return (
+        f"{learned['minutes']:g} minutes were enough for {done} of {wanted} epochs; it learned less. "
+        "Give it longer: --minutes"
+    )
 
 
 def _inspection(*arguments: str | Path) -> str:

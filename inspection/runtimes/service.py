@@ -28,18 +28,27 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from inspection.errors import InferenceError, InferenceTimeoutError, ModelOutputError
 from inspection.runtimes.contract import (
     check_images,
-    check_outputs,
     check_precision,
     join_outputs,
-    output_names,
     warm_images,
 )
-from inspection.runtimes.link import Answer, Link, read_json
+from inspection.runtimes.link import Answer, Link
+from inspection.runtimes.open_inference import (
+    HEADER_LENGTH,
+    Asked,
+    config_parameter,
+    infer_header,
+    mismatch,
+    model_path,
+    read_inference,
+    reason_of,
+    refused,
+    with_reason,
+)
 from inspection.runtimes.shared_memory import Segment, remove_leftovers
 from inspection.types import Reason, Release
 from inspection.variants import FLOAT
 
-HEADER_LENGTH = "inference-header-content-length"
 POLL = 0.1
 """Seconds between two questions whether a model is ready."""
 UNREACHABLE = 10.0
@@ -148,7 +157,7 @@ class Service:
         if release is None:
             return False
         try:
-            path = f"{_path(release)}/ready"
+            path = f"{model_path(release)}/ready"
             return self._get(path, time.monotonic() + timeout).status == 200
         except InferenceError:
             return False
@@ -176,7 +185,7 @@ class Service:
         unreachable = min(deadline, time.monotonic() + UNREACHABLE)
         while True:
             try:
-                if self._get(f"{_path(release)}/ready", deadline).status == 200:
+                if self._get(f"{model_path(release)}/ready", deadline).status == 200:
                     return
                 answered = True
                 answer = self._post(
@@ -187,8 +196,8 @@ class Service:
                 problem = answer.error()
                 if answer.status == 200:
                     problem = "it is loading"
-                elif _refused(answer):
-                    raise _with_reason(
+                elif refused(answer):
+                    raise with_reason(
                         InferenceError(f"{self._config.url} refused {release.name}: {problem}"),
                         Reason.RELEASE_INVALID,
                     )
@@ -200,7 +209,7 @@ class Service:
                 problem = str(error)
             end = deadline if answered else unreachable
             if time.monotonic() + POLL >= end or self._pause.wait(POLL):
-                raise _with_reason(
+                raise with_reason(
                     InferenceError(f"{release.name} is not ready at {self._config.url}: {problem}"),
                     Reason.MODEL_LOADING if answered else Reason.INFERENCE_FAILED,
                 )
@@ -215,20 +224,20 @@ class Service:
             InferenceError: it runs another precision or model (MODEL_MISMATCH), does not tell the
                 precision though it is not f32, or failed to answer: then nothing is known of it.
         """
-        answer = self._get(f"{_path(release)}/config", deadline)
+        answer = self._get(f"{model_path(release)}/config", deadline)
         told, precision, most = "", "", None
         if answer.status == 200:
             config = answer.json()
             size = config.get("max_batch_size")
             most = size if isinstance(size, int) and size > 0 else None  # 0: Triton says no limit
-            told = _parameter(config, "sha256")
-            precision = _parameter(config, "precision")
+            told = config_parameter(config, "sha256")
+            precision = config_parameter(config, "precision")
         elif answer.status not in _NO_SUCH_ENDPOINT:
             error = InferenceError(
                 f"{self._config.url} did not tell which model {release.name} is (status "
                 f"{answer.status}: {answer.error()}); look at the service, and at a proxy before it"
             )
-            raise _with_reason(error, _reason_of(answer, error))
+            raise with_reason(error, reason_of(answer, error))
         self._check_precision(release, told, precision)
         if not told:
             _log.warning(
@@ -238,7 +247,7 @@ class Service:
             )
             return False, most
         if told != release.model_sha256:
-            raise _mismatch(release, f"serves the model {told[:12]}…")
+            raise mismatch(release, f"serves the model {told[:12]}…")
         return True, most
 
     def _check_precision(self, release: Release, sha256: str, precision: str) -> None:
@@ -261,7 +270,7 @@ class Service:
             if runs
             else "use inspection serve, or set the station's precision to f32"
         )
-        raise _with_reason(
+        raise with_reason(
             ModelOutputError(
                 f"{release.name} is to run in {asked}, but {self._config.url} {problem}; {advice}"
             ),
@@ -285,41 +294,29 @@ class Service:
     ) -> dict[str, NDArray[np.float32]]:
         self._count += 1
         request_id = f"{self._session}-{self._count}"
+        asked = Asked(self._config.url, release, request_id, len(images), self._proves_hash)
         self._link.connect(deadline)
-        image: dict[str, Any] = {
-            "name": "images",
-            "shape": list(images.shape),
-            "datatype": "UINT8",
-        }
         if self._use_memory and self._place(images, deadline) and self._segment is not None:
-            body = b""
-            image["parameters"] = {
-                "shared_memory_region": self._segment.name,
-                "shared_memory_byte_size": images.nbytes,
-            }
+            body, where = (
+                b"",
+                {
+                    "shared_memory_region": self._segment.name,
+                    "shared_memory_byte_size": images.nbytes,
+                },
+            )
         else:
             body = images.tobytes()
-            image["parameters"] = {"binary_data_size": len(body)}
-        header = json.dumps(
-            {
-                "id": request_id,
-                "parameters": {"timeout": max(int((deadline - time.monotonic()) * 1e6), 1)},
-                "inputs": [image],
-                "outputs": [
-                    {"name": name, "parameters": {"binary_data": True}}
-                    for name in output_names(release)
-                ],
-            }
-        ).encode()
+            where = {"binary_data_size": len(body)}
+        header = infer_header(asked, images.shape, where, deadline - time.monotonic())
         answer = self._link.exchange(
             "POST",
-            f"{_path(release)}/infer",
+            f"{model_path(release)}/infer",
             header + body,
             {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(header))},
             deadline=deadline,
         )
         try:
-            return self._read(release, answer, request_id, len(images))
+            return read_inference(asked, answer)
         except InferenceError:
             self._link.close()
             raise
@@ -371,85 +368,3 @@ class Service:
         _log.warning("images go to %s in the request, which is slower: %s", self._config.url, why)
         self._use_memory = False
         return False
-
-    def _read(
-        self, release: Release, answer: Answer, request_id: str, batch: int
-    ) -> dict[str, NDArray[np.float32]]:
-        """Check who answered what, and return the outputs."""
-        if answer.status in {408, 504}:
-            raise InferenceTimeoutError(f"{self._config.url} gave up on a part: {answer.error()}")
-        if answer.status != 200:
-            error = InferenceError(f"{self._config.url} failed on {release.name}: {answer.error()}")
-            raise _with_reason(error, _reason_of(answer, error))
-        length = answer.headers.get(HEADER_LENGTH, str(len(answer.body)))
-        if not length.isdigit() or int(length) > len(answer.body):
-            raise ModelOutputError(f"{self._config.url} announced a header of {length!r} bytes")
-        header = read_json(answer.body[: int(length)])
-        who = (header.get("id"), header.get("model_name"), header.get("model_version"))
-        if who != (request_id, release.part, str(release.number)):
-            raise _mismatch(
-                release, f"answered as id {who[0]!r}, model {who[1]!r}, version {who[2]!r}"
-            )
-        parameters: Any = header.get("parameters")
-        told: Any = parameters.get("sha256") if isinstance(parameters, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        if (told is not None or self._proves_hash) and told != release.model_sha256:
-            raise _mismatch(release, f"answered with the model {str(told)[:12]}…")
-        outputs = _outputs(header.get("outputs"), memoryview(answer.body)[int(length) :])
-        return check_outputs(release, outputs, batch)
-
-
-def _outputs(listed: Any, data: memoryview) -> dict[str, NDArray[np.float32]]:
-    """Return the binary outputs; every byte must be spoken for. Raises ModelOutputError."""
-    found: dict[str, NDArray[np.float32]] = {}
-    start = 0
-    try:
-        for entry in listed:
-            shape = [int(n) for n in entry["shape"]]
-            size = int(entry["parameters"]["binary_data_size"])
-            if entry["datatype"] != "FP32" or min(shape) < 0 or int(np.prod(shape)) * 4 != size:
-                raise ValueError(f"{entry} does not add up")
-            part = data[start : start + size]
-            found[str(entry["name"])] = np.frombuffer(part, "<f4").reshape(shape).astype("f4")
-            start += size
-    except (TypeError, KeyError, ValueError, OverflowError) as error:
-        raise ModelOutputError(f"the service's outputs are malformed: {error!r}") from error
-    if start != len(data):
-        raise ModelOutputError(f"the service sent {len(data)} bytes of outputs, announced {start}")
-    return found
-
-
-def _parameter(config: dict[str, Any], name: str) -> str:
-    """Return a parameter of a model's configuration, as Triton writes it; empty: there is none."""
-    parameters: Any = config.get("parameters")
-    entry: Any = parameters.get(name) if isinstance(parameters, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    value: Any = entry.get("string_value") if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return value if isinstance(value, str) else ""
-
-
-def _path(release: Release) -> str:
-    return f"/v2/models/{release.part}/versions/{release.number}"
-
-
-def _refused(answer: Answer) -> bool:
-    """True when our own service says that waiting does not help."""
-    try:
-        return answer.json().get("code") == "release_refused"
-    except ModelOutputError:
-        return False
-
-
-def _mismatch(release: Release, what: str) -> InferenceError:
-    text = f"the service {what} when {release.name} ({release.model_sha256[:12]}…) was asked for"
-    return _with_reason(
-        ModelOutputError(f"{text}; let it load that release"), Reason.MODEL_MISMATCH
-    )
-
-
-def _reason_of(answer: Answer, error: InferenceError) -> Reason:
-    """Return the reason of a refusal: what is not there yet is loading."""
-    return Reason.MODEL_LOADING if answer.status in {404, 503} else error.reason
-
-
-def _with_reason(error: InferenceError, reason: Reason) -> InferenceError:
-    error.reason = reason
-    return error

@@ -126,7 +126,7 @@ print(template.card.claim)
 # 뜻입니다. 점수를 믿기 전에 지도를 보십시오. 낯선 것이 불량입니까, 아니면 부품의 가장자리입니까?
 
 # %%
-from inspection.detector import letterbox
+from inspection.letterbox import letterbox
 from inspection_datasets.incoming import read_image
 from inspection_training.measure import open_runtime
 

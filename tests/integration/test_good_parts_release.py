@@ -24,6 +24,8 @@ from inspection_training.cli import evaluate_app
 from inspection_training.evaluation import inspect_split
 from inspection_training.experiment import Experiment
 from inspection_training.family import open_family
+from inspection_training.gates import RefusedError
+from inspection_training.measure import RUNTIMES, measure_candidate
 from inspection_training.run import Outcome, open_runtime, train_release
 
 FAMILIES = ("good_parts", "template")
@@ -200,11 +202,92 @@ def test_a_broken_picture_is_named(version, backbone, tmp_path: Path):
     for row in rows:
         image = b"broken" if row is rows[5] else version.path(row).read_bytes()
         (tmp_path / "data" / row.image).write_bytes(image)
+    broken = sha256_of(tmp_path / "data" / rows[5].image)
+    rows[5] = rows[5].model_copy(update={"sha256": broken})  # it was imported like this
     damaged = write_version(tmp_path / "data", "plate", version.classes, rows)
     for family in FAMILIES:
         with pytest.raises(DatasetError, match=r"005\.png is not an image"):
             train(family, damaged, backbone, tmp_path)
     assert not (tmp_path / "releases").exists()
+
+
+def refused_before_training(
+    version: DatasetVersion, rows: list[Sample], broken: dict[str, bytes], tmp_path: Path
+) -> RefusedError:
+    """Write the rows with the contents given, and return the refusal; nothing was trained."""
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    written = []
+    for row in rows:
+        (data / row.image).write_bytes(broken.get(row.image, version.path(row).read_bytes()))
+        written.append(row.model_copy(update={"sha256": sha256_of(data / row.image)}))
+    damaged = write_version(data, "plate", version.classes, written)
+    with pytest.raises(RefusedError) as caught:
+        train("template", damaged, tmp_path, tmp_path)
+    assert not (tmp_path / "runs").exists()
+    return caught.value
+
+
+def test_an_unreadable_test_picture_is_refused_before_training(version, tmp_path: Path):
+    """Training never reads it, so that it was found when the model was measured, hours later."""
+    test = version.select("test")[0].image
+    refused = refused_before_training(version, list(version.samples), {test: b"broken"}, tmp_path)
+    assert refused.results[0].found["codes"] == {"image_unreadable": 1}
+
+
+def test_any_error_that_training_does_not_say_is_refused_before_it(version, tmp_path: Path):
+    """An unreadable picture beside it hid it until the model was measured."""
+    learned, unreadable = version.select("train")[:2]
+    copy = version.select("test")[0].image
+    broken = {copy: version.path(learned).read_bytes(), unreadable.image: b"broken"}
+    refused = refused_before_training(version, list(version.samples), broken, tmp_path)
+    assert set(refused.results[0].found["codes"]) > {"image_unreadable"}
+
+
+def test_a_variant_that_breaks_down_leaves_the_release(
+    version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from inspection_training.variants import make
+
+    def break_down(*_args: object, **_more: object) -> None:
+        raise RuntimeError("out of registers")
+
+    monkeypatch.setattr(make, "make_variant", break_down)
+    settings = {**SETTINGS, "variants": ["bf16"]}
+    outcome = train_release(
+        Experiment.model_validate({"family": "template", **settings}),
+        version,
+        part="plate",
+        weights=None,
+        releases=tmp_path / "releases",
+        runs=tmp_path / "runs",
+    )
+    assert outcome.variants["bf16"].startswith("RuntimeError: out of registers; nothing was added")
+    assert load_release(outcome.release.folder).number == 1
+
+
+def test_a_defect_that_nobody_drew_counts(outcome: Outcome, version, tmp_path: Path):
+    """Parts whose whole picture has a class were left out: escape was measured without them."""
+    shutil.copytree(version.folder / "images", tmp_path / "data" / "images")
+    rows = [
+        s.model_copy(update={"boxes": [], "state": "unlabelled", "label": "spot"}) if s.boxes else s
+        for s in version.samples
+    ]
+    named = write_version(tmp_path / "data", "plate", version.classes, rows)
+    drawn = inspect_split(outcome.release.folder, version, "test").metrics()
+    told = inspect_split(outcome.release.folder, named, "test", trained_on=version.folder).metrics()
+    assert told["defective"]["escape"]["of"] == 8
+    assert told["class_recall"]["spot"]["of"] == 8
+    keys = ("images", "defective", "good", "auroc", "class_recall")
+    assert {key: told[key] for key in keys} == {key: drawn[key] for key in keys}
+    runtimes = {name: open_runtime(name, outcome.release) for name in RUNTIMES}
+    try:
+        measured = measure_candidate(outcome.release, named, runtimes, lambda _step: None)
+    finally:
+        for runtime in runtimes.values():
+            runtime.close()
+    assert sum(defective for _, defective, _ in measured.rows["test"].values()) == 8
+    assert measured.metrics["evaluations"][-1]["defective"]["escape"]["of"] == 8
 
 
 def test_a_place_that_cannot_be_written_is_named(version, tmp_path: Path):
@@ -253,5 +336,5 @@ def test_training_needs_nothing_of_the_agpl(version, tmp_path: Path):
         command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "No escape claim is possible" in done.stdout
+    assert "미검은 약속할 수 없습니다" in done.stdout, "of the language that nobody chose"
     assert read_card(tmp_path / "releases" / "plate" / "1").licence == "Apache-2.0"

@@ -225,6 +225,20 @@ class TestVersions:
         own.start()
         assert default_of(own) == "2"
 
+    def test_a_damaged_default_is_never_guessed(self, own: ServiceProcess) -> None:
+        """The highest number would be one that is not in force."""
+        current = Path(own._releases) / "demo" / "current"
+        own.kill()
+        current.write_bytes(b"")
+        own.start()
+        assert own.call("GET", "/v2/models/demo/ready")[0] != 200
+        status, answer = own.call("POST", "/v2/repository/models/demo/load")
+        assert (status, "current is damaged" in json.dumps(answer)) == (500, True)
+        load = {"parameters": {"version": "1"}}
+        assert own.call("POST", "/v2/repository/models/demo/load", load)[0] == 200
+        assert current.read_text() == "1\n"
+        assert default_of(own) == "1"
+
     @pytest.mark.parametrize(
         ("version", "text"),
         [

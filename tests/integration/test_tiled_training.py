@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from inspection.detector import Detector, fill, letterbox, plan_views
+from inspection.detector import Detector
 from inspection.errors import ConfigError
+from inspection.letterbox import PAD, fill, letterbox, plan_views
 from inspection.release import MODEL, load_release, read_card, write_card
 from inspection.types import Detections, Tiling
 from inspection_datasets.incoming import read_image
@@ -120,9 +121,16 @@ def test_training_sees_the_letterbox_of_the_line(
         expected, placed = letterbox(read_image(version.path(row.sample)), size)
         boxes = np.array([box[1:] for box in row.sample.boxes], np.float32).reshape(-1, 4)
         wanted = placed.to_network(boxes)
-        wanted = wanted[((wanted[:, 2:] - wanted[:, :2]) > 2.05).all(axis=1)]  # smaller ones go
+        small = ((wanted[:, 2:] - wanted[:, :2]) <= 2.05).any(
+            axis=1
+        )  # these go, and are painted over
+        shown = np.ones(size, bool)
+        for x1, y1, x2, y2 in np.rint(wanted[small]).astype(int):
+            shown[max(y1 - 2, 0) : y2 + 2, max(x1 - 2, 0) : x2 + 2] = False
+        wanted = wanted[~small]
         for seen in row.seen:
-            assert np.array_equal(seen.image, expected)
+            assert np.array_equal(seen.image[shown], expected[shown])
+            assert small.any() or np.array_equal(seen.image, expected)
             got = np.array(sorted(box[1:] for box in seen.boxes)).reshape(-1, 4)
             got = got[((got[:, 2:] - got[:, :2]) > 2.05).all(axis=1)]
             assert np.allclose(got, sorted(wanted.tolist()) or np.zeros((0, 4)), atol=0.05)
@@ -143,8 +151,11 @@ def test_training_sees_the_tiles_of_the_line(
     for row in rows:
         image = read_image(version.path(row.sample))
         views = plan_views(image.shape[:2], (64, 96), Tiling(tile, 0.2))
-        shown = {view.tobytes() for view in fill(image, views, (64, 96))}
-        assert all(seen.image.tobytes() in shown for seen in row.seen)
+        shown = fill(image, views, (64, 96))
+        for seen in row.seen:  # what is left of a label that a tile hardly shows is grey
+            same = ((seen.image == shown) | (seen.image == PAD)).all(axis=(1, 2, 3))
+            assert same.any()
+            assert (seen.image != PAD).any(axis=2).mean() > 0.25
         assert len({seen.image.tobytes() for seen in row.seen}) == min(6, len(row.seen), len(shown))
     assert any(seen.boxes for row in rows for seen in row.seen)
 

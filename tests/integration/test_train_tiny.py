@@ -56,6 +56,7 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     command = [
         *(sys.executable, "-m", "inspection", "train", "tiny.yaml", "--data", str(dataset)),
         *("--weights", "random", "--part", "plate", "--seed", "3", "--json"),
+        *("--language", "en"),
     ]
     environment = {**os.environ, "HOME": str(home), "TMPDIR": str(home), "OMP_NUM_THREADS": "1"}
     for name in ("YOLO_CONFIG_DIR", "MPLCONFIGDIR"):
@@ -133,7 +134,9 @@ def test_release_list_and_show(trained: dict[str, object]) -> None:
     listed = CliRunner().invoke(release_app, ["list", str(releases)], catch_exceptions=False)
     assert listed.stdout == "plate: 1 (in force)\n"
     shown = CliRunner().invoke(
-        release_app, ["show", str(releases / "plate" / "1")], catch_exceptions=False
+        release_app,
+        ["show", str(releases / "plate" / "1"), "--language", "en"],
+        catch_exceptions=False,
     )
     assert "every file is as released" in shown.stdout
 

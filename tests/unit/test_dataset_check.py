@@ -17,12 +17,18 @@ from typer.testing import CliRunner
 from inspection.errors import DatasetError, ReleaseError
 from inspection_datasets.check import check_dataset
 from inspection_datasets.check_report import MOST_PICTURES, write_report
-from inspection_datasets.claims import Claim, best_bound, parts_needed, read_share
+from inspection_datasets.claims import Claim, best_bound, check_counts, parts_needed, read_share
 from inspection_datasets.cli import app
 from inspection_datasets.duplicates import ENOUGH, join, looks_of, near_pairs
 from inspection_datasets.finding_texts import TEXTS
 from inspection_datasets.findings import Finding, counts, exit_code
-from inspection_datasets.manifest import Sample, load_version, sha256_of, write_version
+from inspection_datasets.manifest import (
+    DatasetVersion,
+    Sample,
+    load_version,
+    sha256_of,
+    write_version,
+)
 from inspection_datasets.suspects import label_suspects
 
 SHARED = Path(os.environ.get("INSPECTION_SHARED", Path(__file__).resolve().parents[3] / "shared"))
@@ -76,7 +82,8 @@ def test_a_clean_dataset_gets_notes_only(tmp_path):
     found = check_dataset(write(tmp_path, clean(tmp_path)))
     assert codes(found) == {}
     assert exit_code(found) == 0
-    assert "3 parts with dent support at best 63 % escape at 95 %" in found[0].text()
+    # 1 - 0.05 ** (1 / 3) = 63.2 %: a bound is shown rounded up
+    assert "3 parts with dent support at best 64 % escape at 95 %" in found[0].text()
 
 
 def test_broken_pictures_are_all_listed(tmp_path):
@@ -254,6 +261,19 @@ def test_the_best_claim_of_37_scratches(tmp_path):
     assert codes(check_dataset(version, Claim(max_escape=0.08, max_overkill=0.05))) == {
         "few_good": 1
     }
+
+
+@pytest.mark.parametrize(
+    ("parts", "shown"), [(3, "64 %"), (8, "32 %"), (298, "1.1 %"), (299, "1 %")]
+)
+def test_what_is_supported_is_never_shown_lower_than_it_is(tmp_path, parts, shown):
+    box = [("scratch", 5.0, 5.0, 25.0, 25.0)]
+    one = add(tmp_path, "0.png", picture(0), split="test", boxes=box)
+    samples = [one.model_copy(update={"image": f"{i}.png"}) for i in range(parts)]
+    version = DatasetVersion(tmp_path, "demo", "v0001", "0" * 64, ("scratch",), tuple(samples))
+    bound = next(x.values["bound"] for x in check_counts(version, Claim()) if x.code == "claim")
+    assert bound == shown
+    assert best_bound(parts) <= float(bound.removesuffix(" %")) / 100
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "100%", "1", "-1%", "nan", "5 percent"])

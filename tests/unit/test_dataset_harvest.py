@@ -14,6 +14,10 @@ from inspection.errors import DatasetError, StoreError
 from inspection.store.images import write_picture
 from inspection.store.queries import StoreReader
 from inspection.store.sql import SqlStore
+from inspection.store.web import review
+from inspection.store.web.access import WebStore
+from inspection.store.web.intake import Intake, insert, row_of
+from inspection.store.web.people import Person, Role
 from inspection.types import Detections, Result, Verdict
 from inspection_datasets.check import check_version
 from inspection_datasets.cli import app
@@ -45,6 +49,23 @@ class Plant:
             for seen, verdict in enumerate(verdicts):
                 reader.add_verdict(record, verdict, "kim", version_seen=seen)
         return record
+
+    def word(self, record, verdict, boxes, *, second=(), who="kim", version=0) -> None:
+        """What a person says on the pages."""
+        store = WebStore(self.config)
+        Intake(store).take_all()
+        person = Person(1, who, who, Role.OPERATOR, "ko", False, {}, "", "", "")
+        with store.write("a test") as connection:
+            if review.find_review(connection, record) is None:
+                insert(connection, [row_of(connection, record)], b"", 0.0, why="asked")
+            _, part = review.find_review(connection, record)
+            seen = {"image_sha256": part["images"][0]["sha256"]}
+            word = review.Word(
+                verdict, version, f"{who}-{record}", "", "scratch", boxes=boxes, seen=seen
+            )
+            rules = review.Rules(frozenset(), frozenset(second))
+            review.decide(connection, record, word, person, rules)
+        store.close()
 
     def labelled(self, *, with_good: bool = True, classes: tuple[str, ...] = ("scratch",)) -> None:
         """A first version of two pictures."""
@@ -111,19 +132,57 @@ def test_each_verdict_becomes_what_it_says(plant):
     assert found.left_out == {"the review was aborted": 1}
     by_origin = harvested(plant)
     assert set(by_origin) == {
-        "store:st1/1/1 (false call)",
-        "store:st1/1/2 (boxes by model, confirmed)",
-        "store:st1/1/3 (draw boxes: missed)",
-        "store:st1/1/4 (draw boxes: missed)",
-        "store:st1/1/5 (draw boxes: borderline)",
-        "store:st1/1/7 (false call)",
+        "store:st1/1/1 record 1 (false call)",
+        "store:st1/1/2 record 2 (boxes by model, confirmed)",
+        "store:st1/1/3 record 3 (draw boxes: missed)",
+        "store:st1/1/4 record 4 (draw boxes: missed)",
+        "store:st1/1/5 record 5 (draw boxes: borderline)",
+        "store:st1/1/7 record 7 (false call)",
     }
-    confirmed = by_origin["store:st1/1/2 (boxes by model, confirmed)"]
+    confirmed = by_origin["store:st1/1/2 record 2 (boxes by model, confirmed)"]
     assert confirmed.boxes == [("scratch", 1.0, 2.0, 30.0, 40.0)], "over_t1 is 1: the best one only"
     assert (confirmed.split, confirmed.group) == ("train", "serial:S2")
-    assert by_origin["store:st1/1/7 (false call)"].split == "test", "its serial is in test"
+    assert by_origin["store:st1/1/7 record 7 (false call)"].split == "test", "its serial is in test"
     check_version(found.version, decode=False)
     assert len(load_version(plant.dataset, "v0001").samples) == 2
+
+
+def test_boxes_of_people_are_labels(plant):
+    """Also where the machine missed it; an empty correction says nothing."""
+    plant.labelled()
+    drawn = [{"class": "scratch", "box": [3.0, 4.0, 20.0, 30.0]}]
+    plant.word(plant.part(1, PASSED), Verdict.MISSED, drawn)
+    plant.word(plant.part(2, FAILED), Verdict.BORDERLINE, drawn)
+    plant.word(plant.part(3, FAILED), Verdict.REAL_DEFECT, drawn)
+    plant.word(plant.part(4, PASSED), Verdict.MISSED, [])
+    plant.word(plant.part(5, PASSED), Verdict.MISSED, [{**drawn[0], "class": "dent"}])
+    found = harvest(plant.config, plant.dataset)
+    assert found.added == {
+        "labelled": 3,
+        "unlabelled (missed)": 1,
+        "unlabelled (unknown class)": 1,
+    }
+    by_origin = harvested(plant)
+    for record in (1, 2, 3):
+        sample = by_origin[f"store:st1/1/{record} record {record} (boxes by a person)"]
+        assert sample.boxes == [("scratch", 3.0, 4.0, 20.0, 30.0)]
+
+
+def test_what_still_waits_gives_no_sample(plant):
+    plant.labelled()
+    plant.part(1, FAILED, (Verdict.UNSURE,))
+    plant.part(2, FAILED, (Verdict.REAL_DEFECT, Verdict.NOT_REVIEWED))
+    record = plant.part(3, FAILED, ())
+    plant.word(record, Verdict.REAL_DEFECT, None, second={"scratch"})
+    found = harvest(plant.config, plant.dataset)
+    assert found.version is None
+    assert found.left_out == {
+        "the person was not sure": 1,
+        "the verdict was taken back": 1,
+        "the review is not done": 1,
+    }
+    plant.word(record, Verdict.REAL_DEFECT, None, second={"scratch"}, who="lee", version=1)
+    assert harvest(plant.config, plant.dataset).added == {"labelled": 1}
 
 
 def test_no_picture_is_taken_twice(plant):

@@ -282,6 +282,81 @@ def test_regions():
     assert judge(detections(hole), recipe(regions=(only_holes,))).decision is Decision.PASS
 
 
+def boxes_of_whole_pixels():
+    side = st.tuples(st.integers(0, 40), st.integers(0, 40)).map(sorted)
+    return st.tuples(side, side).map(lambda xy: (xy[0][0], xy[1][0], xy[0][1], xy[1][1]))
+
+
+@given(
+    boxes_of_whole_pixels(),
+    boxes_of_whole_pixels(),
+    st.lists(
+        st.builds(
+            Region,
+            boxes_of_whole_pixels(),
+            st.sampled_from([(), ("scratch",), ("hole",)]),
+            st.booleans(),
+        ),
+        max_size=3,
+    ),
+)
+def test_a_box_around_another_is_never_judged_less(one, other, regions):
+    """Boxes without area and regions of any kind are in it."""
+    around = (*np.minimum(one[:2], other[:2]), *np.maximum(one[2:], other[2:]))
+    plain = recipe(limits=dict.fromkeys(CLASSES, ClassLimits(0.25, 0.5)), regions=tuple(regions))
+    small, large = (judge(detections(("scratch", 0.9, box)), plain) for box in (one, around))
+    assert small.decision is Decision.PASS or large.decision is Decision.FAIL
+
+
+@pytest.mark.parametrize(
+    ("box", "looked_at", "ignored"),
+    [
+        ((50, 10, 90, 30), Decision.FAIL, Decision.FAIL),  # its centre outside, a part inside
+        ((20, 10, 70, 30), Decision.FAIL, Decision.FAIL),  # its centre inside, a part outside
+        ((10, 10, 60, 60), Decision.FAIL, Decision.PASS),  # wholly inside, at the edge
+        ((60, 10, 90, 30), Decision.FAIL, Decision.FAIL),  # a common edge
+        ((61, 10, 90, 30), Decision.PASS, Decision.FAIL),  # outside
+        ((60, 10, 60, 30), Decision.FAIL, Decision.PASS),  # without area, on the edge
+    ],
+)
+def test_a_defect_is_judged_by_its_whole_box(box, looked_at, ignored):
+    left, found = Region((0, 0, 60, 60)), detections(("scratch", 0.9, box))
+    hidden = dataclasses.replace(left, ignore=True)
+    assert judge(found, recipe(regions=(left,))).decision is looked_at
+    assert judge(found, recipe(regions=(hidden,))).decision is ignored
+    others = dataclasses.replace(hidden, classes=("hole",))
+    assert judge(found, recipe(regions=(others,))).decision is Decision.FAIL
+
+
+def test_two_ignored_regions_do_not_hide_what_lies_across_both():
+    halves = (Region((0, 0, 50, 60), ignore=True), Region((50, 0, 99, 60), ignore=True))
+    across = detections(("scratch", 0.9, (40, 10, 60, 30)))
+    assert judge(across, recipe(regions=halves)).decision is Decision.FAIL
+
+
+def test_what_must_be_there_is_counted_by_its_centre():
+    """A screw between two places cannot stand for the missing one, nor one that is mostly hidden."""
+    places = tuple(Region((i * 50, 0, i * 50 + 50, 20), expected={"screw": 1}) for i in range(2))
+    between = detections(("screw", 0.9, (35, 0, 55, 20)))
+    result = judge(between, recipe(regions=places))
+    assert (result.decision, result.reason) == (Decision.FAIL, Reason.TOO_FEW)
+    limits = {**recipe().limits, "screw": ClassLimits(0.25, 0.5, expected=1)}
+    for region in (Region((50, 0, 99, 20)), Region((0, 0, 50, 20), ignore=True)):
+        result = judge(between, recipe(limits=limits, regions=(region,)))
+        assert (result.decision, result.reason) == (Decision.FAIL, Reason.TOO_FEW)
+    hidden = (places[0], Region((40, 0, 50, 20), ignore=True))
+    assert judge(between, recipe(regions=hidden)).reason is Reason.TOO_FEW
+
+
+def test_a_box_with_its_corners_changed_counts_like_the_right_one():
+    """A runtime of another maker may give such; it was taken for one that is too small to count."""
+    crossed = detections(("scratch", 0.9, (30, 30, 10, 10)))
+    assert judge(crossed, recipe()).decision is Decision.FAIL
+    assert judge(crossed, recipe(regions=(Region((12, 12, 60, 60), ignore=True),))).decision is (
+        Decision.FAIL
+    )
+
+
 def test_a_place_where_something_must_be_hides_nothing():
     """It silently switched the inspection off everywhere else."""
     place = Region((0, 0, 60, 60), expected={"screw": 1})

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspection.detector import Detector, Letterbox, letterbox, read_outputs
+from inspection.detector import Detector, read_outputs
 from inspection.errors import ModelOutputError
+from inspection.letterbox import Letterbox, letterbox
 from inspection.types import Release
 
 NAMES = ("scratch", "dent", "hole")

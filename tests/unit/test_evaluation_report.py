@@ -222,3 +222,37 @@ def test_variants_stand_beside_f32(tmp_path: Path, language: str) -> None:
     assert words["variants"] in after
     assert "bf16" in after
     assert "12 / 12" in after, "all twelve parts are decided alike"
+    assert words["selected_on"] in after
+    path = folder / "variants" / "bf16" / "variant.json"
+    told = json.loads(path.read_text()) | {"selected_on": ["train", "val"]}
+    path.write_text(json.dumps(told))
+    assert "train, val" in read(report_html(run_of(folder, tmp_path / "data"), language)).said
+    faster = inspect_split(folder, version, "test", "openvino", precision="bf16")
+    said = read(report_html(faster, language)).said
+    assert f"{words['precision']}bf16" in said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_claims_and_gates_are_told_in_the_report_s_language(tmp_path: Path, language: str) -> None:
+    make_dataset(tmp_path / "data")
+    folder = write_release(tmp_path / "releases", classes=CLASSES)
+    plain = read(report_html(run_of(folder, tmp_path / "data"), language)).said
+    assert texts(language)["gates_note"] not in plain
+    found = {"missed": 1, "parts": 8, "bound": 0.47068, "more_parts_needed": 92}
+    gate = {"gate": "escape", "passed": False, "found": found, "sentence": "of old"}
+    gate["asked"] = {"share": 0.05, "confidence": 0.95, "split": "test"}
+    values = {"share": 0.05, "confidence": 0.95, "parts": 93}
+    metrics = {
+        "gates": {"results": [gate], "not_asked": ["latency"]},
+        "claims": [{"code": "overkill_supported", "values": values}],
+    }
+    card = read_card(folder).model_copy(update={"metrics": metrics, "claim": "Overkill is …"})
+    write_card(folder, card)
+    said = read(report_html(run_of(folder, tmp_path / "data"), language)).said
+    wanted = {
+        "ko": ["신뢰수준 95 %에서 과검률 5 % 이하", "미검 상한 (escape)", "8개 중 1개가 합격"],
+        "en": ["Overkill is at most 5 % with 95 % confidence", "1 of 8 defective test parts passed"],
+    }  # fmt: skip
+    assert all(words in said for words in wanted[language])
+    assert "of old" not in said
+    assert "Overkill is …" not in said

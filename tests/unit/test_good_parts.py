@@ -16,6 +16,7 @@ from torchvision import models
 from typer.testing import CliRunner
 
 from inspection.errors import ConfigError, ReleaseError
+from inspection.sentences.claims import release_claim
 from inspection.types import ClassLimits, Decision, Detections
 from inspection_training import parity
 from inspection_training.anomaly_limits import (
@@ -31,7 +32,7 @@ from inspection_training.experiment import Experiment
 from inspection_training.family import open_family
 from inspection_training.good_parts.backbone import load_backbone
 from inspection_training.good_parts.bank import PatchBank, PatchFeatures, k_center
-from inspection_training.template import learn_template
+from inspection_training.good_parts.template import learn_template
 
 
 def weight_file(folder: Path, name: str) -> Path:
@@ -239,15 +240,19 @@ def test_allowed_fails_are_those_of_the_order_statistic_rule(n, share, k):
 
 def test_the_claim_says_what_n_supports_and_never_anything_of_escapes():
     scores = np.linspace(0.1, 0.5, 93)
-    limits, claim = anomaly_limits(scores, Experiment(max_overkill=0.05, max_review=0.05))
+    limits, claims = anomaly_limits(scores, Experiment(max_overkill=0.05, max_review=0.05))
+    claim = release_claim(claims, "", "en")
     assert claim.startswith("Overkill is at most 5 % with 95 % confidence, from 93")
     assert claim.endswith(NO_ESCAPE_CLAIM)
     card = limits["anomaly"]
     assert (scores >= card.t2).sum() == 1
     assert (scores >= card.t1).sum() == 9
-    _, claim = anomaly_limits(scores[:37], Experiment(max_overkill=0.05))
+    _, claims = anomaly_limits(scores[:37], Experiment(max_overkill=0.05))
+    claim = release_claim(claims, "", "en")
+    assert "22장이 더 필요합니다" in release_claim(claims, "", "ko")
     assert "37 held-out good images support at best 7.8 % at 95 %; 22 more are needed" in claim
-    _, claim = anomaly_limits(scores, Experiment(max_overkill=0.0))
+    _, claims = anomaly_limits(scores, Experiment(max_overkill=0.0))
+    claim = release_claim(claims, "", "en")
     assert claim.startswith("No overkill claim")
 
 

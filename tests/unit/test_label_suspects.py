@@ -116,6 +116,12 @@ def test_a_split_and_a_limit_are_kept(version: DatasetVersion, release: Path) ->
     first = find_suspects(release, version, "all", runtime="onnxruntime", limit=1)
     assert len(first.suspects) == 1
     assert first.suspects[0].kind != "not_found"
+    assert first.total == 4
+    assert first.as_dict()["total"] == 4
+    assert head(first, "en")[0].startswith("4 suspects among 32 pictures")
+    assert head(first, "en")[1] == "Showing 1 of 4. For the others raise --limit."
+    assert head(first, "ko")[1].startswith("4장 중 1장을 보입니다.")
+    assert "Showing" not in " ".join(head(test, "en"))
 
 
 def test_unknown_and_known_pictures_are_told(

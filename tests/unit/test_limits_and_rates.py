@@ -1,16 +1,19 @@
 """Rates with exact intervals, limits from val parts, matching of two models' boxes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inspection.types import ClassLimits, Decision, Detections
-from inspection_datasets.manifest import Sample
+from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.evaluate import (
     average_precision,
     decisions,
     is_defective,
+    judged_samples,
     measure,
     rate,
 )
@@ -77,6 +80,42 @@ def test_a_part_is_defective_by_its_labels() -> None:
     assert is_defective(part(1, ("scratch", *BOX)), screw)
     assert not is_defective(part(1, ("scratch", *BOX), ("scratch", *BOX)), screw)
     assert is_defective(part(1, ("scratch", *BOX), ("scratch", *BOX), ("dent", *BOX)), screw)
+
+
+def named(index: int, label: str, split: str = "val") -> Sample:
+    """A part of which somebody said what is wrong, and not where."""
+    update = {"label": label, "state": "unlabelled", "split": split}
+    return part(index).model_copy(update=update)
+
+
+def test_a_part_is_defective_by_the_label_of_its_whole_picture() -> None:
+    assert is_defective(named(1, "dent"), {})
+    assert is_defective(named(1, "dent"), {"scratch": 2})
+    limits = dict.fromkeys(CLASSES, ClassLimits(0.3, 0.5))
+    samples = [part(0), part(1, ("dent", *BOX)), named(2, "dent"), named(3, "scratch")]
+    found = [seen(), seen(("dent", 0.9, BOX)), seen(("dent", 0.9, BOX)), seen()]
+    version = DatasetVersion(Path(), "plate", "v0001", "0" * 64, CLASSES, tuple(samples))
+    measured = measure(version, samples, found, limits, "val")
+    escape = measured["defective"]["escape"]
+    assert (escape["count"], escape["of"]) == (1, 3)
+    assert measured["good"]["pass"]["of"] == 1
+    assert measured["map50"] == 1.0, "nobody said where it is, so finding it is no false call"
+    assert measured["class_recall"]["dent"]["of"] == 1
+
+
+def test_parts_are_judged_that_somebody_looked_at() -> None:
+    unknown = part(4).model_copy(update={"state": "unlabelled"})
+    samples = (
+        part(0),
+        part(1, ("dent", *BOX)),
+        named(2, "dent"),
+        named(3, "dent", "test"),
+        unknown,
+    )
+    version = DatasetVersion(Path(), "plate", "v0001", "0" * 64, CLASSES, samples)
+    assert [s.image for s in judged_samples(version, "val")] == [s.image for s in samples[:3]]
+    assert judged_samples(version, "test") == [samples[3]]
+    assert judged_samples(version, "test", {"dent"}) == [], "nobody counted what must be there"
 
 
 scores = st.lists(st.floats(0.011, 0.989), min_size=1, max_size=30)

@@ -17,14 +17,15 @@ from inspection.decide import judge
 from inspection.errors import ConfigError, DatasetError
 from inspection.recipe import RecipeBook, RecipeConfig
 from inspection.release import DatasetCard, read_card, write_card
+from inspection.sentences.claims import escape_sentence
 from inspection.types import ClassLimits, Decision, Detections, Recipe, Region
 from inspection.yaml_file import read_yaml
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.claims import (
+    EscapeClaim,
     Targets,
     escape_claim,
     fixed_claim,
-    in_words,
     overkill_limit,
 )
 from inspection_training.limits_cli import app, read_share
@@ -37,6 +38,7 @@ from inspection_training.scoring import (
 )
 
 CLASSES = ("scratch", "dent", "hole")
+ENGLISH = ("--language", "en")
 
 
 # ---------------------------------------------------------------------- scoring is judging
@@ -119,6 +121,11 @@ def test_labels_say_what_is_wrong() -> None:
     assert defects_of(sample(("hole", 60, 60, 69, 69)), there) == set()
     away = replace(plain, regions=(Region((0, 0, 20, 20), ignore=True),))
     assert defects_of(sample(("dent", 0, 0, 9, 9)), away) == {"dent"}, "an ignored defect escapes"
+    named = sample().model_copy(update={"label": "dent", "state": "unlabelled"})
+    for recipe in (plain, away, screw):
+        assert defects_of(named, recipe) == {"dent"}, "nobody drew it"
+    missing = named.model_copy(update={"label": "hole"})
+    assert defects_of(missing, screw) == {COUNT}
 
 
 # ---------------------------------------------------------------------- the guarantee
@@ -162,28 +169,36 @@ def test_overkill_is_kept_over_many_draws() -> None:
     assert wrong <= 130
 
 
+def said(claim: EscapeClaim, language: str = "en") -> str:
+    return escape_sentence(claim.as_dict(), 0.95, language)
+
+
 def test_the_claim_in_words() -> None:
     few = escape_claim("scratch", [0.9] * 37, list(range(37)), Targets())
-    assert in_words(few, 0.95) == (
+    assert said(few) == (
         "scratch: no claim of 1 %: 37 parts support at best 7.8 % escape at 95 %; "
         "262 more are needed for 1 %"
     )
     enough = escape_claim("scratch", [0.9] * 299, list(range(299)), Targets())
     assert enough.met
-    assert "at most 1 % escape at 95 % confidence (299 defective parts from 299" in in_words(
-        enough, 0.95
-    )
+    assert "at most 1 % escape at 95 % confidence (299 defective parts from 299" in said(enough)
     none = escape_claim("scratch", [], [], Targets())
     assert (none.t1, none.supported, none.missing) == (None, None, 299)
     blind = escape_claim("scratch", [0.0] * 10 + [0.9] * 290, list(range(300)), Targets())
     assert not blind.met
-    assert "does not see these" in in_words(blind, 0.95)
+    assert "does not see these" in said(blind)
     hopeless = escape_claim("scratch", [0.0] * 5, [1] * 5, Targets())
     assert hopeless.supported is None
     assert hopeless.few_groups
     fixed = fixed_claim(COUNT, 0, list(range(25)), Targets(escape=0.15))
     assert fixed.met
-    assert in_words(fixed, 0.95).startswith("wrong counts: at most 12 % escape at 95 %")
+    assert said(fixed).startswith("wrong counts: at most 12 % escape at 95 %")
+    assert said(fixed, "ko").startswith("수량 불일치: 신뢰수준 95 %에서 미검률 12 % 이하")
+    assert said(few, "ko") == (
+        "scratch: 1 % 약속 불가. 부품 37개로는 신뢰수준 95 %에서 미검률 7.8 %까지만 약속할 수 있습니다. 1 "
+        "% 약속에는 "
+        "262개가 더 필요합니다"
+    )
 
 
 def test_good_parts_at_the_top_of_the_scale() -> None:
@@ -295,7 +310,7 @@ def test_a_written_recipe_has_a_number_of_its_own(house: tuple[Path, Path], tmp_
     folder = tmp_path / "recipes"
     folder.mkdir()
     (folder / "1.yaml").write_text("number: 1\npart: demo\nrelease: 1\n", encoding="utf-8")
-    code, out, _ = run(release, "--data", data, "--write", folder / "7.yaml")
+    code, out, _ = run(release, "--data", data, "--write", folder / "7.yaml", *ENGLISH)
     assert code == 1
     said = " ".join(out.split())
     assert "NOT MET: scratch: no claim of 1 %" in said
@@ -333,11 +348,20 @@ def test_one_limit_for_the_mix(house: tuple[Path, Path]) -> None:
 
 
 def test_too_few_defects_are_said_plainly(house: tuple[Path, Path]) -> None:
-    code, out, _ = run(house[0], "--data", house[1])
+    code, out, _ = run(house[0], "--data", house[1], *ENGLISH)
     assert code == 1
     text = " ".join(out.split())
     assert "scratch: no claim of 1 %: 6 parts support at best 40 % escape at 95 %; 293 more" in text
     assert "come from 6 groups" in text
+    code, out, _ = run(house[0], "--data", house[1])
+    assert code == 1
+    text = " ".join(out.split())
+    assert "scratch: 1 % 약속 불가. 부품 6개로는" in text
+    assert "목표 미달: scratch: 1 % 약속 불가" in text
+    assert "그룹 6개에서 나왔고" in text
+    assert "no claim" not in text
+    _, _, error = run(house[0], "--data", house[1], "--language", "de")
+    assert isinstance(error, ConfigError)
 
 
 def test_a_recipe_s_regions_count(house: tuple[Path, Path], tmp_path: Path) -> None:

@@ -16,17 +16,15 @@ from hypothesis import strategies as st
 from inspection.errors import ConfigError
 from inspection.recipe import RecipeConfig
 from inspection.release import DatasetCard, LimitsCard, ReleaseCard
+from inspection.sentences.claims import escape_sentence, limit_sentences, not_met_sentences
+from inspection.sentences.shares import at_most, exactly, percent
 from inspection.types import ClassLimits, Decision, Detections, Region, Release
 from inspection.yaml_file import read_yaml
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.claims import (
     Targets,
-    at_most,
     escape_claim,
-    exactly,
-    in_words,
     overkill_limit,
-    percent,
     unknown_claim,
 )
 from inspection_training.evaluation import SplitRun
@@ -109,7 +107,7 @@ def test_good_parts_that_fail_by_count_are_overkill(in_region: bool) -> None:
     assert proposal.measured["overkill"]["count"] == 100
     assert proposal.overkill.supported == 1.0
     assert not proposal.met
-    (said,) = proposal.not_met()
+    (said,) = proposal.not_met("en")
     assert said.startswith(
         "overkill: no claim of 5 %: 100 good parts, 100 FAIL, 100 of them by counts"
     )
@@ -165,10 +163,10 @@ def test_a_class_the_release_does_not_know_is_never_claimed(pooled: bool) -> Non
     claim = next(claim for claim in proposal.in_force if claim.name == "crack")
     assert (claim.parts, claim.missed, claim.known, claim.met) == (2, 1, False, False)
     assert "crack: no claim of 1 %: the release does not know this class; 1 of 2 parts" in " ".join(
-        proposal.not_met()
+        proposal.not_met("en")
     )
     told = as_dict(proposal, run)
-    assert told["not_met"] == proposal.not_met()
+    assert told["not_met"] == proposal.not_met("en")
     assert {"class": "crack", "known": False}.items() <= told["claims"][1].items()
 
 
@@ -190,7 +188,7 @@ def test_copies_of_a_picture_count_once() -> None:
     assert (proposal.claims[0].parts, proposal.claims[0].groups) == (1, 1)
     assert not proposal.met
     assert proposal.measured["escape"]["of"] == 1
-    assert proposal.warnings[0] == (
+    assert proposal.warnings[0].told("en") == (
         "298 of 399 pictures are copies of others, the first is i1.png of i0.png: each picture counts once"
     )
 
@@ -203,7 +201,8 @@ def test_a_picture_with_two_labels_is_what_anybody_labelled() -> None:
     proposal = propose_limits(run, run.recipe, Targets(), pooled=False)
     assert (proposal.claims[0].parts, proposal.claims[0].missed) == (1, 1)
     assert proposal.overkill.parts == 1, "it is no good part"
-    assert "1 of these are labelled in different ways" in proposal.warnings[0]
+    assert "1 of these are labelled in different ways" in proposal.warnings[0].told("en")
+    assert "사본 가운데 1개는 라벨이 서로 다릅니다" in proposal.warnings[0].told("ko")
     assert run.decisions(proposal.recipe)[0] is Decision.PASS
 
 
@@ -235,12 +234,12 @@ def test_what_was_asked_is_shown_as_asked(share: float, shown: str) -> None:
 
 def test_a_sentence_never_says_more_than_is_known() -> None:
     sure = escape_claim("dent", [0.9] * 700, list(range(700)), Targets(confidence=0.995))
-    assert "at 99.5 % confidence" in in_words(sure, 0.995)
+    assert "at 99.5 % confidence" in escape_sentence(sure.as_dict(), 0.995, "en")
     nearly = escape_claim("dent", [0.9] * 298, list(range(298)), Targets())
     assert not nearly.met
     assert nearly.supported is not None
     assert 0.01 < nearly.supported < 0.0101
-    assert "at best 1.1 % escape" in in_words(nearly, 0.95)
+    assert "at best 1.1 % escape" in escape_sentence(nearly.as_dict(), 0.95, "en")
     assert at_most(0.1241, 0.125) == "12.5 %", "what is proven is not shown as over its target"
     assert at_most(0.1141, 0.125) == "12 %"
 
@@ -279,8 +278,15 @@ def test_what_is_not_met_stands_in_both_files(tmp_path: Path) -> None:
     proposal = propose_limits(run, run.recipe, Targets(), pooled=False)
     file = tmp_path / "1.yaml"
     claim = json.loads(write_limits(file, proposal, run).read_text())
-    assert claim["not_met"] == proposal.not_met()
+    assert claim["not_met"] == proposal.not_met("en")
     assert len(claim["not_met"]) == 1
+    assert not_met_sentences(claim, "en") == claim["not_met"], "the file's own values say the same"
+    assert limit_sentences(claim, "en") == claim["words"]
+    (korean,) = not_met_sentences(claim, "ko")
+    assert korean.startswith(
+        "scratch: 1 % 약속 불가. 부품 20개로는 신뢰수준 95 %에서 미검률 14 %까지만"
+    )
+    assert [x["code"] for x in claim["warning_codes"]] == ["few_groups"][: len(claim["warnings"])]
     assert file.read_text().startswith("# not every target is proven: see the claim file\n")
     assert read_yaml(file, RecipeConfig).number == 1
 
@@ -317,7 +323,7 @@ def test_a_met_target_has_no_complaint(tmp_path: Path) -> None:
     run = made({"scratch": ClassLimits(0.25, 0.5)}, scratches(300))
     proposal = propose_limits(run, run.recipe, Targets(), pooled=False)
     assert proposal.met
-    assert proposal.not_met() == []
+    assert proposal.not_met("en") == []
     claim = json.loads(write_limits(tmp_path / "1.yaml", proposal, run).read_text())
     assert (claim["met"], claim["not_met"]) == (True, [])
     assert not (tmp_path / "1.yaml").read_text().startswith("#")

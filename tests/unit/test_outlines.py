@@ -17,8 +17,9 @@ from release_builder import paint, write_release
 from store_samples import MODEL, PASSED, inspected, store_config, trigger
 
 from inspection.decide import check_detections, judge
-from inspection.detector import Detector, Letterbox, read_outputs
+from inspection.detector import Detector, read_outputs
 from inspection.errors import ModelOutputError, ReleaseError
+from inspection.letterbox import Letterbox
 from inspection.outlines import MOST_CORNERS, join, trace
 from inspection.release import ReleaseCard, TilingCard, load_release, read_card
 from inspection.runtimes.contract import check_outputs, join_outputs

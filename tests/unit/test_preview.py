@@ -9,11 +9,18 @@ import pytest
 from typer.testing import CliRunner
 
 from inspection.demo.labelled_set import write_labelled_set
-from inspection.detector import letterbox
 from inspection.errors import ConfigError, DatasetError
+from inspection.letterbox import letterbox
 from inspection_datasets.importing import ImportPlan, import_dataset
 from inspection_datasets.incoming import read_image
-from inspection_datasets.manifest import DatasetVersion, load_version
+from inspection_datasets.manifest import (
+    DatasetVersion,
+    Sample,
+    load_version,
+    sha256_of,
+    write_version,
+)
+from inspection_datasets.shapes import mask_of
 from inspection_training.experiment import Experiment
 from inspection_training.preview import Row, Seen, choose, samples_as_seen, write_preview
 
@@ -75,6 +82,67 @@ def test_crop_mosaic_and_augmentation_are_shown(version: DatasetVersion, family:
     assert most > max(len(row.sample.boxes) for row in four)
     turned = samples_as_seen(_experiment(family, augment="binary"), version, 3, 3)
     assert {seen.image.shape for row in turned for seen in row.seen} == {(64, 96, 3)}
+
+
+@pytest.fixture(scope="module")
+def outlined(tmp_path_factory: pytest.TempPathFactory) -> DatasetVersion:
+    """Grey parts, each with a dark L, labelled by its outline."""
+    folder = tmp_path_factory.mktemp("outlined")
+    samples: list[Sample] = []
+    for i in range(6):
+        x, y = 16 + 4 * i, 12
+        ring = [x, y, x + 12, y, x + 12, y + 24, x + 36, y + 24, x + 36, y + 36, x, y + 36]
+        image = np.full((64, 96, 3), 150, np.uint8)
+        cv2.fillPoly(image, [np.array(ring, np.int32).reshape(-1, 2)], (40, 40, 40))
+        cv2.imwrite(str(folder / f"{i}.png"), image)
+        samples.append(
+            Sample(
+                image=f"{i}.png", sha256=sha256_of(folder / f"{i}.png"), width=96, height=64,
+                split="val" if i == 5 else "train", group=str(i), state="labelled", origin="test",
+                boxes=[("stain", float(x), float(y), float(x + 36), float(y + 36))],
+                shapes=[[[float(value) for value in ring]]],
+            )
+        )  # fmt: skip
+    return write_version(folder, "outlined", ["stain"], samples)
+
+
+def test_outlines_are_those_of_the_masks_that_training_learns(outlined: DatasetVersion) -> None:
+    rows = samples_as_seen(_experiment("ultralytics", model="yolov8n-seg"), outlined, 3, 2)
+    assert len(rows) == 3
+    for row in rows:
+        truth = mask_of(row.sample.shapes[0] or [], (96, 64))
+        for seen in row.seen:
+            assert len(seen.outlines) == len(seen.boxes) == 1
+            mask = np.zeros((64, 96), np.uint8)
+            cv2.fillPoly(mask, [border.astype(np.int32) for border in seen.outlines[0]], 1)
+            shared, either = (mask > 0) & truth, (mask > 0) | truth
+            assert shared.sum() / either.sum() > 0.9, "an L is not its box"
+    boxes_only = samples_as_seen(_experiment("ultralytics", model="yolov8n"), outlined, 3, 1)
+    assert {seen.outlines for row in boxes_only for seen in row.seen} == {()}
+
+
+def test_outlines_turn_with_the_picture(outlined: DatasetVersion) -> None:
+    turned = _experiment("ultralytics", model="yolov8n-seg", augment=["pose"], mosaic=0.5, seed=2)
+    rows = samples_as_seen(turned, outlined, 4, 3)
+    for seen in (seen for row in rows for seen in row.seen):
+        assert len(seen.outlines) == len(seen.boxes)
+        for (_, x1, y1, x2, y2), borders in zip(seen.boxes, seen.outlines, strict=True):
+            for border in borders:
+                low, high = border.min(axis=0), border.max(axis=0)
+                assert (low >= np.array([x1, y1]) - 5).all(), "outside its box by over a place"
+                assert (high <= np.array([x2, y2]) + 5).all(), "outside its box by over a place"
+
+
+def test_outlines_are_drawn(outlined: DatasetVersion, tmp_path: Path) -> None:
+    drawn: list[int] = []
+    for model in ("yolov8n", "yolov8n-seg"):
+        experiment = _experiment("ultralytics", model=model)
+        rows = samples_as_seen(experiment, outlined, 2, 1)
+        write_preview(tmp_path / "sheet.png", experiment, outlined, rows)
+        blue, green, red = np.moveaxis(cv2.imread(str(tmp_path / "sheet.png")).astype(int), 2, 0)
+        drawn.append(int(((red > 200) & (green > 160) & (blue < 90)).sum()))
+    assert drawn[0] == 0
+    assert drawn[1] > 4 * 100, "two originals and two drawings, each with an outline"
 
 
 def test_good_parts_are_shown_as_they_are(version: DatasetVersion) -> None:

@@ -1,6 +1,7 @@
 """The quick start: what is chosen from which data, and that every reason can be told."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -140,6 +141,22 @@ def test_small_defects_in_a_large_picture_get_tiles() -> None:
     assert chosen.tile_overlap == pytest.approx(150 / 512, abs=0.01)
     assert 10 * 640 / 512 >= 12
     assert chosen.input_size is None
+
+
+@pytest.mark.parametrize(
+    ("good", "parts"), [(20, 1), (30, 1), (31, 1), (60, 1), (99, 1), (150, 1), (200, 2), (333, 3)]
+)
+def test_so_many_good_parts_may_fail_as_it_says(good: int, parts: int) -> None:
+    """Of 30 it said one, and a share of 0.0333 allows none."""
+    version = _version(
+        _samples("train", 20, (640, 480), [("dent", 40.0, 40.0)]),
+        _samples("val", good, (640, 480), []),
+    )
+    proposal = propose(version, GREY, CPU, YOLO)
+    choice = next(x for x in proposal.choices if x.setting == "max_overkill")
+    assert math.floor(choice.value * good + 1e-9) == parts
+    assert choice.why("en") == f"At most {parts} of the {good} good val parts."
+    assert f"{good}장 중 {parts}장" in choice.why("ko")
 
 
 def test_pictures_of_many_shapes_get_a_square() -> None:

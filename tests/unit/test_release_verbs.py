@@ -29,6 +29,7 @@ from inspection_datasets.manifest import (
 )
 from inspection_training import release as release_module
 from inspection_training.candidate import Override, make_release
+from inspection_training.card_text import describe
 from inspection_training.cli import evaluate_app, train_app
 from inspection_training.evaluation import inspect_split, refuse_known_pictures
 from inspection_training.experiment import Experiment
@@ -110,7 +111,8 @@ def run_of(folder: Path) -> Path:
 
 
 def call(*args: str | Path) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(x) for x in args])
+    english = ["--language", "en"] if args[0] in {"make", "show", "diff"} else []
+    result = CliRunner().invoke(app, [*(str(x) for x in args), *english])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
@@ -136,6 +138,8 @@ def test_a_refused_candidate_stays_with_its_card_and_nothing_is_published(refuse
     assert text.startswith("# plate: candidate, not released")
     assert "| must_catch | NO | 1 of 2 parts" in text
     assert "Not asked: latency." in text
+    assert "# plate: 후보, 릴리스되지 않음" in text, "the card is in both languages"
+    assert "반드시 잡을 부품 2개 중 1개가 합격합니다" in text
     rows = json.loads((candidate / "decisions.json").read_text())
     assert rows["test"][MISSED][1:] == [True, "PASS"]
 
@@ -144,6 +148,7 @@ def test_the_train_verb_ends_with_code_1_and_names_the_gate(version: DatasetVers
     experiment = {**SETTINGS, "gates": {"max_latency_ms": 0.0001}}
     (tmp_path / "plate.yaml").write_text(json.dumps(experiment))
     arguments = [tmp_path / "plate.yaml", "--data", version.folder, "--json"]
+    arguments += ["--language", "en"]
     arguments += ["--releases", tmp_path / "releases", "--out", tmp_path / "runs"]
     result = CliRunner().invoke(train_app, [str(x) for x in arguments])
     assert result.exit_code == 1, result.output
@@ -236,6 +241,52 @@ def content(folder: Path) -> dict[str, str]:
     return {x.name: sha256_file(x) for x in folder.iterdir()}
 
 
+def test_limits_are_chosen_again_when_a_person_asks(house: Path):
+    """T1 comes lower when more good parts may be REVIEW; the card says who asked."""
+    asked = ["make", run_of(house), "--releases", house / "releases", "--max-escape", "off"]
+    asked += ["--must-catch", "off", "--limits-review", "30%"]
+    before = read_card(run_of(house) / "candidate" / "plate" / "1")
+    with pytest.raises(ConfigError, match=r"limits max_review differ.*--by NAME"):
+        call(*asked)
+    with pytest.raises(ConfigError, match="limits cannot be chosen again with max_review"):
+        call(*asked[:-1], "70%", "--by", "Kim")
+    assert call(*asked, "--by", "Kim")[0] == 0
+    card = read_card(house / "releases" / "plate" / "1")
+    assert card.limits["anomaly"].t1 < before.limits["anomaly"].t1
+    assert card.limits["anomaly"].t2 == before.limits["anomaly"].t2
+    assert card.experiment["max_review"] == 0.3
+    changes = {x["gate"]: (x["before"], x["after"]) for x in card.metrics["gates"]["overridden"]}
+    assert changes["limits max_review"] == (0.0, 0.3)
+
+
+def test_a_release_is_shown_in_korean_and_one_of_old_as_it_stands(house: Path):
+    override = Override({"max_escape": None, "must_catch": ()}, "김 품질")
+    folder = make_release(run_of(house), override=override, releases=house / "releases").folder
+    card = read_card(folder)
+    said = describe(card, "ko")
+    for words in ("약속: ", "2장이 더 필요합니다", "미검은 약속할 수 없습니다", "일치 검증 (parity)",
+                  "이미지 16장에서 내보낸", "김 품질: max_escape 변경"):  # fmt: skip
+        assert words in said
+    assert "No escape claim" not in said
+    old = {k: v for k, v in card.metrics.items() if k != "claims"}
+    for result in old["gates"]["results"]:
+        for name in ("suspicions", "first_finding", "copies", "pictures"):
+            result["found"].pop(name, None)
+    said = describe(card.model_copy(update={"metrics": old}), "ko")
+    assert "No escape claim is possible" in said, "an older card has its sentence only"
+    assert "이미지 16장에서 내보낸" in said
+
+
+def test_latency_is_measured_over_different_pictures(house: Path):
+    override = Override({"max_escape": None, "must_catch": (), "max_latency_ms": 1e5}, "Kim")
+    card = read_card(make_release(run_of(house), None, house / "releases", override).folder)
+    # 14 of test, 12 of val; of 26 different pictures, each is run once or twice
+    assert card.latency["openvino"]["pictures"] == 26
+    assert card.latency["openvino"]["runs"] == 50
+    gates = {x["gate"]: x["found"] for x in card.metrics["gates"]["results"]}
+    assert gates["latency"]["pictures"] == 26
+
+
 def test_release_make_only_reads_the_candidate(house: Path, monkeypatch: pytest.MonkeyPatch):
     candidate = run_of(house) / "candidate" / "plate" / "1"
     before = content(candidate)
@@ -300,6 +351,7 @@ def test_after_a_rollback_a_new_release_says_that_it_is_not_in_force(version, tm
     set_current(releases, "plate", 1)
     (tmp_path / "plate.yaml").write_text(json.dumps(SETTINGS))
     arguments = [tmp_path / "plate.yaml", "--data", version.folder, "--part", "plate"]
+    arguments += ["--language", "en"]
     arguments += ["--releases", releases, "--out", tmp_path / "runs"]
     result = CliRunner().invoke(train_app, [str(x) for x in arguments])
     assert result.exit_code == 0, result.output
@@ -418,6 +470,10 @@ def test_images_of_both_versions_are_compared_where_they_are_at_hand(
     code, out, _error = call("diff", "plate/1", "plate/2", "--releases", releases, "--data", folder)
     assert code == 0
     assert "images removed: 1 (images/good-00.png)" in " ".join(out.split())
+    asked = ["diff", "plate/1", "plate/2", "--releases", releases, "--data", folder]
+    out = CliRunner().invoke(app, [str(x) for x in asked]).stdout
+    assert "이미지 삭제: 1 (images/good-00.png)" in " ".join(out.split())
+    assert "정확 McNemar p" in out
 
 
 def _copied(version: DatasetVersion, folder: Path) -> list[Sample]:
@@ -435,6 +491,20 @@ def test_releases_without_kept_decisions_say_so(tmp_path: Path):
     assert "no comparison part by part" in out
     with pytest.raises(ConfigError, match="neither a release folder"):
         call("diff", "demo/1", "demo/7", "--releases", tmp_path)
+
+
+def test_where_nobody_knows_what_is_in_force_a_person_says_it(tmp_path: Path):
+    for number in (1, 2):
+        write_release(tmp_path, "demo", number)
+    release = load_release(tmp_path / "demo" / "2")
+    (tmp_path / "demo" / "current").write_bytes(b"\0")
+    assert "nobody knows which release is in force" in not_in_force(release)
+    assert call("list", tmp_path)[1] == "demo: 1, 2\n"
+    assert json.loads(call("list", tmp_path, "--json")[1])["demo"]["current"] is None
+    with pytest.raises(ReleaseError, match=r"rollback .* demo --to NUMBER"):
+        call("rollback", tmp_path, "demo")
+    assert call("rollback", tmp_path, "demo", "--to", "1")[0] == 0
+    assert call("list", tmp_path)[1] == "demo: 1 (in force), 2\n"
 
 
 def test_rollback_checks_its_target_and_tells_what_it_does_not_do(tmp_path: Path):

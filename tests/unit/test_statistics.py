@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from inspection.quality.charts import laney_chart, np_chart, p_chart, western_electric
 from inspection_training.statistics import (
     allowed_misses,
     best_claim,
@@ -35,7 +36,6 @@ from inspection_training.studies.agreement import (
     grey_zone,
     study_agreement,
 )
-from inspection_training.studies.charts import laney_chart, np_chart, p_chart, western_electric
 from inspection_training.studies.gage import anova_study, range_study
 from inspection_training.studies.sampling import SamplingPlan
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inspection.detector import letterbox
 from inspection.errors import DatasetError
+from inspection.letterbox import letterbox
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.experiment import Experiment
@@ -90,6 +90,69 @@ def test_a_picture_is_what_the_line_shows_the_network(version):
         assert picture.labels.tolist() == [1]
         assert np.abs(np.array(red_box(picture.image)) - picture.boxes[0]).max() <= 1.5
     assert shelf.picture(3).boxes.shape == (0, 4)
+
+
+def outside_of(picture: pictures.Picture) -> np.ndarray:
+    """Red pixels that no label covers."""
+    red = (picture.image[..., 0] > 180) & (picture.image[..., 1] < 90)
+    for x1, y1, x2, y2 in picture.boxes:
+        red[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = False
+    return red
+
+
+def test_what_is_left_of_a_dropped_label_is_painted_over():
+    """It was learned as good: red with no label."""
+    image = np.full((60, 100, 3), 90, np.uint8)
+    image[10:30, 10:50] = image[40:50, 60:80] = RED
+    boxes = np.array([[10, 10, 50, 30], [60, 40, 80, 50]], np.float32)
+    picture = pictures.Picture(image, boxes, np.array([0, 1]))
+    half = picture.cut(30, 0, 70, 60)  # half of the first
+    assert half.labels.tolist() == [0, 1]
+    cut = picture.cut(40, 0, 60, 60)  # a quarter of it
+    assert cut.labels.tolist() == [1]
+    assert not outside_of(cut).any()
+    assert (cut.image[10:30, 0:10] == 114).all()
+    assert (cut.image[40:50, 20:40] == RED).all()
+    assert (cut.image[30:40] == 90).all(), "nothing else is changed"
+    assert (picture.image[10:30, 10:50] == RED).all(), "the picture on the shelf stays"
+
+
+def test_what_lies_in_a_label_that_stays_is_not_painted_over():
+    image = np.full((60, 100, 3), 90, np.uint8)
+    image[10:30, 10:60] = RED
+    boxes = np.array([[10, 10, 60, 30], [45, 15, 55, 25]], np.float32)
+    cut = pictures.Picture(image, boxes, np.array([0, 1])).cut(44, 0, 56, 60)
+    assert cut.labels.tolist() == [1]
+    assert (cut.image[15:25, 1:11] == RED).all()
+    assert not outside_of(cut).any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"augment": "metal", "crop": [64, 64]},
+        {"augment": "binary", "mosaic": 1.0},
+        {"augment": "none", "tile": [64, 64], "imgsz": 64},
+    ],
+)
+def test_no_defect_is_shown_without_a_label(version, change):
+    sample = pictured(version, np.full((120, 160, 3), 90, np.uint8))
+    image, boxes = np.full((120, 160, 3), 90, np.uint8), []
+    for x, y in ((1, 2), (50, 30), (66, 70), (100, 4), (120, 90)):
+        image[y : y + 24, x : x + 30] = RED
+        boxes.append(("hole", float(x), float(y), x + 30.0, y + 24.0))
+    sample = pictured(version, image, *boxes)
+    x = experiment(**change)
+    shelf = Shelf(version, pieces_of([sample] * 2, x, learn=True), x.network_size)
+    varied, labels = TrainingPictures(shelf, x), 0
+    for epoch in range(40):
+        for index in range(len(shelf)):
+            found = varied[epoch, index, True]
+            labels += len(found.boxes)
+            # a turned edge is drawn over up to two pixels
+            core = cv2.erode(outside_of(found).astype(np.uint8), np.ones((3, 3), np.uint8))
+            assert not core.any(), (epoch, index)
+    assert labels > 40
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from inspection.demo.labelled_set import write_labelled_set
 from inspection.errors import ConfigError, DatasetError
 from inspection_datasets.importing import ImportPlan, import_dataset
 from inspection_datasets.manifest import DatasetVersion, load_version
-from inspection_training.checkpoint import load_checkpoint
+from inspection_training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from inspection_training.device import device_name, places, use_bf16
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Step, silent
@@ -175,6 +175,32 @@ def test_a_loss_that_is_no_number_ends_the_training(version, tmp_path):
     with pytest.raises(DatasetError, match=r"the loss became nan in epoch 1: .* set lr: 0\.0"):
         training.run(None)
     assert load_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("which", ["_network", "average"])
+def test_weights_that_are_no_numbers_are_neither_kept_nor_released(version, tmp_path, which):
+    """The last step of an epoch can spoil them, and no loss tells."""
+    training = Training(job_of(version, tmp_path), 0, silent)
+    training._save()
+    kept = (tmp_path / CHECKPOINT).read_bytes()
+    training.done = 1
+    with torch.no_grad():
+        next(getattr(training, which).head.parameters()).fill_(float("inf"))
+    with pytest.raises(
+        DatasetError, match=r"weights became no numbers .* in epoch 1: .* set lr: 0\.0"
+    ):
+        training._save()
+    assert (tmp_path / CHECKPOINT).read_bytes() == kept
+
+
+def test_a_checkpoint_with_values_that_are_no_numbers_is_refused(version, tmp_path):
+    Training(job_of(version, tmp_path), 0, silent)._save()
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    next(iter(state["average"].values())).fill_(float("nan"))
+    save_checkpoint(tmp_path, state)
+    with pytest.raises(ConfigError, match="has values that are no numbers in "):
+        Training(job_of(version, tmp_path), 0, silent)
 
 
 def test_too_little_memory_is_said_in_words(version, tmp_path, monkeypatch):

@@ -27,13 +27,18 @@ from numpy.typing import NDArray
 
 from inspection.decide import ANOMALY_CLASS
 from inspection.release import LimitsCard
+from inspection.sentences.claims import release_claim
 from inspection.types import ClassLimits, Decision, Detections
+from inspection_datasets.claims import classes_of
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.evaluate import CONFIDENCE, decisions, rate
 from inspection_training.experiment import Experiment
 from inspection_training.statistics import allowed_misses, best_claim, parts_needed
 
-NO_ESCAPE_CLAIM = "No escape claim is possible: no defective part took part in choosing the limits."
+Claims = tuple[dict[str, Any], ...]
+"""Codes of `inspection.sentences.claims.RELEASE` with their values; a card keeps them."""
+NO_ESCAPE: Claims = ({"code": "no_escape_claim", "values": {}},)
+NO_ESCAPE_CLAIM = release_claim(NO_ESCAPE, "", "en")
 LEAST_SHARE = 1e-6
 """A share under one in a million counts as none: nobody has the parts to show it."""
 MARGIN = 1e-4
@@ -49,33 +54,25 @@ def allowed_fails(n: int, share: float) -> int:
 
 def anomaly_limits(
     scores: NDArray[np.float64], experiment: Experiment
-) -> tuple[dict[str, LimitsCard], str]:
-    """Return the limits of the anomaly score and the claim they support, in words.
+) -> tuple[dict[str, LimitsCard], Claims]:
+    """Return the limits of the anomaly score and the claims they support.
 
     Args:
         scores: of good parts that were not learned, at least one.
         experiment: has the overkill and review wanted.
     """
-    overkill = experiment.max_overkill
-    n, percent = len(scores), f"{100 * CONFIDENCE:.0f} %"
+    overkill, n = experiment.max_overkill, len(scores)
     t2 = _limit(scores, max(allowed_fails(n, overkill), 0))
     t1 = _limit(scores, math.floor((overkill + experiment.max_review) * n + 1e-9))
     limits = {ANOMALY_CLASS: LimitsCard(t1=min(t1, t2), t2=t2, min_size=0)}
-    if allowed_fails(n, overkill) >= 0:
-        words = (
-            f"Overkill is at most {100 * overkill:g} % with {percent} confidence, from {n} held-out "
-            "good images, for parts like these."
-        )
-    else:
-        best, more = best_claim(n, 1 - CONFIDENCE), ""
+    values: dict[str, Any] = {"share": overkill, "confidence": CONFIDENCE, "parts": n}
+    code = "overkill_supported"
+    if allowed_fails(n, overkill) < 0:
+        values["best"], code = best_claim(n, 1 - CONFIDENCE), "overkill_unsupported"
         if overkill >= LEAST_SHARE:
-            needed = parts_needed(overkill, 1 - CONFIDENCE) - n
-            more = f"; {needed} more are needed for {100 * overkill:g} %"
-        words = (
-            f"No overkill claim: {n} held-out good images support at best {100 * best:.1f} % at "
-            f"{percent}{more}."
-        )
-    return limits, f"{words} {NO_ESCAPE_CLAIM}"
+            values["needed"] = parts_needed(overkill, 1 - CONFIDENCE) - n
+            code = "overkill_needs"
+    return limits, ({"code": code, "values": values}, *NO_ESCAPE)
 
 
 def _limit(scores: NDArray[np.float64], allowed: int) -> float:
@@ -111,17 +108,17 @@ def measure_anomaly(
 ) -> dict[str, Any]:
     """Return every number of an evaluation, with the keys that a detector's has, and the AUROC.
 
-    A labelled part is defective. Recall of a class: parts that show it and do not pass. There
-    are no boxes, so mAP is None.
+    A labelled part is defective, by boxes or as a whole picture. Recall of a class: parts that show it and
+    do not pass. There are no boxes, so mAP is None.
     """
-    bad = np.array([sample.state == "labelled" for sample in samples], bool)
+    bad = np.array([bool(classes_of(sample)) for sample in samples], bool)
     good, scores = ~bad, part_scores(found)
     made = decisions(found, limits)
     is_ = {kind: np.array([d is kind for d in made], bool) for kind in Decision}
     passed, failed, review = is_[Decision.PASS], is_[Decision.FAIL], is_[Decision.REVIEW]
     recall: dict[str, Any] = {}
     for name in version.classes:
-        shows = np.array([any(box[0] == name for box in s.boxes) for s in samples], bool)
+        shows = np.array([name in classes_of(s) for s in samples], bool)
         recall[name] = rate(int((shows & ~passed).sum()), int(shows.sum()))
     return {
         "split": split,

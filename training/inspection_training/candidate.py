@@ -1,7 +1,9 @@
 """Release a candidate that a run kept, after asking its gates again.
 
     RUN/candidate/PART/1 ─▶ hashes ─▶ measured again on its dataset version, on this machine
-        ─▶ gates, some changed by a person who is named ─▶ publish releases/PART/NUMBER
+        ─▶ limits as they were, or chosen again on val ─▶ gates ─▶ publish releases/PART/NUMBER
+
+Whoever changes a gate or a limit is named in the card.
 
 What cannot be measured again (parity needs the trained network) is taken from the candidate's card.
 The candidate itself is only read: what was measured again is written into the release.
@@ -10,7 +12,7 @@ The candidate itself is only read: what was measured again is written into the r
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ from inspection.release import (
 from inspection.types import Release
 from inspection_datasets.check import check_dataset
 from inspection_datasets.manifest import DatasetVersion, load_version
-from inspection_training.experiment import Gates
+from inspection_training.card_text import CARD_TEXT
+from inspection_training.experiment import Experiment, Gates
 from inspection_training.gates import (
     RefusedError,
     candidate_gates,
@@ -45,23 +48,26 @@ from inspection_training.measure import (
     open_runtime,
 )
 from inspection_training.progress import Report, silent
-from inspection_training.release import CARD_TEXT, now, publish, released_as, write_text_card
+from inspection_training.release import now, publish, released_as, write_text_card
 from inspection_training.run_card import finish_run, read_run
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """Gates that a person changed.
+    """Gates and limits that a person changed.
 
     Attributes:
         gates: field of `experiment.Gates` to the new value; None takes the gate off.
         by: who changed them; goes into the card.
         also_catch: images that are added to those that must be caught.
+        limits: `max_overkill` or `max_review` of the experiment to the new share; T1 and T2 are then
+            chosen again on val.
     """
 
     gates: dict[str, Any]
     by: str
     also_catch: tuple[str, ...] = ()
+    limits: dict[str, float] = field(default_factory=dict[str, float])
 
 
 def finish_candidate(candidate: Path, card: ReleaseCard, measured: Measured) -> ReleaseCard:
@@ -131,6 +137,9 @@ def make_release(
     version = _version(data, card)
     before = _gates(card)
     gates, changes = _change(before, override)
+    chosen, more = _choose_again(card, override)
+    changes += more
+    _check_signed(changes, override)
     check_asked(gates, version)
     results = []
     if gates.clean_dataset:
@@ -138,7 +147,9 @@ def make_release(
         results.append(dataset_gate(version, findings, good_only=card.task == "anomaly"))
     runtimes = {name: open_runtime(name, release) for name in RUNTIMES}
     try:
-        measured = measure_candidate(release, version, runtimes, report, also=gates.must_catch)
+        measured = measure_candidate(
+            release, version, runtimes, report, experiment=chosen, also=gates.must_catch
+        )
     finally:
         for runtime in runtimes.values():
             runtime.close()
@@ -146,8 +157,11 @@ def make_release(
     if not all(result.passed for result in results):
         raise RefusedError(card.part, results, version.folder, candidate)
     signed = {"overridden": changes, "by": override.by, "at": now()} if override and changes else {}
-    metrics = {**measured.metrics, "gates": for_card(gates, results, **signed)}
+    kept = {"claims": card.metrics["claims"]} if "claims" in card.metrics else {}
+    metrics = {**kept, **measured.card["metrics"], "gates": for_card(gates, results, **signed)}
     update = {**measured.card, "metrics": metrics}
+    if chosen is not None and override is not None:
+        update["experiment"] = {**card.experiment, **override.limits}
     decided = hashlib.sha256(measured.kept).hexdigest()
     update |= {"files": {**card.files, DECISIONS: decided}}
     card = card.model_copy(update=update)
@@ -195,9 +209,37 @@ def _change(before: Gates, override: Override | None) -> tuple[Gates, list[dict[
         for name in old
         if old[name] != new[name]
     ]
-    if changes and not override.by.strip():
+    return after, changes
+
+
+def _choose_again(
+    card: ReleaseCard, override: Override | None
+) -> tuple[Experiment | None, list[dict[str, Any]]]:
+    """Return the settings that limits are chosen with again, and every change; None: they stay."""
+    if override is None or not override.limits:
+        return None, []
+    own = {
+        name: card.experiment[name] for name in Experiment.model_fields if name in card.experiment
+    }
+    try:
+        chosen = Experiment.model_validate({**own, **override.limits})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(x) for x in first["loc"])
+        raise ConfigError(
+            f"limits cannot be chosen again with {name}: {first['msg']} (given: {first.get('input')!r})"
+        ) from error
+    changes = [
+        {"gate": f"limits {name}", "before": own.get(name), "after": share}
+        for name, share in override.limits.items()
+        if own.get(name) != share
+    ]
+    return chosen, changes
+
+
+def _check_signed(changes: list[dict[str, Any]], override: Override | None) -> None:
+    if changes and override is not None and not override.by.strip():
         names = ", ".join(change["gate"] for change in changes)
         raise ConfigError(
             f"{names} differ from what the experiment asks; say who stands for it: --by NAME"
         )
-    return after, changes

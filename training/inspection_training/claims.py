@@ -13,7 +13,7 @@
   it is measured, not chosen.
 * A class that the release does not know gets a claim too, which is never met.
 
-Bounds are never shown lower than they are: digits are rounded up.
+In words they are said by `inspection.sentences.claims`, from the plain form.
 
 The claims hold for parts like these, class by class. Parts of one lot are alike: see the warnings.
 """
@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from inspection_training.limits import LOWEST
-from inspection_training.scoring import COUNT
 from inspection_training.statistics import allowed_misses, best_claim, parts_needed, upper_bound
 
 FEW_GROUPS = 10
@@ -225,55 +224,3 @@ def overkill_limit(
     kept = 0 <= by_count <= allowed
     supported = targets.overkill if kept else best_claim(n, targets.delta, by_count)
     return OverkillLimit(t2, n, allowed, supported, by_count)
-
-
-def exactly(share: float) -> str:
-    """Return a share that somebody chose, as it was chosen: `99.5 %`, `12.5 %`."""
-    return f"{100 * share:.10g} %"
-
-
-def percent(share: float) -> str:
-    """Return a bound or rate in percent with two digits that count, rounded up: `0.31 %`, `7.8 %`."""
-    value = 100 * share
-    if value <= 0:
-        return "0 %"
-    step = 10.0 ** (1 - math.floor(math.log10(value)))
-    return f"{math.ceil(value * step - 1e-9) / step:g} %"
-
-
-def at_most(supported: float, target: float) -> str:
-    """Return a bound that meets its target; where rounding up would go over the target, the target."""
-    rounded = percent(supported)
-    return rounded if float(rounded.removesuffix(" %")) <= 100 * target else exactly(target)
-
-
-def in_words(claim: EscapeClaim, confidence: float) -> str:
-    """Return the claim as a sentence, or what is missing for it."""
-    sure, target = exactly(confidence), exactly(claim.target)
-    name = "wrong counts" if claim.name == COUNT else claim.name
-    if not claim.known:
-        return (
-            f"{name}: no claim of {target}: the release does not know this class; {claim.missed} of "
-            f"{claim.parts} parts with it PASS. Train a release that knows it"
-        )
-    if not claim.parts:
-        return (
-            f"{name}: no claim: no part with this defect; {claim.missing} are needed for {target}"
-        )
-    where = "" if claim.t1 is None else f" under T1 {claim.t1:g}"
-    facts = (
-        f"{claim.parts} defective parts from {claim.groups} groups, {claim.missed} missed{where}"
-    )
-    if claim.met and claim.supported is not None:
-        bound = at_most(claim.supported, claim.target)
-        return f"{name}: at most {bound} escape at {sure} confidence ({facts})"
-    best = "nothing" if claim.supported is None else f"at best {percent(claim.supported)} escape"
-    if claim.missed > max(claim.allowed, 0):
-        return (
-            f"{name}: no claim of {target}: {facts}; they support {best} at {sure}. The model does "
-            "not see these: train on such defects, or look at the labels"
-        )
-    return (
-        f"{name}: no claim of {target}: {claim.parts} parts support {best} at {sure}; "
-        f"{claim.missing} more are needed for {target}"
-    )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inspection.errors import ConfigError
+from inspection.sentences.card import WORDS
+from inspection.sentences.language import DEFAULT_LANGUAGE, check_language, phrase
 
 if TYPE_CHECKING:
     from inspection_training.run import Outcome
@@ -80,7 +82,9 @@ def train(
         bool,
         typer.Option("--dry-run", help="say what would be done, write --preview, do not train"),
     ] = False,
-    language: Annotated[str, typer.Option(help="of the reasons and the preview: ko or en")] = "ko",
+    language: Annotated[
+        str, typer.Option(help="of the reasons, the preview, the gates and the card: ko or en")
+    ] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Train a model, export it, check the export, measure it, ask its gates, and release it.
@@ -90,13 +94,11 @@ def train(
     from inspection_training.gates import RefusedError
     from inspection_training.progress import TrainingBar
     from inspection_training.release_cli import tell_refusal
-    from inspection_training.report.text import LANGUAGES
     from inspection_training.run import train_release
     from inspection_training.run_card import resume_run
     from inspection_training.train_plan import Asked, make_plan
 
-    if language not in LANGUAGES:
-        raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
+    check_language(language)
     given: dict[str, Any] = {
         "family": family,
         "model": model,
@@ -144,20 +146,28 @@ def train(
         with TrainingBar() as bar:
             outcome = train_release(**job, report=bar.report)
     except RefusedError as error:
-        tell_refusal(error, as_json=as_json)
+        tell_refusal(error, language, as_json=as_json)
         raise typer.Exit(1) from error
     if as_json:
         typer.echo(json.dumps(summary(outcome), ensure_ascii=False))
         return
-    from inspection_training.release import describe, not_in_force
+    _print_outcome(outcome, language)
 
-    typer.echo(describe(outcome.card))
-    typer.echo(f"released {outcome.release.name} in {outcome.release.folder}")
-    if words := not_in_force(outcome.release):
+
+def _print_outcome(outcome: Outcome, language: str) -> None:
+    from inspection_training.card_text import describe
+    from inspection_training.release import not_in_force
+
+    def say(code: str, **values: object) -> None:
+        typer.echo(phrase(WORDS, code, language, **values))
+
+    typer.echo(describe(outcome.card, language))
+    say("released", name=outcome.release.name, folder=outcome.release.folder)
+    if words := not_in_force(outcome.release, language):
         typer.echo(f"! {words}")
     for precision, why in outcome.variants.items():
-        typer.echo(f"variant {precision}: {f'not made: {why}' if why else 'made'}")
-    typer.echo(f"run folder {outcome.run}; seconds: {outcome.seconds}")
+        say("variant_refused" if why else "variant_made", precision=precision, why=why)
+    say("run", run=outcome.run, seconds=outcome.seconds)
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -191,7 +201,7 @@ def evaluate(
         str, typer.Option(help="f32, or a variant the releases have: bf16, int8")
     ] = "f32",
     html: Annotated[Path | None, typer.Option(help="write the report to this file")] = None,
-    language: Annotated[str, typer.Option(help="of the report: ko or en")] = "ko",
+    language: Annotated[str, typer.Option(help="of the report: ko or en")] = DEFAULT_LANGUAGE,
     against: Annotated[
         Path | None, typer.Option(help="another release folder, compared on the same parts")
     ] = None,
@@ -206,12 +216,10 @@ def evaluate(
     from inspection_training.progress import TrainingBar
     from inspection_training.report.compare import compare_runs
     from inspection_training.report.page import write_report
-    from inspection_training.report.text import LANGUAGES
 
     if split not in SPLITS:
         raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
-    if language not in LANGUAGES:
-        raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
+    check_language(language)
     version = load_version(data, data_version)
     with TrainingBar() as bar:
         run = inspect_split(release, version, split, runtime, bar.report, precision, trained_on)

@@ -4,6 +4,8 @@ Everything goes through the released model as the line runs it: `Detector`, then
 
 * escape: PASS although the part is defective. overkill: FAIL although the part is good.
   review: REVIEW although the part is good. Each with its count and exact (Clopper-Pearson) interval.
+* a part of which only its class is known (`label` of the whole picture) is a defective part in these rates.
+  Nobody said where its defects are, so it has no part in recall and mAP.
 * recall of a class: its labelled defects that some detection at or over T1 covers (IoU >= 0.3, any
   class: a defect found under a wrong name is found).
 * mAP50 and mAP50:95 as COCO defines them, by faster-coco-eval, 100 detections in an image; where labels
@@ -12,7 +14,7 @@ Everything goes through the released model as the line runs it: `Detector`, then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from inspection.decide import judge
 from inspection.detector import Detector
 from inspection.errors import DatasetError
 from inspection.types import ClassLimits, Decision, Detections, Image, Recipe
+from inspection_datasets.claims import is_used
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample, Shape, sha256_of
 from inspection_datasets.shapes import box_ring, mask_of
@@ -29,6 +32,24 @@ from inspection_training.parity import iou_matrix
 
 CONFIDENCE = 0.95
 FOUND_IOU = 0.3
+
+
+def judged_samples(
+    version: DatasetVersion, split: str, expected: Collection[str] = ()
+) -> list[Sample]:
+    """Return the samples of a split of which somebody said whether they are good, in order.
+
+    Args:
+        version: the dataset version.
+        split: train, val or test.
+        expected: classes that must be there. Where one of them is the label of a whole picture, nobody
+            counted, and whether the part is good is not known: it is left out.
+    """
+    return [
+        sample
+        for sample in version.samples
+        if sample.split == split and is_used(sample) and sample.label not in expected
+    ]
 
 
 def detect_samples(
@@ -78,8 +99,10 @@ def is_defective(sample: Sample, expected: dict[str, int]) -> bool:
     """Tell from its labels whether a part must not pass.
 
     A class that must be there (`expected`) makes a part defective when its count differs; every other
-    class is a defect.
+    class is a defect, also as the label of a whole picture.
     """
+    if sample.label is not None:
+        return True
     names = [box[0] for box in sample.boxes]
     if any(names.count(name) != count for name, count in expected.items()):
         return True
@@ -123,6 +146,8 @@ def measure(
     failed = np.array([d is Decision.FAIL for d in made], bool)
     review = np.array([d is Decision.REVIEW for d in made], bool)
     good = ~bad
+    drawn = [(s, d) for s, d in zip(samples, found, strict=True) if s.label is None]
+    labelled, there = [s for s, _ in drawn], [d for _, d in drawn]
     return {
         "split": split,
         "images": len(samples),
@@ -138,8 +163,8 @@ def measure(
             "pass": rate(int((passed & good).sum()), int(good.sum())),
         },
         "class_recall": _class_recall(version.classes, samples, found, limits),
-        **average_precision(version.classes, samples, found),
-        **_mask_precision(version.classes, samples, found),
+        **average_precision(version.classes, labelled, there),
+        **_mask_precision(version.classes, labelled, there),
     }
 
 

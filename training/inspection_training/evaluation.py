@@ -19,7 +19,7 @@ from inspection.release import ReleaseCard, load_release, read_card
 from inspection.types import Decision, Detections, Recipe, Release
 from inspection.variants import FLOAT, VARIANTS, in_precision, precision_of
 from inspection_datasets.manifest import SPLITS, DatasetVersion, Sample
-from inspection_training.evaluate import detect_samples, measure
+from inspection_training.evaluate import detect_samples, judged_samples, measure
 from inspection_training.progress import Report, Step, silent
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class SplitRun:
         card: its `release.json`.
         version: the dataset version.
         split: train, val or test.
-        samples: pictures that somebody looked at.
+        samples: pictures of which somebody said whether the part is good; see `judged_samples`.
         found: detections of each, in that order.
         runtime: who ran the model.
         warnings: why the numbers are flattered, or nobody knows whether they are; see `known_pictures`.
@@ -93,7 +93,7 @@ def inspect_split(
     precision: str = FLOAT,
     trained_on: Path | None = None,
 ) -> SplitRun:
-    """Run a release on the labelled and good pictures of a split.
+    """Run a release on the pictures of a split of which somebody said whether the part is good.
 
     Args:
         folder: the release, releases/PART/NUMBER.
@@ -118,7 +118,8 @@ def inspect_split(
         )
     if split not in SPLITS:
         raise DatasetError(f"split {split!r} is not one of {', '.join(SPLITS)}")
-    samples = version.select(split)
+    expected = {name for name, limits in release.limits.items() if limits.expected is not None}
+    samples = judged_samples(version, split, expected)
     if not samples:
         raise DatasetError(
             f"{version.folder} {version.version} has no labelled and no good image in {split}; "

@@ -137,14 +137,10 @@ def open_family(name: str, model: str = "") -> Family:
             from inspection_training.torchvision_detectors.family import TorchvisionFamily
 
             return TorchvisionFamily()
-        if name == "good_parts":
+        if name in {"good_parts", "template"}:
             from inspection_training.good_parts.family import GoodPartsFamily
 
-            return GoodPartsFamily()
-        if name == "template":
-            from inspection_training.template import TemplateFamily
-
-            return TemplateFamily()
+            return GoodPartsFamily(name)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"family {name} needs {error.name}, which is not installed; install the extra `train`"

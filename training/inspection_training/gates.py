@@ -3,8 +3,8 @@
     dataset version ─▶ dataset gate          (before anything is trained)
     candidate       ─▶ parity, escape, overkill, must catch, latency ─▶ released, or refused by name
 
-A gate that was asked and could not be measured is not passed. Results are values; their English
-sentences are made here, at the edge of the card and the command.
+A gate that was asked and could not be measured is not passed. Results are codes and values; their
+sentences are made by `inspection.sentences.gates`, at the edge of the card, the command and the page.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from inspection.errors import ConfigError, ReleaseError
+from inspection.sentences.gates import gate_name, gate_remedy
+from inspection.sentences.language import Table, phrase
 from inspection.types import Decision
+from inspection_datasets.card_findings import gate_in_words, keep
 from inspection_datasets.check import iou
 from inspection_datasets.findings import Finding
 from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.evaluate import rate
 from inspection_training.experiment import Gates
 from inspection_training.measure import MEASURED_WITH, RUNTIMES, Measured
 from inspection_training.statistics import parts_needed, upper_bound
@@ -34,18 +38,8 @@ TRAINING_SAYS = frozenset(
 """Errors of a dataset that a training runs into, and names, by itself."""
 SAME_DEFECT_IOU = 0.8
 """Boxes of two nearly equal pictures that overlap so much are taken for one defect of one part."""
-_FIRST = 5
-_REMEDIES = {
-    "dataset": "look at it with `inspection dataset check {data} --html FILE` and mend it; where the "
-    "findings are known to be harmless, write `gates: {{clean_dataset: false}}`",
-    "parity": "where they differ, the exported model is not the trained one: train again, and report it "
-    "with the run folder; where nothing was found, train longer, from weights, or label more defects",
-    "escape": "collect more defective parts for {split}, choose limits that stop more (lower T1), train "
-    "longer, or ask for less",
-    "overkill": "label the false calls as good and train again, or ask for less",
-    "must_catch": "train with more defects of that kind, or lower T1",
-    "latency": "use a smaller model or input, a faster machine, or a variant",
-}
+SUSPICIONS = 50
+"""So many suspicions of the dataset check are kept in a card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +58,42 @@ class GateResult:
     asked: dict[str, Any] = field(default_factory=dict[str, Any])
     found: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    @property
-    def sentence(self) -> str:
-        """What was found, against what was asked, in English."""
-        return _SENTENCES[self.name](self)
+    def told(self, language: str) -> str:
+        """Return what was found, against what was asked, in `ko` or `en`."""
+        return gate_in_words(self._plain(), language)
 
-    def remedy(self, data: Path) -> str:
-        """Return what to do when it is not passed."""
-        split = self.asked.get("split", "test")
-        return _REMEDIES[self.name].format(data=data, split=split)
+    def remedy(self, data: Path, language: str) -> str:
+        """Return what to do when it is not passed, in `ko` or `en`."""
+        return gate_remedy(self._plain(), str(data), language)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the plain form for the card."""
+    def _plain(self) -> dict[str, Any]:
         return {
             "gate": self.name,
             "passed": self.passed,
             "asked": self.asked,
             "found": self.found,
-            "sentence": self.sentence,
         }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plain form for the card; `sentence` is for readers of older versions."""
+        return {**self._plain(), "sentence": self.told("en")}
+
+
+_REFUSED: Table = {
+    "refused": (
+        "{part}: 릴리스하지 않았습니다. 통과하지 못한 관문: {names}",
+        "{part} was not released; not passed: {names}",
+    ),
+    "gate": ("  관문 {name}: {words}", "  gate {name}: {words}"),
+    "remedy": ("    조치: {remedy}", "    to do: {remedy}"),
+    "untrained": ("학습은 시작하지 않았습니다", "nothing was trained"),
+    "kept": (
+        "후보와 카드는 {candidate}에 보관되어 있습니다. `inspection release make`로 다른 관문을 적용할 수 "
+        "있습니다",
+        "the candidate and its card are kept in {candidate}; `inspection release make` asks again with other "
+        "gates",
+    ),
+}
 
 
 class RefusedError(ReleaseError):
@@ -96,20 +107,23 @@ class RefusedError(ReleaseError):
     def __init__(
         self, part: str, results: Sequence[GateResult], data: Path, candidate: Path | None
     ) -> None:
-        self.results = tuple(results)
+        self.part, self.results, self.data = part, tuple(results), data
         self.candidate = candidate
-        failed = [result for result in results if not result.passed]
-        lines = [f"{part} was not released; not passed: {', '.join(x.name for x in failed)}"]
+        super().__init__(self.told("en"))
+
+    def told(self, language: str) -> str:
+        """Return every gate that was not passed, what was found and what to do, in `ko` or `en`."""
+        failed = [result for result in self.results if not result.passed]
+        names = ", ".join(gate_name(x.name, language) for x in failed)
+        lines = [phrase(_REFUSED, "refused", language, part=self.part, names=names)]
         for result in failed:
-            lines.append(f"  gate {result.name}: {result.sentence}")
-            lines.append(f"    to do: {result.remedy(data)}")
-        lines.append(
-            "nothing was trained"
-            if candidate is None
-            else f"the candidate and its card are kept in {candidate}; `inspection release make` asks "
-            "again with other gates"
-        )
-        super().__init__("\n".join(lines))
+            name, words = gate_name(result.name, language), result.told(language)
+            lines.append(phrase(_REFUSED, "gate", language, name=name, words=words))
+            remedy = result.remedy(self.data, language)
+            lines.append(phrase(_REFUSED, "remedy", language, remedy=remedy))
+        kept = "untrained" if self.candidate is None else "kept"
+        lines.append(phrase(_REFUSED, kept, language, candidate=self.candidate))
+        return "\n".join(lines)
 
 
 def check_asked(gates: Gates, version: DatasetVersion) -> None:
@@ -134,7 +148,8 @@ def dataset_gate(
     """Return whether a dataset version is free of errors.
 
     Good parts under a fixed camera look nearly the same, so nearly equal pictures in several splits are
-    only suspected, and named, unless their labels lie in the same places too.
+    only suspected, unless their labels lie in the same places too. The result names each suspicion with
+    its images, the first `SUSPICIONS` of them.
 
     Args:
         version: the version.
@@ -145,6 +160,7 @@ def dataset_gate(
     found = [finding for finding in findings if finding.code not in skipped]
     bad = [finding for finding in found if finding.severity.value == "error"]
     errors = [finding for finding in bad if _is_proven(finding)]
+    suspected = [finding for finding in bad if not _is_proven(finding)]
     return GateResult(
         "dataset",
         not errors,
@@ -154,9 +170,11 @@ def dataset_gate(
             "sha256": version.sha256,
             "errors": len(errors),
             "warnings": sum(finding.severity.value == "warning" for finding in found),
-            "suspected": len(bad) - len(errors),
+            "suspected": len(suspected),
+            "suspicions": [keep(finding) for finding in suspected[:SUSPICIONS]],
             "codes": dict(Counter(finding.code for finding in errors)),
             "first": errors[0].text() if errors else "",
+            "first_finding": keep(errors[0]) if errors else None,
         },
     )
 
@@ -186,16 +204,14 @@ def candidate_gates(
     Args:
         gates: what is asked.
         parity: `parity` of the card.
-        measured: rates of each held-out split, latency, decisions.
+        measured: rows of each held-out split, latency, decisions.
     """
     results = [_parity(parity)]
-    evaluation = next(
-        (x for x in measured.metrics["evaluations"] if x["split"] == gates.split), None
-    )
+    bad, good = _parts(measured.rows.get(gates.split, {}))
     if gates.max_escape is not None:
-        results.append(_escape(gates, gates.max_escape, evaluation))
+        results.append(_escape(gates, gates.max_escape, bad))
     if gates.max_overkill is not None:
-        results.append(_overkill(gates, gates.max_overkill, evaluation))
+        results.append(_overkill(gates, gates.max_overkill, good))
     if gates.must_catch:
         results.append(_must_catch(gates.must_catch, measured.decisions))
     if gates.max_latency_ms is not None:
@@ -224,28 +240,60 @@ def _parity(parity: Mapping[str, Any]) -> GateResult:
     passed = not refused and images > 0 and set(RUNTIMES) <= set(compared) and all(seen)
     found = {"images": images, "runtimes": compared, "refused": refused}
     found |= {"detections": min(seen)} if seen else {}
+    found |= {"why": parity["why"]} if refused and parity.get("why") else {}
     return GateResult("parity", passed, {"runtimes": list(RUNTIMES)}, found)
 
 
-def _escape(gates: Gates, share: float, evaluation: Mapping[str, Any] | None) -> GateResult:
-    rate = evaluation["defective"]["escape"] if evaluation else {"count": 0, "of": 0}
-    missed, parts = rate["count"], rate["of"]
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Parts of one kind: an entry a picture, the set of its decisions; copies of pictures beside."""
+
+    made: tuple[frozenset[str], ...]
+    copies: int
+
+    def count(self, decision: Decision) -> int:
+        return sum(decision.value in decisions for decisions in self.made)
+
+
+def _parts(rows: Mapping[str, tuple[str, bool, str]]) -> tuple[_Parts, _Parts]:
+    """Return the defective and the good parts of a split.
+
+    A picture counts once, however many byte copies of it the split holds. It is defective when any copy is
+    labelled so, and counts as missed, or as failed, when any copy is.
+
+    Args:
+        rows: image to (sha256, defective, decision).
+    """
+    own: dict[str, list[tuple[bool, str]]] = {}
+    for sha256, defective, decision in rows.values():
+        own.setdefault(sha256, []).append((defective, decision))
+    kinds: list[_Parts] = []
+    for wanted in (True, False):
+        seen = [x for x in own.values() if any(defective for defective, _ in x) is wanted]
+        made = tuple(frozenset(decision for _, decision in x) for x in seen)
+        kinds.append(_Parts(made, sum(len(x) - 1 for x in seen)))
+    return kinds[0], kinds[1]
+
+
+def _escape(gates: Gates, share: float, bad: _Parts) -> GateResult:
+    missed, parts = bad.count(Decision.PASS), len(bad.made)
     bound = upper_bound(missed, parts, gates.confidence) if parts else None
     needed = max(0, parts_needed(share, 1 - gates.confidence, missed) - parts)
+    found = {"missed": missed, "parts": parts, "copies": bad.copies, "bound": bound}
     return GateResult(
         "escape",
         bound is not None and bound <= share,
         {"share": share, "confidence": gates.confidence, "split": gates.split},
-        {"missed": missed, "parts": parts, "bound": bound, "more_parts_needed": needed},
+        {**found, "more_parts_needed": needed},
     )
 
 
-def _overkill(gates: Gates, share: float, evaluation: Mapping[str, Any] | None) -> GateResult:
-    rate = evaluation["good"]["overkill"] if evaluation else {"count": 0, "of": 0}
-    parts = rate["of"]
-    found = {"failed": rate["count"], "parts": parts}
-    found |= {name: rate[name] if parts else None for name in ("low", "high")}
-    passed = parts > 0 and rate["count"] / parts <= share
+def _overkill(gates: Gates, share: float, good: _Parts) -> GateResult:
+    failed, parts = good.count(Decision.FAIL), len(good.made)
+    found: dict[str, Any] = {"failed": failed, "parts": parts, "copies": good.copies}
+    counted = rate(failed, parts)
+    found |= {name: counted[name] if parts else None for name in ("low", "high")}
+    passed = parts > 0 and failed / parts <= share
     return GateResult("overkill", passed, {"share": share, "split": gates.split}, found)
 
 
@@ -266,92 +314,9 @@ def _must_catch(images: Sequence[str], decisions: Mapping[str, Decision]) -> Gat
 
 
 def _latency(limit: float, latency: Mapping[str, Any]) -> GateResult:
-    p99 = latency.get(MEASURED_WITH, {}).get("p99_ms")
+    own = latency.get(MEASURED_WITH, {})
+    p99 = own.get("p99_ms")
     passed = p99 is not None and math.isfinite(p99) and p99 <= limit
     found = {"p99_ms": p99, "runtime": MEASURED_WITH, "machine": latency.get("machine", "")}
+    found |= {"pictures": own["pictures"]} if "pictures" in own else {}
     return GateResult("latency", passed, {"p99_ms": limit}, found)
-
-
-def _dataset_words(gate: GateResult) -> str:
-    found = gate.found
-    if gate.passed:
-        words = f"the check of {found['version']} found no error and {found['warnings']} warnings"
-        more = f"; {found['suspected']} sets of nearly equal pictures lie in several splits: look at them"
-        return words + (more if found["suspected"] else "")
-    more = f", the first: {found['first']}"
-    return f"the check of {found['version']} found {found['errors']} errors{more}"
-
-
-def _parity_words(gate: GateResult) -> str:
-    found = gate.found
-    if found["refused"]:
-        return str(found["refused"])
-    if found.get("detections") == 0:
-        return (
-            f"the model finds nothing in any of the {found['images']} images, so exported and trained "
-            "model were not compared; it would pass every part"
-        )
-    if gate.passed:
-        names = ", ".join(found["runtimes"])
-        return f"exported and trained model agree on {found['images']} images ({names})"
-    missing = sorted(set(gate.asked["runtimes"]) - set(found["runtimes"]))
-    return f"exported and trained model were not compared ({', '.join(missing) or 'no images'})"
-
-
-def _escape_words(gate: GateResult) -> str:
-    asked, found = gate.asked, gate.found
-    sure, share = f"{100 * asked['confidence']:g} %", f"{100 * asked['share']:g} %"
-    where = f"defective {asked['split']} parts"
-    if not found["parts"]:
-        return f"there are no {where}, so nothing is known; {found['more_parts_needed']} are needed"
-    words = f"{found['missed']} of {found['parts']} {where} passed: "
-    bound = f"{math.ceil(found['bound'] * 1e5 - 1e-9) / 1e3:g} %"
-    if gate.passed:
-        return f"{words}at most {bound} escape at {sure} confidence, asked at most {share}"
-    return (
-        f"{words}the bound at {sure} confidence is {bound}, asked at most {share}; "
-        f"{found['more_parts_needed']} more defective parts, none of them missed, would show it"
-    )
-
-
-def _overkill_words(gate: GateResult) -> str:
-    asked, found = gate.asked, gate.found
-    where = f"good {asked['split']} parts"
-    if not found["parts"]:
-        return f"there are no {where}, so nothing is known"
-    rate = f"{100 * found['failed'] / found['parts']:.2f} %"
-    interval = f"95 % interval {100 * found['low']:.2f}..{100 * found['high']:.2f} %"
-    return (
-        f"{found['failed']} of {found['parts']} {where} failed = {rate} ({interval}), "
-        f"asked at most {100 * asked['share']:g} %"
-    )
-
-
-def _must_catch_words(gate: GateResult) -> str:
-    number, found = len(gate.asked["images"]), gate.found
-    if gate.passed:
-        return f"none of the {number} parts that must be caught passes"
-    lost = [*found["passed"], *found["not_measured"]]
-    more = f" and {len(lost) - _FIRST} more" if len(lost) > _FIRST else ""
-    what = "pass" if found["passed"] else "were not measured"
-    return f"{len(lost)} of {number} parts that must be caught {what}: {', '.join(lost[:_FIRST])}{more}"
-
-
-def _latency_words(gate: GateResult) -> str:
-    found, limit = gate.found, f"{gate.asked['p99_ms']:g} ms"
-    if found["p99_ms"] is None:
-        return f"the time with {found['runtime']} was not measured, asked at most {limit}"
-    return (
-        f"99 of 100 images take at most {found['p99_ms']:g} ms with {found['runtime']} on "
-        f"{found['machine']}, asked at most {limit}"
-    )
-
-
-_SENTENCES = {
-    "dataset": _dataset_words,
-    "parity": _parity_words,
-    "escape": _escape_words,
-    "overkill": _overkill_words,
-    "must_catch": _must_catch_words,
-    "latency": _latency_words,
-}

@@ -9,14 +9,43 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inspection.errors import ConfigError
+from inspection.sentences.claims import class_name
+from inspection.sentences.language import DEFAULT_LANGUAGE, Table, check_language, phrases
+from inspection.sentences.shares import percent, rate_sentence
 
 if TYPE_CHECKING:
     from inspection.recipe import RecipeConfig
     from inspection.types import Recipe, Release
     from inspection_training.claims import Targets
+    from inspection_training.evaluation import SplitRun
     from inspection_training.recipe_limits import Proposal
 
 app = typer.Typer(add_completion=False, help="Choose limits with a claim, on held-out parts.")
+_WORDS: Table = {
+    "title": (
+        "{release}: {split} 부품 {parts}개로 정한 한계값",
+        "{release}: limits from {parts} {split} parts",
+    ),
+    "class": ("클래스", "class"),
+    "parts": ("n (부품)", "n"),
+    "allowed": ("k (허용)", "k"),
+    "missed": ("미검", "missed"),
+    "t1": ("T1", "T1"),
+    "t2": ("T2", "T2"),
+    "supported": ("입증된 미검률", "escape supported"),
+    "escape": ("미검", "escape"),
+    "overkill": ("과검", "overkill"),
+    "review": ("양품 재검", "review"),
+    "not_met": ("목표 미달: {sentence}", "NOT MET: {sentence}"),
+    "written": (
+        "레시피 {number}: {file}, 약속 파일: {claim}",
+        "recipe {number} in {file}, claim {claim}",
+    ),
+    "taken": (
+        "라인은 그래도 이 레시피를 씁니다. 무엇이 미달인지는 약속 파일에 있습니다",
+        "the line takes this recipe all the same; its claim says what is not met",
+    ),
+}
 
 
 @app.command()
@@ -55,6 +84,7 @@ def limits(
             "else 1",
         ),
     ] = None,
+    language: Annotated[str, typer.Option(help="of the sentences: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Choose T1 and T2 for a target escape rate. Exit code 1: some target is not proven."""
@@ -64,6 +94,7 @@ def limits(
     from inspection_training.recipe_files import check_place, number_for, write_limits
     from inspection_training.recipe_limits import as_dict, propose_limits
 
+    check_language(language)
     targets = read_targets(max_escape, max_overkill, max_review, confidence)
     version = load_version(data, data_version)
     if split == "train":
@@ -85,13 +116,16 @@ def limits(
     if as_json:
         typer.echo(json.dumps(as_dict(proposal, run), ensure_ascii=False))
     else:
-        _print(proposal, run.release.name, f"{len(run.samples)} {split} parts")
-        for sentence in proposal.not_met():
-            typer.echo(f"NOT MET: {sentence}")
+        words = phrases(_WORDS, language)
+        _print(proposal, run, language)
+        for sentence in proposal.not_met(language):
+            typer.echo(words["not_met"].format(sentence=sentence))
         if write:
-            typer.echo(f"recipe {proposal.recipe.number} in {write}, claim {claim}")
+            typer.echo(
+                words["written"].format(number=proposal.recipe.number, file=write, claim=claim)
+            )
         if write and not proposal.met:
-            typer.echo("the line takes this recipe all the same; its claim says what is not met")
+            typer.echo(words["taken"])
     raise typer.Exit(0 if proposal.met else 1)
 
 
@@ -148,20 +182,20 @@ def _recipe(config: RecipeConfig | None, release: Release, number: int | None) -
     return recipe if number is None else replace(recipe, number=number)
 
 
-def _print(proposal: Proposal, release: str, parts: str) -> None:
+def _print(proposal: Proposal, run: SplitRun, language: str) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    from inspection_training.claims import percent
-    from inspection_training.release import in_words as rate_in_words
-
-    table = Table(title=f"{release}: limits from {parts}")
-    for head in ("class", "n", "k", "missed", "T1", "T2", "escape supported"):
-        table.add_column(head)
+    words = phrases(_WORDS, language)
+    title = words["title"].format(release=run.release.name, parts=len(run.samples), split=run.split)
+    table = Table(title=escape(title))
+    for head in ("class", "parts", "allowed", "missed", "t1", "t2", "supported"):
+        table.add_column(words[head])
     for claim in (*proposal.claims, proposal.pooled):
         own = proposal.recipe.limits.get(claim.name)
         table.add_row(
-            claim.name,
+            escape(class_name(claim.name, language)),
             str(claim.parts),
             str(claim.allowed) if claim.allowed >= 0 else "-",
             str(claim.missed),
@@ -172,8 +206,9 @@ def _print(proposal: Proposal, release: str, parts: str) -> None:
     console = Console()
     console.print(table)
     for name in ("escape", "overkill", "review"):
-        console.print(f"{name}: {rate_in_words(proposal.measured[name])}", markup=False)
-    for sentence in proposal.sentences():
+        rate = rate_sentence(proposal.measured[name], language)
+        console.print(f"{words[name]}: {rate}", markup=False)
+    for sentence in proposal.sentences(language):
         console.print(f"- {sentence}", markup=False)
     for warning in proposal.warnings:
-        console.print(f"! {warning}", markup=False)
+        console.print(f"! {warning.told(language)}", markup=False)

@@ -9,32 +9,41 @@ Nothing is judged here: what was asked of the candidate is `gates`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from inspection.detector import Detector
 from inspection.errors import ConfigError, DatasetError, ReleaseError
 from inspection.protocols import Runtime
 from inspection.release import LimitsCard
+from inspection.sentences.claims import release_claim
 from inspection.types import ClassLimits, Decision, Detections, Image, Release
+from inspection_datasets.claims import classes_of
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
-from inspection_training.anomaly_limits import anomaly_limits, measure_anomaly, part_scores
+from inspection_training.anomaly_limits import (
+    Claims,
+    anomaly_limits,
+    measure_anomaly,
+    part_scores,
+)
 from inspection_training.evaluate import (
     check_picture,
     decisions,
     detect_samples,
     is_defective,
+    judged_samples,
     measure,
 )
 from inspection_training.experiment import Experiment
 from inspection_training.family import Family, Outputs, Trained
 from inspection_training.limits import choose_limits
-from inspection_training.parity import check_maps, check_rows
+from inspection_training.parity import ParityError, check_maps, check_rows
 from inspection_training.pieces import draw, pieces_of
 from inspection_training.progress import Report, Step
-from inspection_training.release import machine, measure_latency
+from inspection_training.release import LATENCY_RUNS, machine, measure_latency
 
 PARITY_IMAGES = 16
 RUNTIMES = ("onnxruntime", "openvino")
@@ -52,7 +61,7 @@ class Measured:
 
     Attributes:
         limits: class name to limits, as chosen; empty where the candidate's own stayed.
-        claim: what the limits support, in words.
+        claims: what the limits support: codes and values; empty where the candidate's own stayed.
         metrics: rates of each held-out split, ready for the card.
         latency: of each runtime on this machine, ready for the card.
         decisions: image to decision, for every image that was looked at.
@@ -60,7 +69,7 @@ class Measured:
     """
 
     limits: dict[str, LimitsCard]
-    claim: str
+    claims: Claims
     metrics: dict[str, Any]
     latency: dict[str, Any]
     decisions: dict[str, Decision]
@@ -69,8 +78,12 @@ class Measured:
     @property
     def card(self) -> dict[str, Any]:
         """The fields of a release card that were measured; limits only where they were chosen."""
-        chosen = {"limits": self.limits, "claim": self.claim} if self.limits else {}
-        return {**chosen, "metrics": self.metrics, "latency": self.latency}
+        told = {"metrics": self.metrics, "latency": self.latency}
+        if not self.limits:
+            return told
+        metrics = {**self.metrics, "claims": list(self.claims)}
+        claim = release_claim(self.claims, "", "en")
+        return {**told, "limits": self.limits, "claim": claim, "metrics": metrics}
 
     @property
     def kept(self) -> bytes:
@@ -126,7 +139,8 @@ def measure_parity(
                 reference, runtime, name, images, experiment.network_size, tick=ticks.tick
             )
         except ReleaseError as error:  # the gate says it, and the candidate stays to be looked at
-            return {**found, "refused": str(error)}
+            why = error.why if isinstance(error, ParityError) else None
+            return {**found, "refused": str(error), **({"why": why} if why else {})}
         found["results"].append(result.as_dict())
     return found
 
@@ -161,17 +175,18 @@ def measure_candidate(
         DatasetError: nothing was held back, or a picture is not the one that was labelled.
     """
     held_out(version)
-    splits = {split: version.select(split) for split in HELD_OUT}
+    expected = _expected(release, experiment)
+    splits = {split: judged_samples(version, split, expected) for split in HELD_OUT}
     known = {sample.image for samples in splits.values() for sample in samples}
     wanted = set(also) - known
     others = [sample for sample in version.samples if sample.image in wanted]
     ticks = _Ticks("evaluate", sum(map(len, splits.values())) + len(others), report)
     detector = Detector(release, runtimes[MEASURED_WITH])
     found = {x: detect_samples(detector, version, s, ticks.tick) for x, s in splits.items()}
-    limits, claim = release.limits, ""
+    limits, claims = release.limits, Claims()
     cards: dict[str, LimitsCard] = {}
     if experiment is not None:
-        cards, claim = _choose_limits(release, version, splits["val"], found["val"], experiment)
+        cards, claims = _choose_limits(release, version, splits["val"], found["val"], experiment)
         limits = {name: card.limits() for name, card in cards.items()}
     measured = measure_anomaly if release.task == "anomaly" else measure
     evaluations = [
@@ -185,19 +200,29 @@ def measure_candidate(
     outside = decisions(detect_samples(detector, version, others, ticks.tick), limits)
     made = {image: Decision(row[2]) for split in rows.values() for image, row in split.items()}
     made |= {sample.image: decision for sample, decision in zip(others, outside, strict=True)}
-    image = read_image(version.path(held_out(version)[0]))
+    pictures = _different(version, held_out(version), LATENCY_RUNS)
     latency = {
-        name: measure_latency(Detector(release, runtime), [image])
+        name: measure_latency(Detector(release, runtime), pictures)
         for name, runtime in runtimes.items()
     }
     return Measured(
         limits=cards,
-        claim=claim,
+        claims=claims,
         metrics={"runtime": MEASURED_WITH, "note": _NOTE, "evaluations": evaluations},
         latency={"machine": machine(), **latency},
         decisions=made,
         rows=rows,
     )
+
+
+def _different(
+    version: DatasetVersion, samples: Sequence[Sample], most: int
+) -> list[Callable[[], Image]]:
+    """Return readers of up to `most` different pictures, evenly apart; they are read when asked."""
+    once = {sample.sha256: sample for sample in samples}
+    return [
+        partial(read_image, version.path(sample)) for sample in _spread(list(once.values()), most)
+    ]
 
 
 def _choose_limits(
@@ -206,11 +231,20 @@ def _choose_limits(
     samples: Sequence[Sample],
     found: Sequence[Detections],
     experiment: Experiment,
-) -> tuple[dict[str, LimitsCard], str]:
+) -> tuple[dict[str, LimitsCard], Claims]:
     if release.task == "anomaly":
         good = [d for s, d in zip(samples, found, strict=True) if s.state == "good"]
         return anomaly_limits(part_scores(good), experiment)
-    return choose_limits(version.classes, samples, found, experiment), ""
+    counted = [i for i, s in enumerate(samples) if s.label is None or not experiment.expected]
+    parts, seen = [samples[i] for i in counted], [found[i] for i in counted]
+    return choose_limits(version.classes, parts, seen, experiment), ()
+
+
+def _expected(release: Release, experiment: Experiment | None) -> set[str]:
+    """Return the classes that must be there: as asked, or as a release has them that keeps its limits."""
+    if experiment is not None:
+        return set(experiment.expected)
+    return {name for name, limits in release.limits.items() if limits.expected is not None}
 
 
 def _rows(
@@ -224,7 +258,7 @@ def _rows(
     return {
         s.image: (
             s.sha256,
-            s.state == "labelled" if anomaly else is_defective(s, expected),
+            bool(classes_of(s)) if anomaly else is_defective(s, expected),
             decision.value,
         )
         for s, decision in zip(samples, decisions(found, limits), strict=True)
@@ -237,7 +271,7 @@ def held_out(version: DatasetVersion) -> list[Sample]:
     Raises:
         DatasetError: there are none, so that nothing could be measured.
     """
-    samples = [*version.select("test"), *version.select("val")]
+    samples = [*judged_samples(version, "test"), *judged_samples(version, "val")]
     if not samples:
         raise DatasetError(
             f"{version.folder} {version.version} holds nothing back: no image of val or test is labelled "
@@ -267,9 +301,9 @@ def _compared(version: DatasetVersion) -> list[Sample]:
     A model finds nothing in most good parts, and where nothing is found nothing is compared.
     """
     samples = held_out(version)
-    bad = [x for x in samples if x.state == "labelled"]
-    bad = bad or [x for x in version.select("train") if x.state == "labelled"]
-    good = [x for x in samples if x.state != "labelled"]
+    bad = [x for x in samples if classes_of(x)]
+    bad = bad or [x for x in judged_samples(version, "train") if classes_of(x)]
+    good = [x for x in samples if not classes_of(x)]
     few = max(PARITY_IMAGES // 2, PARITY_IMAGES - len(good))
     chosen = _spread(bad, few)
     return [*chosen, *_spread(good, PARITY_IMAGES - len(chosen))]

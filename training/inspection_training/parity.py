@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.detector import letterbox
 from inspection.errors import ReleaseError
+from inspection.letterbox import letterbox
 from inspection.outlines import CUT
 from inspection.protocols import Runtime
+from inspection.sentences.gates import WORDS
+from inspection.sentences.language import phrase
 from inspection.types import MASK_STRIDE, Image
 from inspection_training.export import ExportSettings
 
@@ -34,6 +36,18 @@ Reference = Callable[[Image], Outputs]
 """The trained model: a letterboxed image to the outputs of the contract, for a batch of one."""
 ANOMALY_DIFFERENCE = 0.01
 """Largest difference of an anomaly score (0..1), of a part or of a place of its map."""
+
+
+class ParityError(ReleaseError):
+    """The exported model is not the trained one.
+
+    Attributes:
+        why: a code of `inspection.sentences.gates.WORDS`, and its values.
+    """
+
+    def __init__(self, code: str, **values: Any) -> None:
+        self.why = {"code": code, "values": values}
+        super().__init__(phrase(WORDS, code, "en", **values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +187,7 @@ def check_rows(
         tick: called once an image.
 
     Raises:
-        ReleaseError: they differ by more than the tolerance; the message has the numbers.
+        ParityError: they differ by more than the tolerance; it has the numbers.
     """
     limit = tolerance or Tolerance()
     detections = unmatched = 0
@@ -183,7 +197,7 @@ def check_rows(
         trained, exported = reference(tensor), runtime.infer(tensor[np.newaxis], 60.0)
         expected, actual = trained["detections"][0], exported["detections"][0]
         actual = actual[actual[:, 4] > 0]  # a prefix: rows fall
-        pairs, alone = _pairs(expected, actual, limit.score)
+        pairs, alone = matched_pairs(expected, actual, limit.score)
         detections += int((expected[:, 4] >= limit.score).sum())
         unmatched += alone
         for i, j, difference, iou in pairs:
@@ -206,12 +220,15 @@ def _refuse_different(found: Parity, limit: Tolerance) -> None:
         or found.unmatched > limit.unmatched * max(found.detections, 1)
         or mask_iou < limit.mask_iou
     ):
-        masks = "" if found.min_mask_iou is None else f", outlines by {mask_iou:.3f} at least"
-        raise ReleaseError(
-            f"the exported model differs from the trained one under {found.runtime}: {found.unmatched} of "
-            f"{found.detections} detections have no partner, scores differ by up to "
-            f"{found.max_score_difference:.4f}, boxes overlap by {found.min_iou:.3f} at least{masks}; it "
-            "was not released"
+        outlines = {} if found.min_mask_iou is None else {"mask_iou": mask_iou}
+        raise ParityError(
+            "outlines_differ" if outlines else "rows_differ",
+            runtime=found.runtime,
+            unmatched=found.unmatched,
+            detections=found.detections,
+            score=found.max_score_difference,
+            iou=found.min_iou,
+            **outlines,
         )
 
 
@@ -258,7 +275,7 @@ def check_maps(
     """Compare maps and scores of both models; arguments as `check_rows`.
 
     Raises:
-        ReleaseError: a map has another shape, a value is no number, or a difference is over
+        ParityError: a map has another shape, a value is no number, or a difference is over
             ANOMALY_DIFFERENCE.
     """
     worst = {"anomaly_score": 0.0, "anomaly_map": 0.0}
@@ -267,19 +284,24 @@ def check_maps(
         expected, actual = reference(tensor), runtime.infer(tensor[np.newaxis], 60.0)
         for output, value in worst.items():
             if expected[output].shape != actual[output].shape:
-                raise ReleaseError(
-                    f"the exported model gives {output} {list(actual[output].shape)} under {name}, "
-                    f"the trained one {list(expected[output].shape)}; it was not released"
+                raise ParityError(
+                    "shapes_differ",
+                    output=output,
+                    runtime=name,
+                    exported=list(actual[output].shape),
+                    trained=list(expected[output].shape),
                 )
             difference = float(np.abs(expected[output] - actual[output]).max())
             worst[output] = max(value, difference) if np.isfinite(difference) else np.inf
         tick()
     found = MapParity(name, len(images), worst["anomaly_score"], worst["anomaly_map"])
     if max(worst.values()) > ANOMALY_DIFFERENCE:
-        raise ReleaseError(
-            f"the exported model differs from the trained one under {name}: scores by up to "
-            f"{found.max_score_difference:.4f}, maps by up to {found.max_map_difference:.4f}, allowed "
-            f"is {ANOMALY_DIFFERENCE}; it was not released"
+        raise ParityError(
+            "maps_differ",
+            runtime=name,
+            score=found.max_score_difference,
+            map=found.max_map_difference,
+            allowed=ANOMALY_DIFFERENCE,
         )
     return found
 
@@ -292,11 +314,11 @@ def match_rows(expected: Rows, actual: Rows, score: float) -> tuple[list[tuple[f
     Returns:
         (score difference, IoU) of each pair, and the number of detections over `score` left alone.
     """
-    pairs, alone = _pairs(expected, actual, score)
+    pairs, alone = matched_pairs(expected, actual, score)
     return [(difference, iou) for _, _, difference, iou in pairs], alone
 
 
-def _pairs(
+def matched_pairs(
     expected: Rows, actual: Rows, score: float
 ) -> tuple[list[tuple[int, int, float, float]], int]:
     """Return what `match_rows` does, with the two rows of each pair before it."""

@@ -5,7 +5,8 @@
 
 A label belongs to every tile that shows at least `MIN_VISIBLE` of what the best tile shows of it, so a
 defect longer than a tile is learned too, piece by piece. A tile that shows less than that of a defect, and
-no other one, is left out: it is no example of a defect, and none of a good part.
+no other one, is left out: it is no example of a defect, and none of a good part. Where it shows another one,
+what it shows of the first is painted over for the training.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.detector import View, fill, plan_views
+from inspection.letterbox import PAD, View, fill, plan_views
 from inspection.tiles import Tile
 from inspection.types import Image, Tiling
 from inspection_datasets.manifest import Sample, Shape
 from inspection_datasets.shapes import one_ring
 from inspection_training.experiment import Experiment
-from inspection_training.ultralytics_detectors.crops import MIN_VISIBLE
+
+MIN_VISIBLE = 0.4
+"""A label is learned from a picture that shows at least this share of it; of less it is painted over."""
 
 Points = NDArray[np.float32]
 """float32 [K, 2]: corners x, y of a closed polygon; inside is what an odd number of turns encloses."""
@@ -38,6 +41,7 @@ class Piece:
         names: class of each label.
         boxes: float32 [N, 4], x1 y1 x2 y2 in network pixels, cut to the view.
         outlines: for each label its outline in network pixels, cut to the view; None: it was a box.
+        hidden: float32 [M, 4], boxes of what is painted over: remains of labels that are not learned here.
     """
 
     sample: Sample
@@ -45,6 +49,7 @@ class Piece:
     names: tuple[str, ...]
     boxes: NDArray[np.float32]
     outlines: tuple[Points | None, ...]
+    hidden: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +78,14 @@ def pieces_of(samples: Sequence[Sample], experiment: Experiment, *, learn: bool)
     Args:
         samples: labelled or good.
         experiment: size of the network, `tile`, `tile_overlap`, and `good_share` for tiles.
-        learn: leave out tiles without a defect over `good_share`; False: they all stay.
+        learn: leave out tiles without a defect over `good_share`, and paint over what is left of a label
+            that a tile hardly shows; False: all tiles stay, as the line shows them.
     """
     tiling = tiling_of(experiment)
     found: list[Piece] = []
     for sample in samples:
         views = plan_views((sample.height, sample.width), experiment.network_size, tiling)
-        found += _pieces(sample, views)
+        found += _pieces(sample, views, hide=learn)
     if not learn or tiling is None:
         return found
     empty = [index for index, piece in enumerate(found) if not piece.names]
@@ -92,7 +98,34 @@ def pieces_of(samples: Sequence[Sample], experiment: Experiment, *, learn: bool)
 
 def draw(image: Image, piece: Piece, size: tuple[int, int]) -> Image:
     """Return a piece of a sample's picture as the network's input, uint8 RGB [H, W, 3]."""
-    return fill(image, [piece.view], size)[0]
+    return paint_over(fill(image, [piece.view], size)[0], piece.hidden, piece.boxes)
+
+
+def paint_over(image: Image, hidden: NDArray[np.float32], kept: NDArray[np.float32]) -> Image:
+    """Return a picture in which nothing defective is shown without a label: the rest of it is grey 114.
+
+    What is inside a label that stays is not changed: it is learned as a defect.
+
+    Args:
+        image: uint8 [H, W, 3]; not changed.
+        hidden: float32 [M, 4], x1 y1 x2 y2 of what lost its label.
+        kept: float32 [N, 4], labels that stay.
+    """
+    if not len(hidden):
+        return image
+    painted = image.copy()
+    for place in _whole_pixels(hidden):
+        painted[place] = PAD
+    for place in _whole_pixels(kept):
+        painted[place] = image[place]
+    return painted
+
+
+def _whole_pixels(boxes: NDArray[np.float32]) -> list[tuple[slice, slice]]:
+    """Return rows and columns of every pixel that a box touches."""
+    low = np.maximum(np.floor(boxes[:, :2]), 0).astype(int).tolist()
+    high = np.maximum(np.ceil(boxes[:, 2:]), 0).astype(int).tolist()
+    return [(slice(y1, y2), slice(x1, x2)) for (x1, y1), (x2, y2) in zip(low, high, strict=True)]
 
 
 def outline_points(piece: Piece, index: int) -> Points:
@@ -104,7 +137,7 @@ def outline_points(piece: Piece, index: int) -> Points:
     return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
 
 
-def _pieces(sample: Sample, views: Sequence[View]) -> list[Piece]:
+def _pieces(sample: Sample, views: Sequence[View], *, hide: bool) -> list[Piece]:
     shapes = sample.shapes or [None] * len(sample.boxes)
     labels = list(zip(sample.boxes, shapes, strict=True))
     shown = [[_part(box[1:], shape, view.tile) for box, shape in labels] for view in views]
@@ -113,13 +146,20 @@ def _pieces(sample: Sample, views: Sequence[View]) -> list[Piece]:
     for view, parts in zip(views, shown, strict=True):
         kept = [i for i, part in enumerate(parts) if part.share >= max(MIN_VISIBLE * best[i], 1e-9)]
         if kept or all(part.share == 0 for part in parts):
-            pieces.append(_piece(sample, view, [(labels[i][0][0], parts[i]) for i in kept]))
+            rest = [p.box for i, p in enumerate(parts) if hide and p.share > 0 and i not in kept]
+            pieces.append(_piece(sample, view, [(labels[i][0][0], parts[i]) for i in kept], rest))
     return pieces
 
 
-def _piece(sample: Sample, view: View, parts: Sequence[tuple[str, _Part]]) -> Piece:
+def _piece(
+    sample: Sample,
+    view: View,
+    parts: Sequence[tuple[str, _Part]],
+    rest: Sequence[tuple[float, float, float, float]],
+) -> Piece:
     corner = np.array([*view.tile[:2], *view.tile[:2]], np.float32)
     boxes = np.array([part.box for _, part in parts], np.float32).reshape(-1, 4) - corner
+    hidden = np.array(rest, np.float32).reshape(-1, 4) - corner
     outlines: list[Points | None] = []
     for _, part in parts:
         if part.shape is None:
@@ -128,7 +168,8 @@ def _piece(sample: Sample, view: View, parts: Sequence[tuple[str, _Part]]) -> Pi
         ring = np.asarray(one_ring(part.shape), np.float32).reshape(1, -1, 2) - corner[:2]
         outlines.append(view.placed.to_network(np.tile(ring[0], 2))[:, :2])
     names = tuple(name for name, _ in parts)
-    return Piece(sample, view, names, view.placed.to_network(boxes), tuple(outlines))
+    to_network = view.placed.to_network
+    return Piece(sample, view, names, to_network(boxes), tuple(outlines), to_network(hidden))
 
 
 def _part(box: tuple[float, float, float, float], shape: Shape | None, tile: Tile) -> _Part:

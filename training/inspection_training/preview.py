@@ -1,7 +1,8 @@
 """The preview sheet: what the model will see, before an hour is spent on training.
 
 training samples ─▶ a few of each class ─▶ the family's own loader: letterbox, tile, crop, mosaic,
-augmentation ─▶ pictures of the network's size with their boxes ─▶ sheet (PNG or HTML), the original beside
+augmentation ─▶ pictures of the network's size with boxes and outlines ─▶ sheet (PNG or HTML), each
+beside its original
 
 The pictures come out of the code that training itself runs; nothing is imitated here.
 """
@@ -18,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.detector import letterbox
 from inspection.errors import ConfigError, DatasetError
+from inspection.letterbox import letterbox
 from inspection.release import write_atomic
 from inspection.types import Image
 from inspection_datasets.findings import Mark, labels
@@ -34,6 +35,7 @@ SIDE = 260
 BESIDE = 48
 """So many other samples are loaded, for a mosaic to take."""
 _PAPER, _INK = (250, 250, 248), (30, 30, 30)
+_OUTLINE = (255, 210, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINE, _GAP = 20, 10
 _TEXTS = {
@@ -63,10 +65,13 @@ class Seen:
     Attributes:
         image: uint8 RGB [H, W, 3].
         boxes: class, x1, y1, x2, y2 in its pixels.
+        outlines: for a network that learns outlines, the borders of each box's mask: float32 [N, 2], corners
+            x y in its pixels, holes too. Empty: it learns none.
     """
 
     image: Image
     boxes: tuple[Box, ...]
+    outlines: tuple[tuple[NDArray[np.float32], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ def samples_as_seen(
         DatasetError: nothing to learn from, or a picture cannot be read.
     """
     if experiment.family in {"good_parts", "template"}:
-        from inspection_training.anomaly import good_samples
+        from inspection_training.good_parts.anomaly import good_samples
 
         train, _ = good_samples(version, experiment)
         chosen = choose(version.classes, train, count)
@@ -207,12 +212,32 @@ def write_preview(
 
 
 def _pictures(version: DatasetVersion, row: Row) -> list[NDArray[np.uint8]]:
-    """Return the row's pictures with their boxes, the original first."""
-    drawn = [thumbnail(_open(version, row.sample), labels(row.sample), version.classes, SIDE)]
+    """Return the row's pictures with their boxes and outlines, the original first."""
+    image = _open(version, row.sample)
+    small = thumbnail(image, labels(row.sample), version.classes, SIDE)
+    if any(seen.outlines for seen in row.seen):
+        _outline(small, image, _labelled_borders(row.sample))
+    drawn = [small]
     for seen in row.seen:
         marks = [Mark(name, (x1, y1, x2, y2)) for name, x1, y1, x2, y2 in seen.boxes]
-        drawn.append(thumbnail(seen.image, marks, version.classes, SIDE))
+        small = thumbnail(seen.image, marks, version.classes, SIDE)
+        _outline(small, seen.image, [border for borders in seen.outlines for border in borders])
+        drawn.append(small)
     return drawn
+
+
+def _labelled_borders(sample: Sample) -> list[NDArray[np.float32]]:
+    rings = [ring for shape in sample.shapes for ring in shape or []]
+    return [np.asarray(ring, np.float32).reshape(-1, 2) for ring in rings]
+
+
+def _outline(
+    small: NDArray[np.uint8], image: NDArray[np.uint8], borders: Iterable[NDArray[np.float32]]
+) -> None:
+    """Draw borders, in pixels of the image, on its thumbnail."""
+    scale = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]])
+    corners = [np.rint(border * scale).astype(np.int32) for border in borders]
+    cv2.polylines(small, corners, isClosed=True, color=_OUTLINE, thickness=1, lineType=cv2.LINE_AA)
 
 
 def _head(experiment: Experiment, language: str) -> str:

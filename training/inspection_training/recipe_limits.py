@@ -8,21 +8,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from inspection.sentences.claims import (
+    ALL,
+    limit_sentences,
+    not_met_sentences,
+    warning_sentence,
+)
 from inspection.types import ClassLimits, Decision, Recipe
 from inspection_training.claims import (
     EscapeClaim,
     OverkillLimit,
     Targets,
-    at_most,
     escape_claim,
-    exactly,
     fixed_claim,
-    in_words,
     overkill_limit,
-    percent,
     unknown_claim,
 )
 from inspection_training.evaluate import rate
@@ -30,7 +32,25 @@ from inspection_training.evaluation import SplitRun
 from inspection_training.scoring import COUNT, count_decision, defects_of, must_be_there, part_score
 from inspection_training.statistics import upper_bound
 
-ALL = "all defects"
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What a person must know before signing, as a code and its values.
+
+    Attributes:
+        code: a key of `inspection.sentences.claims.WARNINGS`.
+        values: what its sentence names.
+    """
+
+    code: str
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def told(self, language: str) -> str:
+        """Return the sentence in `ko` or `en`."""
+        return warning_sentence(self.code, self.values, language)
+
+    def __str__(self) -> str:
+        return self.told("en")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +77,7 @@ class Proposal:
     is_pooled: bool
     overkill: OverkillLimit
     measured: dict[str, dict[str, Any]]
-    warnings: tuple[str, ...]
+    warnings: tuple[Warned, ...]
 
     @property
     def in_force(self) -> tuple[EscapeClaim, ...]:
@@ -81,15 +101,23 @@ class Proposal:
         """Tell whether every target is proven or, for review, reached."""
         return all(claim.met for claim in self.in_force) and self.overkill_met
 
-    def sentences(self) -> list[str]:
-        """Return every claim, or what is missing for it, in words."""
-        sure = self.targets.confidence
-        return [*(in_words(claim, sure) for claim in self.in_force), _overkill_words(self)]
+    def as_values(self) -> dict[str, Any]:
+        """Return what was asked, claimed and measured, in plain values: all that a sentence needs."""
+        return {
+            "targets": asdict(self.targets),
+            "claims": [claim.as_dict() for claim in (*self.claims, self.pooled)],
+            "claims_in_force": [claim.name for claim in self.in_force],
+            "overkill": asdict(self.overkill),
+            "measured": self.measured,
+        }
 
-    def not_met(self) -> list[str]:
+    def sentences(self, language: str = "en") -> list[str]:
+        """Return every claim in `ko` or `en`, or what is missing for it."""
+        return limit_sentences(self.as_values(), language)
+
+    def not_met(self, language: str = "en") -> list[str]:
         """Return the sentences of the targets that are not met; empty when all are."""
-        met = [*(claim.met for claim in self.in_force), self.overkill_met]
-        return [words for words, fine in zip(self.sentences(), met, strict=True) if not fine]
+        return not_met_sentences(self.as_values(), language)
 
 
 def propose_limits(run: SplitRun, recipe: Recipe, targets: Targets, *, pooled: bool) -> Proposal:
@@ -145,7 +173,7 @@ def propose_limits(run: SplitRun, recipe: Recipe, targets: Targets, *, pooled: b
     )
 
 
-def _distinct(run: SplitRun, recipe: Recipe) -> tuple[SplitRun, list[set[str]], list[str]]:
+def _distinct(run: SplitRun, recipe: Recipe) -> tuple[SplitRun, list[set[str]], list[Warned]]:
     """Return the run with each picture once, what is wrong with each, and a warning about copies.
 
     Copies of a picture are one part; what is wrong with it is everything that any of them is labelled as.
@@ -166,12 +194,8 @@ def _distinct(run: SplitRun, recipe: Recipe) -> tuple[SplitRun, list[set[str]], 
         return run, list(wrong.values()), []
     kept = list(first.values())
     a, b = run.samples[copies[0]], run.samples[first[run.samples[copies[0]].sha256]]
-    warning = (
-        f"{len(copies)} of {len(run.samples)} pictures are copies of others, the first is {a.image} of "
-        f"{b.image}: each picture counts once"
-    )
-    if torn:
-        warning += f"; {len(torn)} of these are labelled in different ways: look at the labels"
+    values = {"copies": len(copies), "of": len(run.samples), "torn": len(torn)}
+    warning = Warned("copies", {**values, "image": a.image, "original": b.image})
     once = replace(
         run,
         samples=tuple(run.samples[i] for i in kept),
@@ -248,72 +272,43 @@ def _measure(run: SplitRun, recipe: Recipe, wrong: list[set[str]]) -> dict[str, 
 
 def _warnings(
     run: SplitRun, claims: list[EscapeClaim], good: list[int], targets: Targets
-) -> list[str]:
-    found: list[str] = []
+) -> list[Warned]:
+    found: list[Warned] = []
     if run.split == "val":
-        found.append(
-            "these are val parts: training looked at them to choose its limits. Claims belong on test"
-        )
+        found.append(Warned("val_parts"))
     for claim in dict.fromkeys(claims):
+        own = {"name": claim.name, "parts": claim.parts, "groups": claim.groups}
         if claim.few_groups:
-            found.append(
-                f"{claim.name}: {claim.parts} defective parts come from {claim.groups} groups, "
-                f"{claim.largest_group} from one. Parts of one group are alike: the claim is about these "
-                "groups until defects of more lots are added"
-            )
+            found.append(Warned("few_groups", {**own, "largest_group": claim.largest_group}))
         if claim.t1 is None and not claim.parts:
-            found.append(
-                f"{claim.name}: no part has it here; its T1 was not raised and proves nothing"
-            )
+            found.append(Warned("t1_not_raised", {"name": claim.name}))
     named = [claim for claim in dict.fromkeys(claims) if claim.parts]
     if len(named) > 1:
-        found.append(
-            f"each claim holds by itself at {exactly(targets.confidence)}; that all {len(named)} hold "
-            "together is less sure"
-        )
+        values = {"confidence": targets.confidence, "claims": len(named)}
+        found.append(Warned("single_claims", values))
     if not good:
-        found.append("no good part is here: T2 is 1, and nothing is known of overkill and review")
+        found.append(Warned("no_good_parts"))
     if run.release.task == "anomaly":
-        found.append(
-            "the model learned from good parts only: the claim is about these kinds of defects"
-        )
+        found.append(Warned("good_parts_only"))
     return found
 
 
-def _pooled_hint(claims: list[EscapeClaim], all_claim: EscapeClaim, *, pooled: bool) -> list[str]:
+def _pooled_hint(
+    claims: list[EscapeClaim], all_claim: EscapeClaim, *, pooled: bool
+) -> list[Warned]:
     if pooled or not all_claim.met or all(claim.met for claim in claims):
         return []
-    return [
-        f"one T1 for all classes (--pooled) supports {exactly(all_claim.target)} for the mix of "
-        f"defects in these {all_claim.parts} parts, though not for each class"
-    ]
-
-
-def _overkill_words(proposal: Proposal) -> str:
-    limit, targets = proposal.overkill, proposal.targets
-    sure, target = exactly(targets.confidence), exactly(targets.overkill)
-    review, failing = proposal.measured["review"], proposal.measured["overkill"]["count"]
-    facts = f"{limit.parts} good parts, {failing} FAIL"
-    if limit.by_count:
-        facts += f", {limit.by_count} of them by counts, whatever T2 is"
-    if limit.supported is None:
-        return f"overkill: no claim of {target}: there is no good part"
-    if limit.supported > targets.overkill:
-        best = "nothing" if limit.supported >= 1 else f"at best {percent(limit.supported)}"
-        words = f"overkill: no claim of {target}: {facts}; they support {best} at {sure}"
-    else:
-        bound = at_most(limit.supported, targets.overkill)
-        words = f"overkill: at most {bound} at {sure} confidence ({facts})"
-    if review["rate"] is not None and review["rate"] > targets.review:
-        words += (
-            f". Review of good parts is {percent(review['rate'])}, asked was {exactly(targets.review)}: "
-            "the defects' scores reach down among the good parts. Train a better model, or ask for less"
-        )
-    return words
+    values = {"target": all_claim.target, "parts": all_claim.parts}
+    return [Warned("pooled_would_hold", values)]
 
 
 def as_dict(proposal: Proposal, run: SplitRun) -> dict[str, Any]:
-    """Return everything a script or an auditor asks."""
+    """Return everything a script or an auditor asks.
+
+    Codes and values say it all; `words`, `not_met` and `warnings` are their English sentences, for people
+    who open the file itself.
+    """
+    values = proposal.as_values()
     return {
         "release": run.release.name,
         "model_sha256": run.release.model_sha256,
@@ -323,15 +318,16 @@ def as_dict(proposal: Proposal, run: SplitRun) -> dict[str, Any]:
         },
         "runtime": run.runtime,
         "precision": run.precision,
-        "targets": asdict(proposal.targets),
+        "targets": values["targets"],
         "met": proposal.met,
-        "not_met": proposal.not_met(),
+        "not_met": proposal.not_met("en"),
         "rule": "pooled" if proposal.is_pooled else "per class",
         "limits": {name: asdict(x) for name, x in proposal.recipe.limits.items()},
-        "claims": [claim.as_dict() for claim in (*proposal.claims, proposal.pooled)],
-        "claims_in_force": [claim.name for claim in proposal.in_force],
-        "overkill": asdict(proposal.overkill),
-        "measured": proposal.measured,
-        "words": proposal.sentences(),
-        "warnings": list(proposal.warnings),
+        "claims": values["claims"],
+        "claims_in_force": values["claims_in_force"],
+        "overkill": values["overkill"],
+        "measured": values["measured"],
+        "words": proposal.sentences("en"),
+        "warnings": [warning.told("en") for warning in proposal.warnings],
+        "warning_codes": [asdict(warning) for warning in proposal.warnings],
     }  # fmt: skip

@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +23,6 @@ import numpy as np
 from inspection.detector import Detector
 from inspection.errors import ReleaseError
 from inspection.release import (
-    CARD,
     MODEL,
     ReleaseCard,
     current_number,
@@ -33,9 +32,12 @@ from inspection.release import (
     sha256_file,
     write_card,
 )
+from inspection.sentences.card import WORDS
+from inspection.sentences.language import phrase
+from inspection.sentences.shares import rate_sentence
 from inspection.types import Image, Release
+from inspection_training.card_text import CARD_TEXT, describe
 
-CARD_TEXT = "card.md"
 _LIBRARIES = (
     *("inspection", "torch", "torchvision", "ultralytics", "albumentations", "opencv-python"),
     *("numpy", "onnx", "onnxruntime", "openvino", "faster-coco-eval", "scipy"),
@@ -64,17 +66,33 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
+LATENCY_RUNS = 50
+"""A latency is measured over so many runs, and no more pictures."""
+
+
 def measure_latency(
-    detector: Detector, images: Sequence[Image], runs: int = 50
+    detector: Detector, pictures: Sequence[Callable[[], Image]], runs: int = LATENCY_RUNS
 ) -> dict[str, float]:
-    """Return milliseconds from image to boxes: median and 99th percentile, first runs left out."""
+    """Return milliseconds from image to boxes: median and 99th percentile, first runs left out.
+
+    Args:
+        detector: has the release loaded.
+        pictures: readers, asked one after the other, outside the time that is measured.
+        runs: how many times are taken.
+    """
     spent: list[float] = []
     for index in range(runs + 5):
+        image = pictures[index % len(pictures)]()
         start = time.perf_counter()
-        detector.detect(images[index % len(images)], 60.0)
+        detector.detect(image, 60.0)
         spent.append((time.perf_counter() - start) * 1e3)
     p50, p99 = np.percentile(spent[5:], [50, 99])
-    return {"p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2), "runs": runs}
+    return {
+        "p50_ms": round(float(p50), 2),
+        "p99_ms": round(float(p99), 2),
+        "runs": runs,
+        "pictures": min(len(pictures), runs),
+    }
 
 
 def now() -> str:
@@ -97,19 +115,22 @@ def released_as(releases: Path, part: str, model_sha256: str) -> str | None:
     return None
 
 
-def not_in_force(release: Release) -> str:
+def not_in_force(release: Release, language: str = "en") -> str:
     """Return why a release that was just published is not in force, and what to do; empty: it is.
 
     After a rollback the older release stays in force until a person says otherwise.
     """
     releases = release.folder.parent.parent
-    current = current_number(releases, release.part)
+    try:
+        current = current_number(releases, release.part)
+    except ReleaseError as error:  # it is published all the same
+        return f"{release.name}: {error}"
     if current == release.number:
         return ""
-    return (
-        f"{release.name} is not in force: a rollback put {release.part}/{current} in force for clients "
-        f"that name no number, and it stays so. To change that: `inspection release rollback {releases} "
-        f"{release.part} --to {release.number}`"
+    before = f"{release.part}/{current}"
+    command = f"inspection release rollback {releases} {release.part} --to {release.number}"
+    return phrase(
+        WORDS, "not_in_force", language, name=release.name, current=before, command=command
     )
 
 
@@ -192,116 +213,13 @@ def _flush(path: Path) -> None:
 
 
 def write_text_card(folder: Path, card: ReleaseCard, *, released: bool = True) -> str:
-    """Write `card.md`, the release in words, and return its sha256."""
+    """Write `card.md`, the release in words of both languages, and return its sha256."""
     path = folder / CARD_TEXT
-    path.write_text(describe(card, released=released), encoding="utf-8")
+    both = [describe(card, language, released=released) for language in ("en", "ko")]
+    path.write_text("\n---\n\n".join(both), encoding="utf-8")
     return sha256_file(path)
 
 
-def describe(card: ReleaseCard, *, released: bool = True) -> str:
-    """Return the release in Markdown: what it is, what was measured, what is not claimed.
-
-    Args:
-        card: everything that is told.
-        released: False: it is a candidate, and its number means nothing.
-    """
-    name = f"{card.part}/{card.number}" if released else f"{card.part}: candidate, not released"
-    lines = [
-        f"# {name}",
-        "",
-        f"- made {card.created_at} from {card.family}, start weights: {card.base_weights}",
-        f"- dataset {card.dataset.name} {card.dataset.version}: {card.dataset.train_images} training "
-        f"and {card.dataset.val_images} val images",
-        f"- dataset version sha256 {card.dataset.sha256}",
-        f"- input {card.input_size[1]}x{card.input_size[0]}, classes {', '.join(card.classes)}",
-        f"- licence of the model: {card.licence}",
-        f"- claim: {card.claim or 'none'}",
-        *_measured_lines(card),
-        *_limit_lines(card),
-        *_gate_lines(card),
-        *_parity_lines(card),
-        *_latency_lines(card),
-        *_file_lines(card),
-    ]
-    if released:
-        lines += [
-            *("", "## How to go back", ""),
-            f"`inspection release rollback RELEASES {card.part}` makes the release before it the one in "
-            "force for clients that name no number. A station goes by the number in its recipe: write the "
-            "old number there and let the PLC request the recipe again.",
-        ]
-    return "\n".join([*lines, "", f"Everything else is in {CARD}.", ""])
-
-
-def _measured_lines(card: ReleaseCard) -> list[str]:
-    lines = [
-        *("", "## Measured", ""),
-        "| measured on | images | escape | overkill | review of good parts | mAP50 or AUROC |",
-        "|---|---|---|---|---|---|",
-    ]
-    for metrics in card.metrics.get("evaluations", []):
-        lines.append(
-            f"| {metrics['split']} | {metrics['images']} "
-            f"| {in_words(metrics['defective']['escape'])} "
-            f"| {in_words(metrics['good']['overkill'])} | {in_words(metrics['good']['review'])} "
-            f"| {metrics['map50'] if metrics.get('auroc') is None else metrics['auroc']} |"
-        )
-    note = card.metrics.get("note")
-    return [*lines, "", f"Intervals are 95 %. Note: {note}."] if note else lines
-
-
-def _limit_lines(card: ReleaseCard) -> list[str]:
-    rows = [f"| {name} | {x.t1} | {x.t2} |" for name, x in card.limits.items()]
-    return ["", "## Limits", "", "| class | T1 | T2 |", "|---|---|---|", *rows]
-
-
-def _gate_lines(card: ReleaseCard) -> list[str]:
-    gates = card.metrics.get("gates")
-    if not gates:
-        return []
-    lines = ["", "## Gates", "", "| gate | passed | found |", "|---|---|---|"]
-    for result in gates["results"]:
-        words = str(result["sentence"]).replace("|", "/")
-        lines.append(f"| {result['gate']} | {'yes' if result['passed'] else 'NO'} | {words} |")
-    if gates["not_asked"]:
-        lines += ["", f"Not asked: {', '.join(gates['not_asked'])}."]
-    for change in gates.get("overridden", []):
-        lines += ["", f"{gates['by']} changed {change['gate']}: asked was {change['before']}, "
-                  f"asked is {change['after']} ({gates['at']})."]  # fmt: skip
-    return lines
-
-
-def _parity_lines(card: ReleaseCard) -> list[str]:
-    lines = [
-        f"- {result['runtime']}: scores differ by at most {result['max_score_difference']:.4f} "
-        f"on {result['images']} images"
-        for result in card.parity.get("results", [])
-    ]
-    return ["", "## Parity of the exported with the trained model", "", *(lines or ["- none"])]
-
-
-def _latency_lines(card: ReleaseCard) -> list[str]:
-    rows = [
-        f"| {name} | {value['p50_ms']} | {value['p99_ms']} |"
-        for name, value in card.latency.items()
-        if isinstance(value, dict)
-    ]
-    title = f"## Latency on {card.latency.get('machine', 'an unknown machine')}"
-    head = ["| runtime | median, ms | 99th percentile, ms |", "|---|---|---|"]
-    return ["", title, "", *head, *rows]
-
-
-def _file_lines(card: ReleaseCard) -> list[str]:
-    rows = [f"- {name} {sha}" for name, sha in card.files.items() if name != CARD_TEXT]
-    more = "Faster variants, if any were made since, lie in `variants/` with numbers of their own."
-    return ["", "## Files, sha256", "", *rows, "", more]
-
-
-def in_words(value: dict[str, Any]) -> str:
+def in_words(value: dict[str, Any], language: str = "en") -> str:
     """Return a rate as `3 of 48 = 6.2 % (1.3..17.2 %)`."""
-    if not value["of"]:
-        return "no such images"
-    low, high = 100 * value["low"], 100 * value["high"]
-    return (
-        f"{value['count']} of {value['of']} = {100 * value['rate']:.1f} % ({low:.1f}..{high:.1f} %)"
-    )
+    return rate_sentence(value, language)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inspection.errors import ConfigError, ReleaseError
+from inspection.sentences.card import DIFFERENCE, WORDS
+from inspection.sentences.language import DEFAULT_LANGUAGE, check_language, phrase, phrases
+from inspection.sentences.shares import rate_sentence
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,9 +49,20 @@ def make_command(
         str | None, typer.Option(help="99th percentile on this machine; off: not asked")
     ] = None,
     confidence: Annotated[str | None, typer.Option(help="of the escape bound")] = None,
+    limits_overkill: Annotated[
+        str | None,
+        typer.Option(help="choose T1 and T2 again: share of good val parts that may fail"),
+    ] = None,
+    limits_review: Annotated[
+        str | None,
+        typer.Option(
+            help="choose T1 and T2 again: share of good val parts for REVIEW; higher: T1 comes lower"
+        ),
+    ] = None,
     by: Annotated[
-        str, typer.Option(help="who stands for gates that differ from the experiment's")
+        str, typer.Option(help="who stands for gates and limits that differ from the experiment's")
     ] = "",
+    language: Annotated[str, typer.Option(help="of the sentences: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Ask the gates of a kept candidate again, and publish it when they are passed.
@@ -61,6 +75,7 @@ def make_command(
     from inspection_training.progress import TrainingBar
     from inspection_training.release import not_in_force
 
+    check_language(language)
     changed: dict[str, Any] = {}
     for name, text in (("max_escape", max_escape), ("max_overkill", max_overkill)):
         if text is not None:
@@ -73,12 +88,17 @@ def make_command(
     named = must_catch or []
     if OFF in named:
         changed["must_catch"] = ()
-    override = Override(changed, by, tuple(name for name in named if name != OFF))
+    limits = {
+        name: read_share(f"--limits-{name.removeprefix('max_')}", text)
+        for name, text in (("max_overkill", limits_overkill), ("max_review", limits_review))
+        if text is not None
+    }
+    override = Override(changed, by, tuple(name for name in named if name != OFF), limits)
     try:
         with TrainingBar() as bar:
             release = make_release(run, data, releases, override, bar.report)
     except RefusedError as error:
-        tell_refusal(error, as_json=as_json)
+        tell_refusal(error, language, as_json=as_json)
         raise typer.Exit(1) from error
     if as_json:
         told = {
@@ -88,14 +108,15 @@ def make_command(
         }
         typer.echo(json.dumps(told))
     else:
-        typer.echo(f"released {release.name} in {release.folder}")
-        if words := not_in_force(release):
+        said = {"name": release.name, "folder": release.folder}
+        typer.echo(phrase(WORDS, "released", language, **said))
+        if words := not_in_force(release, language):
             typer.echo(f"! {words}")
 
 
-def tell_refusal(error: Any, *, as_json: bool) -> None:
+def tell_refusal(error: Any, language: str, *, as_json: bool) -> None:
     """Print why a candidate was not released: for people on standard error, as JSON on request."""
-    typer.echo(str(error), err=True)
+    typer.echo(error.told(language), err=True)
     if as_json:
         told = {
             "release": None,
@@ -112,19 +133,17 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """List releases; the one in force is marked."""
-    from inspection.release import current_number, list_releases
+    from inspection.release import list_releases
 
     found = list_releases(releases)
     if as_json:
-        entries = {
-            p: {"numbers": n, "current": current_number(releases, p)} for p, n in found.items()
-        }
+        entries = {p: {"numbers": n, "current": _in_force(releases, p)} for p, n in found.items()}
         typer.echo(json.dumps(entries))
         return
     if not found:
         typer.echo(f"no releases in {releases}")
     for part, numbers in found.items():
-        current = current_number(releases, part)
+        current = _in_force(releases, part)
         marked = ", ".join(f"{n} (in force)" if n == current else str(n) for n in numbers)
         typer.echo(f"{part}: {marked}")
 
@@ -132,20 +151,23 @@ def list_command(
 @app.command("show")
 def show_command(
     folder: Annotated[Path, typer.Argument(help="release folder, releases/PART/NUMBER")],
+    language: Annotated[str, typer.Option(help="of the sentences: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print release.json")] = False,
 ) -> None:
     """Check a release's files and show its card."""
     from inspection.release import load_release, read_card
 
+    check_language(language)
     release = load_release(folder)
     card = read_card(folder)
     if as_json:
         typer.echo(card.model_dump_json(indent=2))
         return
-    from inspection_training.release import describe
+    from inspection_training.card_text import describe
 
-    typer.echo(describe(card))
-    typer.echo(f"{release.name}: every file is as released (model {release.model_sha256[:12]})")
+    typer.echo(describe(card, language))
+    said = {"name": release.name, "sha256": release.model_sha256[:12]}
+    typer.echo(phrase(WORDS, "as_released", language, **said))
 
 
 @app.command("diff")
@@ -156,6 +178,7 @@ def diff_command(
     data: Annotated[
         Path | None, typer.Option(help="dataset folder: also list images added and removed")
     ] = None,
+    language: Annotated[str, typer.Option(help="of the sentences: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Show what differs between two releases: data, settings, limits, numbers, speed, libraries."""
@@ -163,13 +186,14 @@ def diff_command(
 
     from inspection_training.release_diff import compare_releases
 
+    check_language(language)
     found = compare_releases(_folder(first, releases), _folder(second, releases), data)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
     console = Console()
-    console.print(_table(found))
-    for line in _sentences(found):
+    console.print(_table(found, language))
+    for line in _sentences(found, language):
         console.print(line, markup=False, highlight=False)
 
 
@@ -189,10 +213,11 @@ def rollback_command(
     from inspection.release import current_number, find_release, list_releases, set_current
 
     numbers = list_releases(releases).get(part, [])
-    before = current_number(releases, part)
-    if before is None:
+    if not numbers:
         raise ReleaseError(f"{releases} holds no release of {part}; name the releases folder")
-    older = [number for number in numbers if number < before]
+    # To name a number is the way out where the file that says which is in force is damaged.
+    before = current_number(releases, part) if to is None else _in_force(releases, part)
+    older = [number for number in numbers if before is not None and number < before]
     if to is None and not older:
         raise ReleaseError(f"{part}/{before} is in force and no older release is in {releases}")
     target = to if to is not None else older[-1]
@@ -201,18 +226,30 @@ def rollback_command(
         set_current(releases, part, target)
     except OSError as error:
         raise ReleaseError(
-            f"{releases / part / 'current'} cannot be written: {error}; {part}/{before} stays in force"
+            f"{releases / part / 'current'} cannot be written: {error}; what was in force stays so"
         ) from error
     if as_json:
         typer.echo(json.dumps({"part": part, "before": before, "current": target}))
         return
-    typer.echo(f"in force was {part}/{before}; now {release.name}, every file as released")
+    was = "unknown" if before is None else f"{part}/{before}"
+    typer.echo(f"in force was {was}; now {release.name}, every file as released")
     typer.echo(
         "This holds for clients that name no number, from the next start of the inference service; a "
         f"running one takes it at POST /v2/repository/models/{part}/load.\n"
-        f"Stations are not touched: where a recipe says `release: {before}`, write `release: {target}` "
-        "and let the PLC request the recipe again (how-to: change a recipe)."
+        f"Stations are not touched: where a recipe says `release: {before or 'NUMBER'}`, write "
+        f"`release: {target}` and let the PLC request the recipe again (how-to: change a recipe)."
     )
+
+
+def _in_force(releases: Path, part: str) -> int | None:
+    """Return the number in force; None and a word on stderr where nobody can tell."""
+    from inspection.release import current_number
+
+    try:
+        return current_number(releases, part)
+    except ReleaseError as error:
+        typer.echo(str(error), err=True)
+        return None
 
 
 def _folder(name: str, releases: Path) -> Path:
@@ -227,63 +264,81 @@ def _folder(name: str, releases: Path) -> Path:
     )
 
 
-def _table(found: dict[str, Any]) -> Table:
+def _table(found: dict[str, Any], language: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    words = phrases(DIFFERENCE, language)
     first, second = found["releases"]
-    table = Table(title=f"{first} and {second}")
+    table = Table(title=escape(words["title"].format(first=first, second=second)))
     for head in ("", first, second):
         table.add_column(head, overflow="fold")
 
     def section(name: str, rows: list[tuple[str, str, str]]) -> None:
         table.add_section()
-        table.add_row(f"[bold]{name}[/]", *(("", "") if rows else ("the same", "")))
+        table.add_row(f"[bold]{escape(name)}[/]", *(("", "") if rows else (words["the same"], "")))
         for row in rows:
             table.add_row(*map(escape, row))
 
     for name in ("dataset", "settings", "limits"):
-        section(name, [(key, str(a), str(b)) for key, (a, b) in found[name].items()])
+        section(words[name], [(key, str(a), str(b)) for key, (a, b) in found[name].items()])
     for split, rates in found["metrics"].items():
         rows = [
-            (key, _value(a), _value(b)) for key, (a, b) in rates.items() if (a, b) != (None, None)
+            (words.get(key, key), _value(a, language), _value(b, language))
+            for key, (a, b) in rates.items()
+            if (a, b) != (None, None)
         ]
-        section(f"measured on {split}", rows)
-    rows = [(key, _value(a), _value(b)) for key, (a, b) in found["latency"].items()]
-    section("latency", rows)
+        section(words["measured"].format(split=split), rows)
+    rows = [
+        (words.get(key, key), _value(a, language), _value(b, language))
+        for key, (a, b) in found["latency"].items()
+    ]
+    section(words["latency"], rows)
     for name in ("libraries", "other"):
-        section(name, [(key, str(a), str(b)) for key, (a, b) in found[name].items()])
+        section(words[name], [(key, str(a), str(b)) for key, (a, b) in found[name].items()])
     return table
 
 
-def _value(value: Any) -> str:
-    from inspection_training.release import in_words
+def _value(value: Any, language: str) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    if "p50_ms" in value:
+        return phrase(DIFFERENCE, "times", language, p50=value["p50_ms"], p99=value["p99_ms"])
+    return rate_sentence(value, language)
 
-    if isinstance(value, dict) and "p50_ms" in value:
-        return f"median {value['p50_ms']} ms, 99 % {value['p99_ms']} ms"
-    return in_words(value) if isinstance(value, dict) else str(value)
 
-
-def _sentences(found: dict[str, Any]) -> list[str]:
-    comparison, lines = found["comparison"], list[str]()
+def _sentences(found: dict[str, Any], language: str) -> list[str]:
+    words, comparison, lines = phrases(DIFFERENCE, language), found["comparison"], list[str]()
     first, second = found["releases"]
     if "why_not" in comparison:
-        lines.append(f"no comparison part by part: {comparison['why_not']}")
+        lines.append(words["no_comparison"].format(why=words[comparison["code"]]))
     else:
         for split, told in comparison.items():
             lines.append(
-                f"{split}: {told['changed']} of {told['images']} shared images are decided differently "
-                f"(each by its own limits); {told['only_one_has']} images only one of them saw, "
-                f"{told['labelled_differently']} are labelled differently"
+                words["changed"].format(
+                    split=split,
+                    changed=told["changed"],
+                    images=told["images"],
+                    only=told["only_one_has"],
+                    labelled=told["labelled_differently"],
+                )
             )
             for name in ("escape", "overkill"):
                 side = told[name]
                 lines.append(
-                    f"  {name}: {first} alone {side['only_first']}, {second} alone "
-                    f"{side['only_second']}, both {side['both']} of {side['parts']}; exact McNemar "
-                    f"p = {side['p']:.4g}"
+                    words["side"].format(
+                        name=words[name],
+                        first=first,
+                        second=second,
+                        a=side["only_first"],
+                        b=side["only_second"],
+                        both=side["both"],
+                        parts=side["parts"],
+                        p=side["p"],
+                    )
                 )
     for what, images in found.get("images", {}).items():
         shown = ", ".join(images[:_LISTED]) + (" …" if len(images) > _LISTED else "")
-        lines.append(f"images {what}: {len(images)}" + (f" ({shown})" if images else ""))
+        shown = f" ({shown})" if images else ""
+        lines.append(words["images"].format(what=words[what], number=len(images), shown=shown))
     return lines

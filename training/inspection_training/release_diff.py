@@ -12,6 +12,8 @@ from typing import Any
 
 from inspection.errors import DatasetError, ReleaseError
 from inspection.release import ReleaseCard, load_release, read_card
+from inspection.sentences.card import DIFFERENCE
+from inspection.sentences.language import phrase
 from inspection.types import Decision
 from inspection_datasets.difference import Difference, compare_versions
 from inspection_datasets.manifest import load_version
@@ -122,9 +124,7 @@ def _decisions(folder: Path, card: ReleaseCard) -> Rows | None:
 def _compare_decisions(a: Rows | None, b: Rows | None) -> dict[str, Any]:
     """Return exact McNemar for each split, over the images that both were measured on."""
     if a is None or b is None:
-        return {
-            "why_not": "a release keeps no decisions; compare with `inspection evaluate --against`"
-        }
+        return _not_compared("no_decisions")
     found: dict[str, Any] = {}
     for split in a:
         first, second = _by_hash(a[split]), _by_hash(b.get(split, {}))
@@ -145,7 +145,12 @@ def _compare_decisions(a: Rows | None, b: Rows | None) -> dict[str, Any]:
             "escape": asdict(_side(bad, Decision.PASS)),
             "overkill": asdict(_side(good, Decision.FAIL)),
         }
-    return found or {"why_not": "they were measured on different images"}
+    return found or _not_compared("other_images")
+
+
+def _not_compared(code: str) -> dict[str, Any]:
+    """Return why there is no comparison: a code of `inspection.sentences.card.DIFFERENCE`, its English."""
+    return {"why_not": phrase(DIFFERENCE, code, "en"), "code": code}
 
 
 def _by_hash(rows: dict[str, tuple[str, bool, str]]) -> dict[str, tuple[bool, str]]:

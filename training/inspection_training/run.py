@@ -10,9 +10,11 @@ is does not matter here: all go through `family.Family`.
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +36,7 @@ from inspection.release import (
 )
 from inspection.types import Release
 from inspection_datasets.check import check_dataset
+from inspection_datasets.findings import Finding
 from inspection_datasets.manifest import DatasetVersion
 from inspection_training.anomaly_limits import NO_ESCAPE_CLAIM
 from inspection_training.candidate import finish_candidate
@@ -61,6 +64,8 @@ from inspection_training.measure import (
 from inspection_training.progress import Report, Step, silent
 from inspection_training.release import library_versions, now, publish
 from inspection_training.run_card import finish_run, start_run
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ def train_release(
     clock.lap("measure")
     asked = candidate_gates(experiment.gates, parity, measured)
     results = [*clean, *asked]
-    metrics = {**measured.metrics, "gates": for_card(experiment.gates, results)}
+    metrics = {**measured.card["metrics"], "gates": for_card(experiment.gates, results)}
     card = card.model_copy(update={**measured.card, "metrics": metrics, "parity": parity})
     card = finish_candidate(candidate, card, measured)
     if not all(result.passed for result in results):
@@ -157,7 +162,7 @@ def train_release(
 def _make_variants(
     experiment: Experiment, version: DatasetVersion, published: Release, report: Report
 ) -> dict[str, str]:
-    """Make the variants that are asked for; one that is refused says why, and the release stands."""
+    """Make the variants that are asked for; one that cannot be made says why, and the release stands."""
     why = dict.fromkeys(experiment.variants, "")
     for precision in experiment.variants:
         from inspection_training.variants.make import make_variant
@@ -166,6 +171,13 @@ def _make_variants(
             make_variant(published.folder, precision, version, report=report)
         except InspectionError as error:
             why[precision] = str(error)
+        except Exception as error:  # a library's own; the release is published, and stands
+            _LOG.exception("variant %s of %s was not made", precision, published.name)
+            make = f"{published.folder} --precision {precision} --data {version.folder}"
+            why[precision] = (
+                f"{type(error).__name__}: {error}; nothing was added to {published.name}. Make it again: "
+                f"`inspection variant make {make}`"
+            )
     return why
 
 
@@ -203,8 +215,8 @@ def _check_dataset(
     """Ask the dataset gate before time is spent on training.
 
     Raises:
-        RefusedError: it is not passed. Where something is wrong that a training runs into, the family
-            says it first, in its own words; if it does not, the gate is not passed after the training.
+        RefusedError: it is not passed. Only where a training runs into all that is wrong, the family says
+            it, in its own words; if it does not, the gate is not passed after the training.
     """
     if not experiment.gates.clean_dataset:
         return []
@@ -217,9 +229,21 @@ def _check_dataset(
 
     findings = check_dataset(version, tick=tick)
     result = dataset_gate(version, findings, good_only=family.task == "anomaly")
-    if not result.passed and TRAINING_SAYS.isdisjoint(result.found["codes"]):
+    splits = {sample.image: sample.split for sample in version.samples}
+    wrong = [finding for finding in findings if finding.code in result.found["codes"]]
+    if not result.passed and not all(_training_says(finding, splits) for finding in wrong):
         raise RefusedError(part, [result], version.folder, None)
     return [result]
+
+
+def _training_says(finding: Finding, splits: Mapping[str, str]) -> bool:
+    """Tell whether an error is said before or while a network learns.
+
+    A test picture that cannot be read is not: nothing reads it until the model is measured. That one is
+    missing is said by `check_pictures`.
+    """
+    read = splits.get(finding.values.get("image", "")) != "test" or finding.code == "image_missing"
+    return finding.code in TRAINING_SAYS and read
 
 
 def _measure(

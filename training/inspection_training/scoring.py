@@ -30,8 +30,12 @@ def must_be_there(recipe: Recipe) -> set[str]:
 def defects_of(sample: Sample, recipe: Recipe) -> set[str]:
     """Return what is wrong with a part by its labels: defect classes, and `COUNT` for wrong numbers.
 
-    A labelled defect counts wherever it is: a recipe that does not look there lets it escape.
+    A labelled defect counts wherever it is: a recipe that does not look there lets it escape. Of a part
+    whose whole picture has a label nothing was counted: its numbers are taken for right, and for wrong only
+    where the label names something that must be there.
     """
+    if sample.label is not None:
+        return _defect_of_picture(sample.label, recipe)
     names = [box[0] for box in sample.boxes]
     there = must_be_there(recipe)
     found = {name for name in names if name not in there}
@@ -50,6 +54,13 @@ def defects_of(sample: Sample, recipe: Recipe) -> set[str]:
         ]
         wrong = wrong or any(inside.count(n) != count for n, count in region.expected.items())
     return found | {COUNT} if wrong else found
+
+
+def _defect_of_picture(label: str, recipe: Recipe) -> set[str]:
+    if label in must_be_there(recipe):
+        return {COUNT}
+    anomalies = ANOMALY_CLASS in recipe.limits
+    return {ANOMALY_CLASS} if anomalies else {label}
 
 
 def part_score(detections: Detections, name: str, recipe: Recipe) -> float:

@@ -11,17 +11,23 @@ plain highest distance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from inspection_training.anomaly import AnomalyModel
-from inspection_training.good_parts.backbone import MiddleLayers
+from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_training.experiment import Experiment
+from inspection_training.good_parts.anomaly import AnomalyModel, Learned, tensors
+from inspection_training.good_parts.backbone import MiddleLayers, load_backbone
+from inspection_training.progress import Report, Step
 
 PROJECTED = 64
 """Dimensions of the random projection in which the selection measures distances."""
+MOST_PATCHES = 60_000
+"""So many patches enter the selection, spread over all images, so that it takes minutes, not hours."""
 
 
 class PatchFeatures(nn.Module):
@@ -104,3 +110,52 @@ def k_center(
         if index % 100 == 0:
             tick(index)
     return chosen
+
+
+class BankLearner:
+    """Chooses the patches of good train images to remember; see `family.Learner`."""
+
+    def __init__(self, experiment: Experiment, weights: Path | None) -> None:
+        self._experiment = experiment
+        self._backbone = load_backbone(weights, experiment.backbone_input)
+
+    def learn(self, version: DatasetVersion, train: Sequence[Sample], report: Report) -> Learned:
+        """Return the bank of these images."""
+        experiment, backbone = self._experiment, self._backbone
+        features = PatchFeatures(backbone.layers, experiment.network_size).eval()
+        vectors = _vectors(features, experiment, version, train, report)
+        chosen = k_center(
+            vectors,
+            experiment.bank,
+            experiment.seed,
+            lambda done: report(Step("select", done, min(experiment.bank, len(vectors)))),
+        )
+        report(Step("select", len(chosen), len(chosen)))
+        return Learned(
+            model=PatchBank(features, vectors[chosen]).eval(),
+            architecture=backbone.name,
+            origin=backbone.origin,
+            facts={"patches_seen": len(vectors), "bank_vectors": len(chosen)},
+        )
+
+
+def _vectors(
+    features: PatchFeatures,
+    experiment: Experiment,
+    version: DatasetVersion,
+    samples: Sequence[Sample],
+    report: Report,
+) -> Tensor:
+    """Return patch vectors [N, dimensions], at most MOST_PATCHES, the same share of each image."""
+    generator = torch.Generator().manual_seed(experiment.seed)
+    share = max(1, MOST_PATCHES // len(samples))
+    first = torch.cat(list(tensors(version, samples[:16], experiment.network_size)))
+    features.balance(first)
+    found: list[Tensor] = []
+    for image in tensors(version, samples, experiment.network_size):
+        patches = features(image)[0]
+        if len(patches) > share:
+            patches = patches[torch.randperm(len(patches), generator=generator)[:share]]
+        found.append(patches)
+        report(Step("learn", len(found), len(samples)))
+    return torch.cat(found)

@@ -1,45 +1,62 @@
-"""Train the good-parts-only family: no labels of defects, no gradient, minutes on two cores.
+"""Families that learn from good parts only: no labels of defects, no gradient, minutes on two cores.
 
-good train images ─▶ patch vectors ─▶ k-center selection ─▶ bank
-good val images (never in the bank) ─▶ highest distance of each ─▶ the scale of the score
+good train images ─▶ learn: a bank of patches (`bank`) or a golden image (`template`)
+good val images (never learned) ─▶ highest distance of each ─▶ the scale of the score
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
 
+from inspection.errors import ConfigError
 from inspection.types import Image
 from inspection_datasets.manifest import DatasetVersion, Sample
-from inspection_training.anomaly import (
-    check_device,
-    export_anomaly,
-    good_samples,
-    reference_outputs,
-    score_scale,
-    tensors,
-    thread_limit,
-)
 from inspection_training.experiment import Experiment
 from inspection_training.family import Outputs, Task, Trained
-from inspection_training.good_parts.backbone import load_backbone
-from inspection_training.good_parts.bank import PatchBank, PatchFeatures, k_center
-from inspection_training.progress import Report, Step
+from inspection_training.good_parts.anomaly import (
+    Learned,
+    export_anomaly,
+    good_samples,
+    score_scale,
+)
+from inspection_training.good_parts.bank import BankLearner
+from inspection_training.good_parts.template import GoldenLearner
+from inspection_training.progress import Report
 
-MOST_PATCHES = 60_000
-"""So many patches enter the selection, spread over all images, so that it takes minutes, not hours."""
+
+class Learner(Protocol):
+    """What differs between the families: how good train images become a model."""
+
+    def learn(self, version: DatasetVersion, train: Sequence[Sample], report: Report) -> Learned:
+        """Return the model; its scale is not set. torch records no gradient meanwhile."""
+        ...
+
+
+_LEARNERS: dict[str, Callable[[Experiment, Path | None], Learner]] = {
+    "good_parts": BankLearner,
+    "template": GoldenLearner,
+}
+"""Made of settings and weights; raises ConfigError where they do not fit the family."""
+_LICENCE = {
+    "good_parts": "Apache-2.0; the backbone's weights inside keep the licence of the file they came from",
+    "template": "Apache-2.0",
+}
 
 
 class GoodPartsFamily:
-    """The family `good_parts`; see the module's docstring."""
+    """The families `good_parts` and `template`; see the module's docstring."""
 
     task: Task = "anomaly"
-    licence = (
-        "Apache-2.0; the backbone's weights inside keep the licence of the file they came from"
-    )
+
+    def __init__(self, name: Literal["good_parts", "template"]) -> None:
+        self._learner = _LEARNERS[name]
+        self.licence = _LICENCE[name]
 
     def train(
         self,
@@ -49,36 +66,29 @@ class GoodPartsFamily:
         run: Path,
         report: Report,
     ) -> Trained:
-        """Build the bank from good train images and the scale from good val images; see `Family`."""
+        """Learn from good train images and scale by good val images; see `Family`."""
         del run  # nothing is kept beside the release
-        check_device(experiment)
-        backbone = load_backbone(weights, experiment.backbone_input)
-        train, val = good_samples(version, experiment)
-        with thread_limit(experiment), torch.no_grad():
-            features = PatchFeatures(backbone.layers, experiment.network_size).eval()
-            vectors = _vectors(features, experiment, version, train, report)
-            chosen = k_center(
-                vectors,
-                experiment.bank,
-                experiment.seed,
-                lambda done: report(Step("select", done, min(experiment.bank, len(vectors)))),
+        if experiment.device == "cuda":
+            raise ConfigError(
+                f"family {experiment.family} learns on the CPU; set device to auto or cpu"
             )
-            report(Step("select", len(chosen), len(chosen)))
-            model = PatchBank(features, vectors[chosen]).eval()
-            scale = score_scale(model, experiment, version, val, report)
-        model.set_scale(scale)
+        learner = self._learner(experiment, weights)
+        train, val = good_samples(version, experiment)
+        with _thread_limit(experiment), torch.no_grad():
+            learned = learner.learn(version, train, report)
+            scale = score_scale(learned.model, experiment, version, val, report)
+        learned.model.set_scale(scale)
         return Trained(
-            model=model,
-            architecture=backbone.name,
-            base_weights=backbone.origin,
+            model=learned.model,
+            architecture=learned.architecture,
+            base_weights=learned.origin,
             epochs=1,
             train=tuple(train),
             val=tuple(val),
             device="cpu",
             precision="f32",
             facts={
-                "patches_seen": len(vectors),
-                "bank_vectors": len(chosen),
+                **learned.facts,
                 "distance_at_score_half": scale,
                 "scale_from": f"highest distance of {len(val)} good val images",
             },
@@ -87,33 +97,24 @@ class GoodPartsFamily:
     def export(
         self, trained: Trained, path: Path, experiment: Experiment, classes: Sequence[str]
     ) -> None:
-        """Write the bank and its backbone as one graph; see `Family`."""
+        """Write the model, with all that it remembers inside, as one graph; see `Family`."""
         del classes  # an anomaly has no name
         export_anomaly(trained.model, path, experiment.network_size, self.licence)
 
     def reference(self, trained: Trained, experiment: Experiment, image: Image) -> Outputs:
         """Return map and score of the torch model; see `Family`."""
         del experiment
-        return reference_outputs(trained.model, image)
+        with torch.no_grad():
+            anomaly_map, score = trained.model(torch.from_numpy(image)[None])
+        return {"anomaly_map": anomaly_map.numpy(), "anomaly_score": score.numpy()}
 
 
-def _vectors(
-    features: PatchFeatures,
-    experiment: Experiment,
-    version: DatasetVersion,
-    samples: Sequence[Sample],
-    report: Report,
-) -> Tensor:
-    """Return patch vectors [N, dimensions], at most MOST_PATCHES, the same share of each image."""
-    generator = torch.Generator().manual_seed(experiment.seed)
-    share = max(1, MOST_PATCHES // len(samples))
-    first = torch.cat(list(tensors(version, samples[:16], experiment.network_size)))
-    features.balance(first)
-    found: list[Tensor] = []
-    for image in tensors(version, samples, experiment.network_size):
-        patches = features(image)[0]
-        if len(patches) > share:
-            patches = patches[torch.randperm(len(patches), generator=generator)[:share]]
-        found.append(patches)
-        report(Step("learn", len(found), len(samples)))
-    return torch.cat(found)
+@contextmanager
+def _thread_limit(experiment: Experiment) -> Generator[None]:
+    """Within this block torch uses the experiment's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(experiment.threads or os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

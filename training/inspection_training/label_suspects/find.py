@@ -80,7 +80,8 @@ class Suspicions:
         pictures: pictures that were looked at.
         trained_on: so many of them the model learned from; None: nobody can tell.
         sure: score from which the model is taken at its word.
-        suspects: the most suspicious first.
+        suspects: the most suspicious first, as many as were asked for.
+        total: suspects in all.
     """
 
     release: Release
@@ -90,6 +91,7 @@ class Suspicions:
     trained_on: int | None
     sure: float
     suspects: tuple[Suspect, ...]
+    total: int
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -97,7 +99,8 @@ class Suspicions:
             "release": self.release.name, "model_sha256": self.release.model_sha256,
             "dataset": f"{self.version.name} {self.version.version} {self.version.sha256}",
             "split": self.split, "pictures": self.pictures, "trained_on": self.trained_on,
-            "sure": round(self.sure, 4), "suspects": [s.as_dict() for s in self.suspects],
+            "sure": round(self.sure, 4), "total": self.total,
+            "suspects": [s.as_dict() for s in self.suspects],
         }  # fmt: skip
 
 
@@ -152,7 +155,7 @@ def find_suspects(
         if anomaly
         else judge_boxes(version.classes, samples, found, sure)
     )
-    told = sorted(judged, key=lambda s: (s.quality, s.sample.image))[:limit]
+    judged = sorted(judged, key=lambda s: (s.quality, s.sample.image))
     return Suspicions(
         release=release,
         version=version,
@@ -161,8 +164,10 @@ def find_suspects(
         trained_on=None if known is None else sum(s.sha256 in known for s in samples),
         sure=sure,
         suspects=tuple(
-            replace(s, trained_on=None if known is None else s.sample.sha256 in known) for s in told
+            replace(s, trained_on=None if known is None else s.sample.sha256 in known)
+            for s in judged[:limit]
         ),
+        total=len(judged),
     )
 
 

@@ -24,6 +24,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "{suspects} suspects among {pictures} pictures ({split}). The model is believed from score "
         "{sure}.",
     ),
+    "shown": (
+        "{total}장 중 {suspects}장을 보입니다. 나머지는 --limit을 늘려 보십시오.",
+        "Showing {suspects} of {total}. For the others raise --limit.",
+    ),
     "in_sample": (
         "주의: 이 중 {trained_on}장은 이 모델이 학습한 이미지입니다. 모델은 틀린 라벨도 따라 배우므로 "
         "학습한 이미지에서 의심이 "
@@ -64,15 +68,19 @@ def reason(suspect: Suspect, language: str) -> str:
 
 
 def head(found: Suspicions, language: str) -> list[str]:
-    """Return the summary, and the warning where pictures were trained on or nobody can tell."""
+    """Return the summary, how many are shown, and the warning where pictures were trained on or may be."""
     told = word("summary", language).format(
         pictures=found.pictures,
-        suspects=len(found.suspects),
+        suspects=found.total,
         split=found.split,
         sure=f"{found.sure:.2f}",
     )
+    lines = [told]
+    if len(found.suspects) < found.total:
+        shown = word("shown", language)
+        lines.append(shown.format(suspects=len(found.suspects), total=found.total))
     if found.trained_on is None:
-        return [told, word("unknown", language)]
-    if found.trained_on:
-        return [told, word("in_sample", language).format(trained_on=found.trained_on)]
-    return [told]
+        lines.append(word("unknown", language))
+    elif found.trained_on:
+        lines.append(word("in_sample", language).format(trained_on=found.trained_on))
+    return lines

@@ -10,6 +10,7 @@ Nothing here reads a picture or a clock: the same facts give the same proposal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -301,9 +302,10 @@ def _overkill(draft: _Draft, version: DatasetVersion) -> None:
     good = len(version.select("val", ["good"]))
     value, reason = 0.05, "max_overkill_few"
     if good >= 20:
-        value, reason = max(round(1 / good, 4), 0.01), "max_overkill"
+        # Rounded up: of 30 parts, 0.0333 would allow none, since a share of parts is rounded down.
+        value, reason = max(math.ceil(1e4 / good) / 1e4, 0.01), "max_overkill"
     for setting in ("max_overkill", "max_review"):
-        draft.choose(setting, value, reason, good=good)
+        draft.choose(setting, value, reason, good=good, parts=math.floor(value * good + 1e-9))
 
 
 def _look_at(draft: _Draft, version: DatasetVersion, model: str) -> None:

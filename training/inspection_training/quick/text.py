@@ -160,8 +160,8 @@ WHY: dict[str, tuple[str, str]] = {
     "device_cpu": ("GPU가 보이지 않습니다.", "No GPU is seen."),
     "device_gpu": ("GPU가 {gpus}개 보입니다.", "{gpus} GPUs are seen."),
     "max_overkill": (
-        "검증 분할의 양품 {good}장 중 한 장입니다.",
-        "One of the {good} good val parts.",
+        "검증 분할의 양품 {good}장 중 {parts}장까지입니다.",
+        "At most {parts} of the {good} good val parts.",
     ),
     "max_overkill_few": (
         "검증 분할의 양품이 {good}장뿐이라 기본값을 둡니다.",

@@ -1,36 +1,28 @@
-"""The replay report's words, Korean and English, one entry a phrase."""
+"""The replay report's own words, Korean and English; those of the trade are in `inspection.sentences`."""
 
 from __future__ import annotations
 
-LANGUAGES = ("ko", "en")
+from inspection.sentences.language import LANGUAGES, Table, phrases
+from inspection.sentences.trade import WORDS
 
-_TEXTS: dict[str, tuple[str, str]] = {
+__all__ = ["LANGUAGES", "texts"]
+
+_TEXTS: Table = {
     "title": ("재판정 보고서", "Stored parts decided again"),
     "release": ("새로 판정한 릴리스", "release that decides again"),
-    "model": ("모델 파일 SHA-256", "model file SHA-256"),
-    "limits": ("한계값", "limits"),
     "from_recipe": ("레시피 파일", "of the recipe file"),
     "from_release": ("릴리스 자체의 한계값, 검사 영역 없음", "of the release itself, no regions"),
-    "runtime": ("실행 엔진", "runtime"),
-    "precision": ("연산 정밀도", "arithmetic"),
     "decided_again": ("다시 판정한 부품", "parts decided again"),
     "changes": ("판정이 바뀌는 부품", "parts whose decision would change"),
     "cannot": ("다시 판정할 수 없는 부품", "parts that cannot be re-decided"),
     "matrix": ("판정표 (행: 당시, 열: 새 판정)", "Decisions: then (rows), now (columns)"),
     "old": ("당시", "then"),
     "new": ("새 판정", "now"),
-    "PASS": ("합격", "PASS"),
-    "REVIEW": ("재검", "REVIEW"),
-    "FAIL": ("불합격", "FAIL"),
-    "NOT_INSPECTED": ("미검사", "NOT INSPECTED"),
     "reviewed": ("사람이 확인한 부품", "Parts that a person judged"),
     "reviewed_note": (
         "재검 결과가 있는 부품만 셉니다. 재검 대상은 골라낸 것이므로 이 수는 비율이 아닙니다.",
         "Only parts with a clear verdict. People look at chosen parts, so these numbers are no rates.",
     ),
-    "escape": ("미검 (유출): 불량인데 합격", "escape: defective, PASS"),
-    "overkill": ("과검: 양품인데 불합격", "overkill: good, FAIL"),
-    "parts": ("부품", "parts"),
     "baseline": ("저장된 이미지에 의한 차이", "What the stored picture alone changes"),
     "baseline_some": (
         "당시 릴리스로 저장된 이미지를 다시 판정하면 {parts}개 중 {differ}개가 기록과 다릅니다. "
@@ -56,7 +48,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Pictures of passed parts may be kept for some only: do not read these counts as rates of the line.",
     ),
     "changed": ("판정이 바뀌는 부품", "Parts whose decision would change"),
-    "none": ("없습니다.", "None."),
     "legend": (
         "파란 점선은 당시 판정에 들어간 검출, 빨간 실선은 새 릴리스의 T1 이상 검출입니다.",
         "Dashed blue: what counted then. Solid red: what the new release finds at or over T1.",
@@ -68,11 +59,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "part": ("부품", "part"),
     "at": ("시각 (UTC)", "time (UTC)"),
     "verdict": ("재검 결과", "verdict"),
-    "real_defect": ("실제 불량", "real defect"),
-    "false_call": ("과검", "false call"),
-    "missed": ("미검", "missed"),
-    "borderline": ("한도", "borderline"),
-    "aborted": ("중단", "aborted"),
     "noise": (
         "당시 릴리스도 저장된 이미지에서는 다르게 판정",
         "the old release, too, decides the stored picture otherwise",
@@ -92,7 +78,4 @@ _TEXTS: dict[str, tuple[str, str]] = {
 
 def texts(language: str) -> dict[str, str]:
     """Return every phrase of a language; ValueError for an unknown one."""
-    if language not in LANGUAGES:
-        raise ValueError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
-    index = LANGUAGES.index(language)
-    return {key: pair[index] for key, pair in _TEXTS.items()}
+    return phrases({**WORDS, **_TEXTS}, language)

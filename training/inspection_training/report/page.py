@@ -14,14 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from inspection.errors import ConfigError
-from inspection.release import write_atomic
+from inspection.sentences.claims import release_claim
+from inspection.sentences.gates import gate_name
+from inspection.sentences.shares import percent
 from inspection.types import Decision
-from inspection_training.claims import Targets, fixed_claim, percent
+from inspection.variants import list_variants
+from inspection_datasets.card_findings import gate_in_words
+from inspection_training.claims import Targets, fixed_claim
 from inspection_training.evaluate import FOUND_IOU, rate
 from inspection_training.evaluation import SplitRun
 from inspection_training.parity import iou_matrix
 from inspection_training.report.compare import Comparison
+from inspection_training.report.frame import facts, note, page, section, table, write_page
 from inspection_training.report.pictures import histogram, part_picture
 from inspection_training.report.text import texts
 from inspection_training.scoring import COUNT, defects_of, must_be_there, part_score
@@ -32,17 +36,8 @@ PICTURES = 12
 GROUPS = 40
 _POINTS = ("map50", "map50_95", "mask_map50", "mask_map50_95", "auroc")
 _STYLE = """
-body{font:15px/1.5 system-ui,"Noto Sans KR","Malgun Gothic",sans-serif;color:#1d2126;background:#fff;
-max-width:1000px;margin:2rem auto;padding:0 1.2rem;word-break:keep-all;overflow-wrap:anywhere}
-h1{font-size:1.6rem}h2{font-size:1.15rem;margin:2rem 0 .5rem;border-bottom:1px solid #c9ced4}
-table{border-collapse:collapse;margin:.4rem 0}th,td{padding:.25rem .7rem;border-bottom:1px solid #dfe3e7;
-text-align:left;vertical-align:top;font-variant-numeric:tabular-nums}thead th{background:#f2f4f6}
-.wide{overflow-x:auto}p.note{color:#515860;margin:.3rem 0}code{font-size:.85em}
-.sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(280px,1fr));gap:1rem}
-figure{margin:0;break-inside:avoid}figure img{max-width:100%;border:1px solid #c9ced4;display:block}
-figcaption{font-size:.85em}svg{width:100%;height:auto}svg .bad{fill:#8f2020}svg .good{fill:#7fb0d8}
-svg .axis{stroke:#1d2126}svg .limit{stroke:#1d2126;stroke-dasharray:4 3}svg text{font-size:12px}
-@media print{body{max-width:none;margin:0}h2{break-after:avoid}tr{break-inside:avoid}}
+svg{width:100%;height:auto}svg .bad{fill:#8f2020}svg .good{fill:#7fb0d8}svg text{font-size:12px}
+svg .axis{stroke:#1d2126}svg .limit{stroke:#1d2126;stroke-dasharray:4 3}
 """
 
 
@@ -51,6 +46,7 @@ class _Report:
 
     def __init__(self, run: SplitRun, language: str) -> None:
         self.run, self.recipe, self.words = run, run.recipe, texts(language)
+        self.language = language
         self.wrong = [defects_of(sample, self.recipe) for sample in run.samples]
         self.made = run.decisions(self.recipe)
         self.defects = [n for n in run.release.classes if n not in must_be_there(self.recipe)]
@@ -63,33 +59,24 @@ class _Report:
     def parts(self, *, defective: bool) -> list[int]:
         return [i for i, wrong in enumerate(self.wrong) if bool(wrong) is defective]
 
-    def table(self, head: list[str], rows: list[list[str]]) -> str:
-        cells = "".join(f"<th>{escape(x)}</th>" for x in head)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(x)}</td>" for x in row) + "</tr>" for row in rows
-        )
-        return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
-
     def rate_in_words(self, value: dict[str, Any]) -> str:
         low, high = 100 * value["low"], 100 * value["high"]
         share = f"{100 * value['rate']:.1f} % ({low:.1f} – {high:.1f} %)"
         return f"{value['count']} / {value['of']}, {share}"
 
     def section(self, key: str, *content: str) -> str:
-        return f"<section><h2>{escape(self.words[key])}</h2>{''.join(content)}</section>"
-
-    def note(self, text: str) -> str:
-        return f'<p class="note">{escape(text)}</p>'
+        return section(self.words[key], *content)
 
 
 def report_html(run: SplitRun, language: str, comparison: Comparison | None = None) -> str:
     """Return the report. The pictures of the worst parts are read again from the dataset."""
     report = _Report(run, language)
-    title = escape(f"{report.words['title']}: {run.release.name}")
+    title = f"{report.words['title']}: {run.release.name}"
     sections = [
         _identity(report),
         _summary(report),
         _promises(report),
+        _gates(report),
         _classes(report),
         _decisions(report),
         _groups(report),
@@ -100,12 +87,7 @@ def report_html(run: SplitRun, language: str, comparison: Comparison | None = No
         _comparison(report, comparison) if comparison else "",
         _cannot(report),
     ]
-    return (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f"{''.join(sections)}</body></html>\n"
-    )
+    return page(title, language, sections, _STYLE)
 
 
 def write_report(
@@ -116,14 +98,7 @@ def write_report(
     Raises:
         ConfigError: it cannot be written.
     """
-    text = report_html(run, language, comparison)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text.encode())
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written: {error}; free space or check the rights"
-        ) from error
+    write_page(path, report_html(run, language, comparison))
 
 
 def _identity(report: _Report) -> str:
@@ -136,11 +111,9 @@ def _identity(report: _Report) -> str:
         (words["learned"], f"{card.dataset.name} {card.dataset.version} {card.dataset.sha256}"),
         (words["split"], f"{run.split}, {len(run.samples)}"),
         (words["runtime"], run.runtime),
+        (words["precision"], run.precision),
     ]
-    body = "".join(
-        f"<tr><th>{escape(k)}</th><td><code>{escape(v)}</code></td></tr>" for k, v in rows
-    )
-    return f'<div class="wide"><table><tbody>{body}</tbody></table></div>'
+    return facts(rows)
 
 
 def _summary(report: _Report) -> str:
@@ -169,7 +142,7 @@ def _summary(report: _Report) -> str:
         for key in _POINTS
         if report.metrics.get(key) is not None
     ]
-    return report.section("summary", report.table(head, rows), report.note(", ".join(points)))
+    return report.section("summary", table(head, rows), note(", ".join(points)))
 
 
 def _promises(report: _Report) -> str:
@@ -183,13 +156,32 @@ def _promises(report: _Report) -> str:
         counts = [str(x) for x in (claim.parts, claim.groups, missed)]
         rows.append([shown, *counts, bound, str(claim.missing)])
     head = [words[x] for x in ("class", "defective", "group", "escaped", "bound", "needed")]
-    stated = report.run.card.claim or words["none"]
+    card = report.run.card
+    stated = release_claim(card.metrics.get("claims"), card.claim, report.language)
     return report.section(
         "claims",
-        report.note(words["claims_note"]),
-        report.table(head, rows),
-        f"<p>{escape(words['card_claim'])}: {escape(stated)}</p>",
+        note(words["claims_note"]),
+        table(head, rows),
+        f"<p>{escape(words['card_claim'])}: {escape(stated or words['none'])}</p>",
     )
+
+
+def _gates(report: _Report) -> str:
+    gates, words = report.run.card.metrics.get("gates"), report.words
+    if not gates:
+        return ""
+    rows = [
+        [
+            gate_name(result["gate"], report.language),
+            words["yes" if result["passed"] else "no"],
+            gate_in_words(result, report.language),
+        ]
+        for result in gates["results"]
+    ]
+    names = ", ".join(gate_name(name, report.language) for name in gates["not_asked"])
+    rest = note(f"{words['not_asked']}: {names}") if names else ""
+    content = table([words[x] for x in ("gate", "passed", "found")], rows)
+    return report.section("gates", note(words["gates_note"]), content, rest)
 
 
 def _classes(report: _Report) -> str:
@@ -202,7 +194,7 @@ def _classes(report: _Report) -> str:
         last = "-" if point is None else str(point)
         rows.append([name, f"{limits.t1:g}", f"{limits.t2:g}", found, last])
     head = [words["class"], "T1", "T2", words["recall"], "AP50"]
-    return report.section("limits", report.table(head, rows))
+    return report.section("limits", table(head, rows))
 
 
 def _decisions(report: _Report) -> str:
@@ -211,7 +203,7 @@ def _decisions(report: _Report) -> str:
     for key, defective in (("defective", True), ("good", False)):
         made = [report.made[i] for i in report.parts(defective=defective)]
         rows.append([words[key], *(str(made.count(kind)) for kind in kinds)])
-    plain = report.table(["", *(words[kind.value] for kind in kinds)], rows)
+    plain = table(["", *(words[kind.value] for kind in kinds)], rows)
     if report.run.release.task == "anomaly":
         return report.section("decisions", plain)
     names = [*report.run.release.classes, words["nothing_there"]]
@@ -222,8 +214,8 @@ def _decisions(report: _Report) -> str:
         "decisions",
         plain,
         f"<h3>{escape(words['confusion'])}</h3>",
-        report.note(f"IoU ≥ {FOUND_IOU}, ≥ T1"),
-        report.table(["", *report.run.release.classes, words["not_found"]], rows),
+        note(f"IoU ≥ {FOUND_IOU}, ≥ T1"),
+        table(["", *report.run.release.classes, words["not_found"]], rows),
     )
 
 
@@ -270,11 +262,11 @@ def _groups(report: _Report) -> str:
     worst = sorted(wrong.items(), key=lambda x: (-x[1][1], -x[1][3], x[0]))[:GROUPS]
     words = report.words
     if not worst:
-        return report.section("groups", report.note(words["groups_clean"].format(all=len(found))))
-    note = words["groups_note"].format(wrong=len(wrong), all=len(found), most=GROUPS)
+        return report.section("groups", note(words["groups_clean"].format(all=len(found))))
+    told = words["groups_note"].format(wrong=len(wrong), all=len(found), most=GROUPS)
     head = [words[x] for x in ("group", "defective", "escape", "good", "overkill")]
     rows = [[name, *map(str, row)] for name, row in worst]
-    return report.section("groups", report.note(note), report.table(head, rows))
+    return report.section("groups", note(told), table(head, rows))
 
 
 def _scores(report: _Report) -> str:
@@ -287,7 +279,7 @@ def _scores(report: _Report) -> str:
         lines,
         (words["defective"], words["good"]),
     )
-    return report.section("scores", report.note(words["scores_note"]), drawn)
+    return report.section("scores", note(words["scores_note"]), drawn)
 
 
 def _pictures(report: _Report, key: str) -> str:
@@ -296,7 +288,7 @@ def _pictures(report: _Report, key: str) -> str:
     parts = [i for i in report.parts(defective=misses) if report.made[i] is decision]
     parts.sort(key=lambda i: report.scores[i], reverse=not misses)
     if not parts:
-        return report.section(key, report.note(report.words["no_pictures"]))
+        return report.section(key, note(report.words["none_here"]))
     figures: list[str] = []
     for i in parts[:PICTURES]:
         names = [report.words["count"] if x == COUNT else x for x in sorted(report.wrong[i])]
@@ -306,14 +298,15 @@ def _pictures(report: _Report, key: str) -> str:
         figures.append(
             f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
         )
-    note = report.note(report.words["boxes_note"])
-    return report.section(key, note, f'<div class="sheet">{"".join(figures)}</div>')
+    told = note(report.words["boxes_note"])
+    return report.section(key, told, f'<div class="sheet">{"".join(figures)}</div>')
 
 
 def _variants(report: _Report) -> str:
     words, found = report.words, variant_table(report.run.release.folder)
     if len(found) == 1:
         return ""
+    chosen = {x.name: x.selected_on for x in list_variants(report.run.release.folder)}
     rows: list[list[str]] = []
     for row in found:
         time = f"{row['p50_ms']:.1f} ({row['p99_ms']:.1f})"
@@ -323,13 +316,14 @@ def _variants(report: _Report) -> str:
         rates = [f"{row[key]['count']} / {row[key]['of']}" for key in ("escape", "overkill")]
         kept, whole = row.get("kept_float", 0), row.get("quantised", 0)
         floats = f"{kept} / {kept + whole}" if whole else "-"
-        rows.append([row["precision"], time, beside, str(point), equal, *rates, floats])
+        splits = ", ".join(chosen.get(row["precision"], [])) or "-"
+        rows.append([row["precision"], time, beside, str(point), equal, *rates, floats, splits])
     head = [words[x] for x in ("precision", "time", "time_f32", "point", "equal")]
-    head += [words["escaped"], words["overkill_short"], words["kept_float"]]
-    note = words["variants_note"].format(
+    head += [words["escaped"], words["overkill_short"], words["kept_float"], words["selected_on"]]
+    told = words["variants_note"].format(
         split=found[0]["split"], images=found[0]["images"], machine=found[0]["machine"]
     )
-    return report.section("variants", report.note(note), report.table(head, rows))
+    return report.section("variants", note(told), table(head, rows))
 
 
 def _comparison(report: _Report, found: Comparison) -> str:
@@ -346,9 +340,9 @@ def _comparison(report: _Report, found: Comparison) -> str:
     ]
     return report.section(
         "comparison",
-        report.table(head, rows),
+        table(head, rows),
         f"<h3>{escape(words['changed'])}: {len(changed)}</h3>",
-        report.table(["", "", found.first, found.second], changed),
+        table(["", "", found.first, found.second], changed),
     )
 
 

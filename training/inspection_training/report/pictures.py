@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from html import escape
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from inspection.types import Detections, Recipe
 from inspection_datasets.incoming import read_image
 from inspection_training.evaluation import SplitRun
+from inspection_training.report.frame import dashed, jpeg_uri, shrink
 
 LONGER_SIDE = 480
 _GREEN, _RED = (0, 150, 60), (210, 30, 30)
@@ -21,31 +21,18 @@ def part_picture(run: SplitRun, index: int, recipe: Recipe) -> str:
     """Return one part as a JPEG data URI: labels in dashed green, what counts at T1 in solid red."""
     sample = run.samples[index]
     image: Any = read_image(run.version.path(sample))
-    scale = min(1.0, LONGER_SIDE / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small: Any = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    small, scale = shrink(image, LONGER_SIDE)
     for box in sample.boxes:
-        _dashed(small, [round(v * scale) for v in box[1:]])
+        dashed(small, [round(v * scale) for v in box[1:]], _GREEN)
     for box in _counted(run.found[index], recipe):
         x1, y1, x2, y2 = (round(float(v) * scale) for v in box)
         cv2.rectangle(small, (x1, y1), (x2, y2), _RED, 2)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode() if done else ""
+    return jpeg_uri(small)
 
 
 def _counted(found: Detections, recipe: Recipe) -> Any:
     t1 = np.array([recipe.limits[name].t1 for name in found.class_names])
     return found.boxes[found.scores >= t1[found.classes]] if len(found) else found.boxes
-
-
-def _dashed(image: Any, box: list[int]) -> None:
-    x1, y1, x2, y2 = box
-    for x in range(x1, x2, 8):
-        for y in (y1, y2):
-            cv2.line(image, (x, y), (min(x + 4, x2), y), _GREEN, 2)
-    for y in range(y1, y2, 8):
-        for x in (x1, x2):
-            cv2.line(image, (x, y), (x, min(y + 4, y2)), _GREEN, 2)
 
 
 def histogram(

@@ -1,25 +1,21 @@
-"""The evaluation report's words, Korean and English, one entry a phrase."""
+"""The evaluation report's own words, Korean and English; those of the trade are in `inspection.sentences`."""
 
 from __future__ import annotations
 
-LANGUAGES = ("ko", "en")
+from inspection.sentences.language import LANGUAGES, Table, phrases
+from inspection.sentences.trade import WORDS
 
-_TEXTS: dict[str, tuple[str, str]] = {
+__all__ = ["LANGUAGES", "texts"]
+
+_TEXTS: Table = {
     "title": ("검사 모델 평가 보고서", "Evaluation of an inspection model"),
-    "release": ("릴리스", "release"),
-    "model": ("모델 파일 SHA-256", "model file SHA-256"),
     "dataset": ("데이터셋 버전", "dataset version"),
     "learned": ("학습에 쓴 데이터셋", "learned from"),
     "split": ("분할, 부품 수", "split, parts"),
-    "runtime": ("실행 엔진", "runtime"),
     "summary": ("요약", "Summary"),
-    "escape": ("미검 (유출): 불량인데 합격", "escape: defective, PASS"),
-    "overkill": ("과검: 양품인데 불합격", "overkill: good, FAIL"),
-    "review": ("양품인데 재검", "good, REVIEW"),
     "interval": ("95 % 정확 신뢰구간", "exact 95 % interval"),
     "by_group": ("그룹 단위 95 % 구간", "95 % interval by groups"),
     "rate": ("비율", "rate"),
-    "parts": ("부품", "parts"),
     "map50": ("AP50", "AP50"),
     "map50_95": ("AP50:95", "AP50:95"),
     "mask_map50": ("윤곽선 AP50", "AP50 of outlines"),
@@ -37,14 +33,17 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "escaped": ("유출", "escaped"),
     "recall": ("검출률 (상자)", "recall (boxes)"),
     "limits": ("한계값", "Limits"),
+    "gates": ("관문", "Gates"),
+    "gates_note": (
+        "릴리스할 때 물은 것과 그때 잰 것입니다. 이 보고서의 이미지와 다를 수 있습니다.",
+        "What was asked of this release, and what was measured then; not on the pictures of this report.",
+    ),
+    "gate": ("관문", "gate"),
+    "passed": ("통과", "passed"),
+    "found": ("결과", "found"),
+    "not_asked": ("묻지 않은 관문", "not asked"),
     "card_claim": ("릴리스에 적힌 약속", "claim in the release"),
-    "none": ("없음", "none"),
     "decisions": ("판정표", "Decisions"),
-    "defective": ("불량", "defective"),
-    "good": ("양품", "good"),
-    "PASS": ("합격", "PASS"),
-    "REVIEW": ("재검", "REVIEW"),
-    "FAIL": ("불합격", "FAIL"),
     "confusion": ("클래스 혼동 (행: 라벨, 열: 검출)", "Classes: labelled (rows), found (columns)"),
     "not_found": ("못 찾음", "not found"),
     "nothing_there": ("라벨 없음", "no label there"),
@@ -68,7 +67,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "misses": ("가장 심한 미검", "Worst misses"),
     "calls": ("가장 심한 과검", "Worst false calls"),
-    "no_pictures": ("없습니다.", "None."),
     "boxes_note": (
         "초록 점선은 라벨, 빨간 실선은 T1 이상 검출입니다.",
         "Dashed green: labels. Solid red: detections at or over T1.",
@@ -81,13 +79,13 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "that were refused because they decide differently are not here. Equal decisions were checked "
         "under this release's limits only.",
     ),
-    "precision": ("정밀도", "precision"),
     "time": ("이미지→상자 ms", "image to boxes, ms"),
     "time_f32": ("같은 때 f32", "f32 beside it"),
     "point": ("AP50·AUROC", "AP50 or AUROC"),
     "equal": ("f32와 같은 판정", "decided like f32"),
     "overkill_short": ("과검", "overkill"),
     "kept_float": ("부동소수점으로 둔 층", "layers in float"),
+    "selected_on": ("층을 고른 분할", "layers chosen on"),
     "comparison": ("두 릴리스 비교 (같은 부품)", "Two releases on the same parts"),
     "only": ("만 틀림", "wrong alone"),
     "both": ("둘 다 틀림", "both wrong"),
@@ -125,7 +123,4 @@ _TEXTS: dict[str, tuple[str, str]] = {
 
 def texts(language: str) -> dict[str, str]:
     """Return every phrase of a language; ValueError for an unknown one."""
-    if language not in LANGUAGES:
-        raise ValueError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
-    index = LANGUAGES.index(language)
-    return {key: pair[index] for key, pair in _TEXTS.items()}
+    return phrases({**WORDS, **_TEXTS}, language)

@@ -130,7 +130,7 @@ def chart(
 ) -> None:
     """Control chart of rejects. Columns: sample, size, count. Exit code 1: a sample is out of control."""
     from inspection.errors import ConfigError
-    from inspection_training.studies.charts import laney_chart, np_chart, p_chart
+    from inspection.quality.charts import laney_chart, np_chart, p_chart
     from inspection_training.studies.table import read_counts
 
     names, counts, sizes = read_counts(table)

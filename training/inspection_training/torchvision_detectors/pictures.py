@@ -3,6 +3,7 @@
     sample ─▶ its pieces, drawn as the line does it (`pieces`; kept in memory where they fit)
         ─▶ four put together (mosaic) or a crop around a defect ─▶ pose, flips, light, blur, noise
 
+What a cut or a pose leaves of a defect that loses its label is painted over: nothing bad is learned as good.
 A picture depends on seed, epoch and its place in the epoch only, so that a run that was cut off goes on with
 the same pictures, however many processes prepare them.
 """
@@ -17,15 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.detector import PAD, letterbox
 from inspection.errors import DatasetError
+from inspection.letterbox import PAD, letterbox
 from inspection.types import Image
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.augment import geometry, pipeline
 from inspection_training.experiment import Experiment
-from inspection_training.pieces import Piece, draw
-from inspection_training.ultralytics_detectors.crops import MIN_VISIBLE
+from inspection_training.pieces import MIN_VISIBLE, Piece, draw, paint_over
 
 MEMORY_SHARE = 0.3
 """Share of the free memory that pictures may take; where they need more, files are read again."""
@@ -46,13 +46,14 @@ class Picture:
     labels: NDArray[np.int64]
 
     def cut(self, left: int, top: int, width: int, height: int) -> Picture:
-        """Return a window of it; boxes that are mostly outside are left out."""
+        """Return a window of it; boxes that are mostly outside are left out and painted over."""
         offset = np.array([left, top, left, top], np.float32)
         edge = np.array([width, height, width, height], np.float32)
         boxes = np.clip(self.boxes - offset, 0, edge)
         kept = _areas(boxes) >= np.maximum(MIN_VISIBLE * _areas(self.boxes), 1.0)
-        image = self.image[top : top + height, left : left + width]
-        return Picture(np.ascontiguousarray(image), boxes[kept], self.labels[kept])
+        image = np.ascontiguousarray(self.image[top : top + height, left : left + width])
+        hidden = boxes[~kept & (_areas(boxes) > 0)]
+        return Picture(paint_over(image, hidden, boxes[kept]), boxes[kept], self.labels[kept])
 
     def fit(self, size: tuple[int, int]) -> Picture:
         """Return it letterboxed to (height, width), as the line does it."""
@@ -165,11 +166,16 @@ class TrainingPictures:
 
     def _varied(self, picture: Picture, seed: int) -> Picture:
         self._change.set_random_seed(seed)
-        found = self._change(image=picture.image, bboxes=picture.boxes, labels=picture.labels)
-        boxes = np.asarray(found["bboxes"], np.float32).reshape(-1, 4)
-        labels = np.asarray(found["labels"], np.int64).reshape(-1)
-        real = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(axis=1)
-        return Picture(found["image"], boxes[real], labels[real])
+        corners = picture.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
+        # A point is the middle of a pixel there, and its edge here.
+        found = self._change(image=picture.image, keypoints=corners - 0.5)
+        corners = np.asarray(found["keypoints"], np.float32).reshape(-1, 4, 2) + np.float32(0.5)
+        whole = np.hstack([corners.min(axis=1), corners.max(axis=1)])
+        image, picture = found["image"], replace(picture, image=found["image"], boxes=whole)
+        cut = picture.cut(0, 0, image.shape[1], image.shape[0])
+        thin = ((cut.boxes[:, 2:] - cut.boxes[:, :2]) < 1.0).any(axis=1)
+        painted = paint_over(cut.image, cut.boxes[thin], cut.boxes[~thin])
+        return Picture(painted, cut.boxes[~thin], cut.labels[~thin])
 
     def _mosaic(self, index: int, chance: np.random.Generator) -> Picture:
         """Return four pictures at full scale around a cross, the first of them at `index`."""
@@ -211,7 +217,10 @@ def _window_start(length: int, window: int, span: Any, chance: np.random.Generat
 
 
 def variation(experiment: Experiment) -> Any:
-    """Return the albumentations pipeline of an experiment: pose and flips, then its preset."""
+    """Return the albumentations pipeline of an experiment: pose and flips, then its preset.
+
+    It moves points, those outside the picture too: it cannot say what is left of a box that it drops.
+    """
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks for its newest version when imported
     import albumentations as A  # noqa: N812
 
@@ -234,7 +243,5 @@ def variation(experiment: Experiment) -> Any:
         )
     steps += [A.HorizontalFlip(p=flips[0])] * bool(flips[0])
     steps += [A.VerticalFlip(p=flips[1])] * bool(flips[1])
-    boxes = A.BboxParams(
-        format="pascal_voc", label_fields=["labels"], min_visibility=MIN_VISIBLE, clip=True
-    )
-    return A.Compose([*steps, *pipeline(experiment.augment)], bbox_params=boxes)
+    corners = A.KeypointParams(format="xy", remove_invisible=False)
+    return A.Compose([*steps, *pipeline(experiment.augment)], keypoint_params=corners)

@@ -45,7 +45,7 @@ from inspection_training.torchvision_detectors.pictures import (
     Shelf,
     TrainingPictures,
 )
-from inspection_training.torchvision_detectors.weights import load_weights
+from inspection_training.torchvision_detectors.weights import first_not_finite, load_weights
 from inspection_training.tracking import Tracker, open_tracker
 
 RATES = {"AdamW": 0.001, "SGD": 0.01}
@@ -200,6 +200,12 @@ class Training:
                     f"the checkpoint of {self._job.run} was made with another {key}; go on with the same "
                     "settings, or start a new run"
                 )
+        broken = first_not_finite(state["network"], state["average"])
+        if broken:
+            where = f"the checkpoint of {self._job.run}"
+            raise ConfigError(
+                f"{where} has values that are no numbers in {broken}; start a new run"
+            )
         self._network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -279,11 +285,13 @@ class Training:
 
     def _check(self, total: Tensor, epoch: int) -> None:
         if not torch.isfinite(total):
-            raise DatasetError(
-                f"the loss became {total.item()} in epoch {epoch + 1}: the learning rate "
-                f"{self._rate:g} is too high for this dataset; set lr: {self._rate / 5:g}. The checkpoint "
-                "of the epoch before stands"
-            )
+            raise self._diverged(f"the loss became {total.item()}", epoch + 1)
+
+    def _diverged(self, what: str, epoch: int) -> DatasetError:
+        return DatasetError(
+            f"{what} in epoch {epoch}: the learning rate {self._rate:g} is too high for this dataset; set "
+            f"lr: {self._rate / 5:g}. The checkpoint of the epoch before stands"
+        )
 
     def _rate_now(self) -> float:
         """Return the learning rate: it rises for the warm-up, then falls as a half cosine."""
@@ -334,6 +342,10 @@ class Training:
         self.epochs = epochs
 
     def _save(self) -> None:
+        """Write the checkpoint; it is never one that cannot be gone on from, or released."""
+        broken = first_not_finite(self._network.state_dict(), self.average.state_dict())
+        if broken:  # the last step of an epoch has no loss after it that would tell
+            raise self._diverged(f"weights became no numbers ({broken})", self.done)
         save_checkpoint(
             self._job.run,
             {

@@ -7,6 +7,7 @@ the backbone is taken. Files are read without running code in them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -76,12 +77,16 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ConfigError(f"{path.name} is no weight file that can be read; {WANTED}") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ConfigError(f"{path.name} is no state dict (names with tensors); {WANTED}")
-    broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
+    broken = first_not_finite(state)
     if broken:
-        raise ConfigError(
-            f"{path.name} has values that are no numbers in {broken[0]}; get it again"
-        )
+        raise ConfigError(f"{path.name} has values that are no numbers in {broken}; get it again")
     return state
+
+
+def first_not_finite(*states: Mapping[str, Tensor]) -> str:
+    """Return the name of the first weight with a value that is no finite number; empty: there is none."""
+    named = (item for state in states for item in state.items())
+    return next((name for name, value in named if not torch.isfinite(value).all()), "")
 
 
 def _as_backbone(

@@ -1,7 +1,9 @@
 """Train on crops around defects: small defects fill more of what the network computes.
 
-Imported only while training. The network is convolutional: what it learns on crops it finds in whole
-images, as long as a crop shows enough of the surroundings to tell a defect.
+Imported only while training: it imports ultralytics. The network is convolutional: what it learns on crops it
+finds in whole images, as long as a crop shows enough of the surroundings to tell a defect.
+
+What a crop or a move leaves of a defect that loses its label is painted over: nothing bad is learned as good.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from ultralytics.data.augment import RandomPerspective
 
-MIN_VISIBLE = 0.4
-"""A box is kept when at least this share of it is inside the crop."""
+from inspection_training.pieces import MIN_VISIBLE, paint_over
 
 
 class DefectCrop:
@@ -41,11 +43,43 @@ class DefectCrop:
         instances.add_padding(-left, -top)
         instances.clip(width, height)
         kept = _areas(instances.bboxes) >= np.maximum(MIN_VISIBLE * before, 1.0)
-        labels["img"] = np.ascontiguousarray(image[top : top + height, left : left + width])
+        window = np.ascontiguousarray(image[top : top + height, left : left + width])
+        labels["img"] = paint_over(window, instances.bboxes[~kept], instances.bboxes[kept])
         labels["resized_shape"] = (height, width)
         labels["cls"] = labels["cls"][kept]
         labels["instances"] = instances[kept]
         return labels
+
+
+class PaintedPerspective(RandomPerspective):
+    """ultralytics' random move, turn and scale; what is left of boxes that it drops is painted over."""
+
+    def __init__(self, plain: RandomPerspective, size: tuple[int, int]) -> None:
+        """Do as `plain` does, giving images of size (height, width), pixels."""
+        super().__init__(
+            degrees=plain.degrees,
+            translate=plain.translate,
+            scale=plain.scale,
+            shear=plain.shear,
+            perspective=plain.perspective,
+            size=(size[1], size[0]),
+            preserve_obb=plain.preserve_obb,
+        )
+        self._hidden = np.zeros((0, 4), np.float32)
+
+    def apply_instances(
+        self, labels: dict[str, Any], params: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Move the labels; the picture was moved before."""
+        labels = super().apply_instances(labels, params)
+        labels["img"] = paint_over(labels["img"], self._hidden, labels["instances"].bboxes)
+        return labels
+
+    def box_candidates(self, box1: Any, box2: Any, *args: Any, **more: Any) -> NDArray[np.bool_]:
+        """Return which moved boxes are kept, and remember the others."""
+        kept = RandomPerspective.box_candidates(box1, box2, *args, **more)
+        self._hidden = box2.T[~kept & (_areas(box2.T) > 0)]
+        return kept
 
 
 def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

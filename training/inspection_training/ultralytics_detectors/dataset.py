@@ -21,7 +21,7 @@ from inspection.types import Image
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion
 from inspection_training.pieces import Piece, draw, outline_points
-from inspection_training.ultralytics_detectors.crops import DefectCrop
+from inspection_training.ultralytics_detectors.crops import DefectCrop, PaintedPerspective
 
 
 class SampleDataset(YOLODataset):
@@ -95,15 +95,17 @@ class SampleDataset(YOLODataset):
     def build_transforms(self, hyp: Any) -> Compose:
         """Return ultralytics' transforms, giving images of the network's own shape."""
         transforms = super().build_transforms(hyp)
-        height, width = self._crop or self._size
         for transform in transforms.transforms:
             if isinstance(transform, LetterBox):
                 transform.new_shape = self._size
             for inner in list(getattr(transform, "transforms", [])):
                 if isinstance(inner, RandomPerspective):
-                    inner.size = (width, height)
+                    place = transform.transforms.index(inner)
+                    transform.transforms[place] = PaintedPerspective(
+                        inner, self._crop or self._size
+                    )
                     if self._crop:
-                        transform.insert(transform.transforms.index(inner), DefectCrop(self._crop))
+                        transform.insert(place, DefectCrop(self._crop))
         return transforms
 
     def _pictures(self, indices: Sequence[int]) -> list[NDArray[np.uint8]]:

@@ -12,8 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from inspection.types import Image
 from inspection_datasets.manifest import Box, DatasetVersion, Sample
 from inspection_training.experiment import Experiment
 from inspection_training.preview import Seen
@@ -76,7 +79,7 @@ def seen_by_ultralytics(
 
 
 def _seen(item: dict[str, Any], classes: Sequence[str]) -> Seen:
-    """Turn what the loader would give the network back into a picture with boxes."""
+    """Turn what the loader would give the network back into a picture with boxes and outlines."""
     image = np.ascontiguousarray(np.moveaxis(np.asarray(item["img"]), 0, -1), np.uint8)
     height, width = image.shape[:2]
     centres = np.asarray(item["bboxes"], np.float32).reshape(-1, 4)
@@ -86,4 +89,25 @@ def _seen(item: dict[str, Any], classes: Sequence[str]) -> Seen:
     kinds = np.asarray(item["cls"], np.int64).reshape(-1)
     rows = zip(kinds.tolist(), corners.tolist(), strict=True)
     boxes: list[Box] = [(classes[kind], x1, y1, x2, y2) for kind, (x1, y1, x2, y2) in rows]
-    return Seen(image, tuple(boxes))
+    outlines = _outlines(np.asarray(item["masks"]), len(boxes), image) if "masks" in item else ()
+    return Seen(image, tuple(boxes), outlines)
+
+
+def _outlines(
+    masks: NDArray[Any], count: int, image: Image
+) -> tuple[tuple[NDArray[np.float32], ...], ...]:
+    """Return, for each box, the borders of its mask on the network's grid, in pixels of the picture.
+
+    Args:
+        masks: [1, h, w], the number of the box from 1 at each place; 0 is the ground.
+        count: boxes.
+        image: the picture, an entire number of pixels for each place.
+    """
+    places = masks[0]
+    stride = image.shape[0] // places.shape[0]
+    found: list[tuple[NDArray[np.float32], ...]] = []
+    for number in range(1, count + 1):
+        mask = (places == number).astype(np.uint8).repeat(stride, axis=0).repeat(stride, axis=1)
+        borders, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        found.append(tuple(border.reshape(-1, 2).astype(np.float32) for border in borders))
+    return tuple(found)

@@ -3,7 +3,7 @@
     all in eight bits: enough? ─yes─▶ done
       │ no
       ▼
-    groups of layers, each alone in eight bits: how much do scores move, and how much time is saved?
+    groups of layers, each alone in eight bits: how much do scores and masks move, and how much time is saved?
       ▼                                                         ─▶ most harm for the time it saves first
     the fewest first groups in float that are enough: halving, each try on the search images
 
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection_training.parity import match_rows
+from inspection.outlines import CUT
+from inspection_training.parity import matched_pairs
 from inspection_training.variants.quantize import Int8Graph
 
 GROUPS = 24
@@ -42,7 +43,7 @@ class Search:
     Attributes:
         graph: the layers.
         enough: tells whether the graph with these layers in float decides alike, and what to note.
-        harm: tells how far scores are from the release's on a few images, with these layers in float.
+        harm: tells how far scores and masks are from the release's on a few images, with these in float.
         saving: layer to milliseconds that eight bits save on it; a layer not named saves nothing.
         until: monotonic seconds after which nothing new is tried.
         tries: what was tried: layers in float, and what `enough` noted.
@@ -110,7 +111,11 @@ def _flat(groups: Sequence[Sequence[str]]) -> list[str]:
 
 
 def difference(expected: Outputs, actual: Outputs) -> float:
-    """Return how far the outputs of one inference differ: mean of the scores, 0 is not at all."""
+    """Return how far the outputs of one inference differ, 0 is not at all.
+
+    Mean difference of the scores; with masks, also the mean difference of the places that a matched
+    detection covers.
+    """
     if "detections" not in expected:
         score = float(np.abs(expected["anomaly_score"] - actual["anomaly_score"]).max())
         places = float(np.abs(expected["anomaly_map"] - actual["anomaly_map"]).mean())
@@ -119,6 +124,14 @@ def difference(expected: Outputs, actual: Outputs) -> float:
     a, b = expected["detections"][0], actual["detections"][0]
     if not np.isfinite(b).all():
         return float("inf")
-    pairs, alone = match_rows(a[a[:, 4] > 0], b[b[:, 4] > 0], LOWEST_SCORE)
-    total = sum(score for score, _ in pairs) + _ALONE * alone
-    return total / max(len(pairs) + alone, 1)
+    # rows of score 0 come last, so the others keep their number
+    pairs, alone = matched_pairs(a[a[:, 4] > 0], b[b[:, 4] > 0], LOWEST_SCORE)
+    total = sum(score for _, _, score, _ in pairs) + _ALONE * alone
+    for i, j, _, _ in pairs if "masks" in expected else ():
+        total += _mask_difference(expected["masks"][0, i], actual["masks"][0, j])
+    return total / max(len(pairs) + alone, 1) if np.isfinite(total) else float("inf")
+
+
+def _mask_difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    covered = (a >= CUT) | (b >= CUT)
+    return float(np.abs(a - b)[covered].mean()) if covered.any() else 0.0

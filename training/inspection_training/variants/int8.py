@@ -164,6 +164,7 @@ def _note(parity: VariantParity | None) -> dict[str, Any]:
         "equal": parity.equal,
         "lost": parity.lost,
         "mean_score_difference": parity.mean_score_difference,
+        **({"mean_mask_iou": parity.masks.mean_iou} if parity.masks else {}),
     }
 
 

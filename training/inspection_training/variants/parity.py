@@ -1,9 +1,10 @@
-"""A variant against its release on the same images: decisions, boxes, rates and time, side by side."""
+"""A variant against its release on the same images: decisions, boxes, outlines, rates, time, side by side."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,27 @@ from numpy.typing import NDArray
 
 from inspection.detector import Detector
 from inspection.release import read_card
-from inspection.types import Decision, Detections, Image, Release
-from inspection.variants import HELD_OUT, Change, SplitCount, VariantParity, list_variants
+from inspection.types import ClassLimits, Decision, Detections, Image, Outline, Release
+from inspection.variants import (
+    HELD_OUT,
+    MIN_MASK_IOU,
+    Change,
+    MaskParity,
+    SplitCount,
+    VariantParity,
+    list_variants,
+)
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.anomaly_limits import measure_anomaly
 from inspection_training.evaluate import decisions, is_defective, measure
-from inspection_training.parity import match_rows
+from inspection_training.parity import matched_pairs
 from inspection_training.variants.float_layers import LOWEST_SCORE
 
 TURNS = 60
 """Runs of each in the comparison of time."""
 _WARM = 5
+_SAMPLES = 4, 16, 512
+"""Samples for each pixel where two outlines are laid over each other; fewest and most each way."""
 
 
 def defectives(release: Release, samples: Sequence[Sample]) -> list[bool]:
@@ -60,7 +71,7 @@ def compare(
                 Change(image=sample.image, defective=bad, f32=was.value, variant=is_now.value)
             )
     pairs, unmatched = _matched(expected, found)
-    scores = [score for score, _ in pairs]
+    scores = [pair.score_difference for pair in pairs]
     return VariantParity(
         images=len(samples),
         defective=sum(bad_ones),
@@ -70,9 +81,10 @@ def compare(
         changed=changed,
         max_score_difference=round(max(scores, default=0.0), 6),
         mean_score_difference=round(float(np.mean(scores)) if scores else 0.0, 6),
-        min_iou=round(min((min(iou, 1.0) for _, iou in pairs), default=1.0), 6),
+        min_iou=round(min((min(pair.iou, 1.0) for pair in pairs), default=1.0), 6),
         unmatched=unmatched,
         splits=_by_split(samples, {change.image for change in changed}),
+        masks=_masks(pairs, release.limits) if release.task == "segment" else None,
     )
 
 
@@ -84,19 +96,78 @@ def _by_split(samples: Sequence[Sample], changed: Collection[str]) -> dict[str, 
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """One box, or the anomaly score of one image, as both gave it; `rows` are None for a score."""
+
+    expected: Detections
+    found: Detections
+    rows: tuple[int, int] | None
+    score_difference: float
+    iou: float
+
+
 def _matched(
     expected: Sequence[Detections], found: Sequence[Detections]
-) -> tuple[list[tuple[float, float]], int]:
-    """Return (score difference, IoU) of all matched boxes or anomaly scores, and boxes left alone."""
-    pairs: list[tuple[float, float]] = []
+) -> tuple[list[_Pair], int]:
+    """Return all matched boxes and anomaly scores, and how many boxes were left alone."""
+    pairs: list[_Pair] = []
     alone = 0
     for a, b in zip(expected, found, strict=True):
         if a.anomaly_score is not None and b.anomaly_score is not None:
-            pairs.append((abs(a.anomaly_score - b.anomaly_score), 1.0))
-        more, left = match_rows(_rows(a), _rows(b), LOWEST_SCORE)
-        pairs += more
+            pairs.append(_Pair(a, b, None, abs(a.anomaly_score - b.anomaly_score), 1.0))
+        more, left = matched_pairs(_rows(a), _rows(b), LOWEST_SCORE)
+        pairs += [_Pair(a, b, (i, j), difference, iou) for i, j, difference, iou in more]
         alone += left
     return pairs, alone
+
+
+def _masks(pairs: Sequence[_Pair], limits: Mapping[str, ClassLimits]) -> MaskParity:
+    """Compare outlines and areas of the boxes that either of both gives at or over T1 of its class."""
+    overlaps: list[float] = []
+    ratios: list[float] = []
+    for pair in pairs:
+        a, b = pair.expected, pair.found
+        if pair.rows is None or a.outlines is None or a.areas is None:
+            continue
+        i, j = pair.rows
+        t1 = limits[a.class_names[int(a.classes[i])]].t1
+        if max(a.scores[i], b.scores[j]) < t1:
+            continue  # no decision looks at it
+        if b.outlines is None or b.areas is None:
+            overlaps.append(0.0)
+            ratios.append(0.0)
+            continue
+        overlaps.append(outline_iou(a.outlines[i], b.outlines[j]))
+        small, large = sorted((float(a.areas[i]), float(b.areas[j])))
+        ratios.append(small / large if large > 0 else 1.0)
+    alike = [min(pair) >= MIN_MASK_IOU for pair in zip(overlaps, ratios, strict=True)]
+    return MaskParity(
+        outlines=len(alike),
+        equal=sum(alike),
+        asked_iou=MIN_MASK_IOU,
+        min_iou=round(min(overlaps, default=1.0), 6),
+        mean_iou=round(float(np.mean(overlaps)) if overlaps else 1.0, 6),
+        min_area_ratio=round(min(ratios, default=1.0), 6),
+    )
+
+
+def outline_iou(a: Outline, b: Outline) -> float:
+    """Return the area that two polygons share over the area that they cover together, 0..1."""
+    import cv2
+
+    corners = [np.asarray(outline, np.float64) for outline in (a, b)]
+    both = np.concatenate(corners)
+    low = both.min(axis=0)
+    span = np.maximum(both.max(axis=0) - low, 1e-6)
+    each, least, most = _SAMPLES
+    counts = np.clip(np.ceil(span * each), least, most).astype(int)
+    inside: list[NDArray[np.bool_]] = []
+    for places in corners:
+        canvas = np.zeros((counts[1], counts[0]), np.uint8)
+        drawn = np.rint((places - low) / span * (counts - 1)).astype(np.int32)
+        inside.append(cv2.fillPoly(canvas, [drawn], 1).astype(bool))
+    return float((inside[0] & inside[1]).sum() / (inside[0] | inside[1]).sum())
 
 
 def _rows(found: Detections) -> NDArray[np.float32]:
@@ -111,6 +182,13 @@ def in_words(parity: VariantParity) -> str:
         f"equal, asked were {100 * parity.min_equal:g} %), {parity.lost} defective parts that the "
         "release stops would pass"
     )
+    if (masks := parity.masks) is not None and not masks.outlines:
+        text += "; no detection reached T1, so no outline could be compared"
+    elif masks is not None:
+        text += (
+            f"; {masks.outlines - masks.equal} of {masks.outlines} outlines overlap or cover less than "
+            f"{100 * masks.asked_iou:g} % of the other (the worst {100 * masks.min_iou:.0f} %)"
+        )
     held = parity.splits.get(HELD_OUT)
     if held is not None:
         text += f"; of {HELD_OUT} alone {held.equal} of {held.images} are equal"
@@ -129,7 +207,10 @@ def numbers(
     found: Sequence[Detections],
     split: str,
 ) -> dict[str, Any]:
-    """Return the rates of one precision: escape, overkill, review with intervals; mAP or AUROC."""
+    """Return the rates of one precision: escape, overkill, review with intervals; mAP or AUROC.
+
+    Task segment has mask_map50 and mask_map50_95 as well.
+    """
     measured = measure_anomaly if release.task == "anomaly" else measure
     full = measured(version, samples, found, release.limits, split)
     return {
@@ -139,6 +220,7 @@ def numbers(
         "map50": full["map50"],
         "map50_95": full["map50_95"],
         "auroc": full.get("auroc"),
+        **{key: full[key] for key in ("mask_map50", "mask_map50_95") if key in full},
     }
 
 
@@ -164,8 +246,9 @@ def variant_table(release_folder: Path) -> list[dict[str, Any]]:
     """Return one row for f32 and one for each variant, ready for a report.
 
     Keys: precision, p50_ms, p99_ms, f32_p50_ms (measured in turns with this variant), map50, auroc,
-    escape, overkill (rates with count and interval), images and split they were taken on, equal, judged
-    (decisions alike, of so many), changed, kept_float, quantised, float_arithmetic, runtimes,
+    mask_map50 and mask_map50_95 (task segment), escape, overkill (rates with count and interval), images
+    and split they were taken on, equal, judged (decisions alike, of so many), outlines (`MaskParity`;
+    task segment), changed, kept_float, quantised, float_arithmetic, runtimes,
     machine. The f32 row takes its numbers from the newest variant; with no variant, time from the release's
     own card.
 
@@ -200,6 +283,7 @@ def variant_table(release_folder: Path) -> list[dict[str, Any]]:
                 "images": variant.metrics["images"],
                 "equal": parity.equal,
                 "judged": parity.images,
+                **({"outlines": parity.masks.model_dump()} if parity.masks else {}),
                 "changed": [change.model_dump() for change in parity.changed],
                 "kept_float": len(variant.kept_float),
                 "quantised": variant.quantised,

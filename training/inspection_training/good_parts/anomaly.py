@@ -1,4 +1,4 @@
-"""What every family that learns from good parts only shares: its images, its scale, its export.
+"""What both families that learn from good parts only share: model, images, scale, export.
 
     distances [B, h, w], from 0 without end ─▶ distance / (distance + scale) ─▶ anomaly_map 0..1
         ─▶ highest ─▶ anomaly_score 0..1
@@ -9,24 +9,22 @@ good part that was not learned. The squashing keeps the order, so limits lose no
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from inspection.detector import letterbox
-from inspection.errors import ConfigError, DatasetError, ReleaseError
+from inspection.errors import DatasetError, ReleaseError
+from inspection.letterbox import letterbox
 from inspection.release import check_graph
-from inspection.types import Image
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.experiment import Experiment
-from inspection_training.family import Outputs
 from inspection_training.progress import Report, Step
 
 OPSET = 17
@@ -54,6 +52,23 @@ class AnomalyModel(nn.Module):
         distances = self.distances(images)
         scores = distances / (distances + self.scale)
         return scores, scores.amax(dim=(1, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a family made of its good train images; its scale is not set yet.
+
+    Attributes:
+        model: in eval mode, on the CPU.
+        architecture: its name within the family.
+        origin: file name and sha256 of the weights it started from, or that there are none.
+        facts: what else was found; goes into release.json as it is.
+    """
+
+    model: AnomalyModel
+    architecture: str
+    origin: str
+    facts: dict[str, Any]
 
 
 def good_samples(
@@ -108,32 +123,6 @@ def score_scale(
             "images are empty. Hold back other good parts"
         )
     return highest
-
-
-def check_device(experiment: Experiment) -> None:
-    """Raise ConfigError when a GPU was asked for: these families learn on the CPU."""
-    if experiment.device == "cuda":
-        raise ConfigError(
-            f"family {experiment.family} learns on the CPU; set device to auto or cpu"
-        )
-
-
-@contextmanager
-def thread_limit(experiment: Experiment) -> Generator[None]:
-    """Within this block torch uses the experiment's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(experiment.threads or os.cpu_count() or 1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def reference_outputs(model: AnomalyModel, image: Image) -> Outputs:
-    """Return map and score of one letterboxed image, by torch."""
-    with torch.no_grad():
-        anomaly_map, score = model(torch.from_numpy(image)[None])
-    return {"anomaly_map": anomaly_map.numpy(), "anomaly_score": score.numpy()}
 
 
 def export_anomaly(model: AnomalyModel, path: Path, size: tuple[int, int], licence: str) -> None:

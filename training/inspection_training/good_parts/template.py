@@ -21,20 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from inspection.errors import ConfigError
-from inspection.types import Image
-from inspection_datasets.manifest import DatasetVersion
-from inspection_training.anomaly import (
-    AnomalyModel,
-    check_device,
-    export_anomaly,
-    good_samples,
-    reference_outputs,
-    score_scale,
-    tensors,
-    thread_limit,
-)
+from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.experiment import Experiment
-from inspection_training.family import Outputs, Task, Trained
+from inspection_training.good_parts.anomaly import AnomalyModel, Learned, tensors
 from inspection_training.progress import Report, Step
 
 WINDOW = 5
@@ -125,61 +114,27 @@ def learn_template(images: Sequence[Tensor], shift: int, edge: int) -> Template:
     return Template(stack.mean(0), stack.std(0, correction=0), shift, edge).eval()
 
 
-class TemplateFamily:
-    """The family `template`; see the module's docstring."""
+class GoldenLearner:
+    """Averages good train images; see `family.Learner`."""
 
-    task: Task = "anomaly"
-    licence = "Apache-2.0"
-
-    def train(
-        self,
-        experiment: Experiment,
-        version: DatasetVersion,
-        weights: Path | None,
-        run: Path,
-        report: Report,
-    ) -> Trained:
-        """Average the good train images; the scale comes from good val images; see `Family`."""
-        del run  # nothing is kept beside the release
-        check_device(experiment)
+    def __init__(self, experiment: Experiment, weights: Path | None) -> None:
         if weights is not None:
             raise ConfigError(
                 f"family template has no network and starts from no weights; leave {weights.name} out"
             )
-        train, val = good_samples(version, experiment)
-        size = experiment.network_size
-        with thread_limit(experiment), torch.no_grad():
-            images = []
-            for image in tensors(version, train, size):
-                images.append(image)
-                report(Step("learn", len(images), len(train)))
-            model = learn_template(images, experiment.shift, experiment.edge)
-            scale = score_scale(model, experiment, version, val, report)
-        model.set_scale(scale)
-        return Trained(
+        self._experiment = experiment
+
+    def learn(self, version: DatasetVersion, train: Sequence[Sample], report: Report) -> Learned:
+        """Return the golden image of these images, and how far they differ from it."""
+        experiment = self._experiment
+        images: list[Tensor] = []
+        for image in tensors(version, train, experiment.network_size):
+            images.append(image)
+            report(Step("learn", len(images), len(train)))
+        model = learn_template(images, experiment.shift, experiment.edge)
+        return Learned(
             model=model,
             architecture="golden",
-            base_weights="none: a golden template has no network",
-            epochs=1,
-            train=tuple(train),
-            val=tuple(val),
-            device="cpu",
-            precision="f32",
-            facts={
-                "mean_deviation": float(model.tolerance.mean()) - FLOOR,
-                "distance_at_score_half": scale,
-                "scale_from": f"highest difference of {len(val)} good val images",
-            },
+            origin="none: a golden template has no network",
+            facts={"mean_deviation": float(model.tolerance.mean()) - FLOOR},
         )
-
-    def export(
-        self, trained: Trained, path: Path, experiment: Experiment, classes: Sequence[str]
-    ) -> None:
-        """Write the comparison with the golden image inside as one graph; see `Family`."""
-        del classes  # an anomaly has no name
-        export_anomaly(trained.model, path, experiment.network_size, self.licence)
-
-    def reference(self, trained: Trained, experiment: Experiment, image: Image) -> Outputs:
-        """Return map and score of the torch model; see `Family`."""
-        del experiment
-        return reference_outputs(trained.model, image)

@@ -1,0 +1,1 @@
+"""Sentences made at the edge, in Korean and English, from codes and values that files keep. Stdlib only."""

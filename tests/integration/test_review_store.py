@@ -1,0 +1,264 @@
+"""Intake and verdicts, on SQLite and PostgreSQL: nothing passed by, nothing doubled or told too early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from postgres_server import NoServerError, PostgresServer
+from store_samples import PASSED, inspected, store_config, trigger
+from web_shift import RECIPE, judged, write_shift
+
+from inspection.store.config import StoreConfig
+from inspection.store.queries import StoreReader, VersionConflictError
+from inspection.store.sql import SqlStore
+from inspection.store.tables import parts
+from inspection.store.web import audit, review, review_queue, settings
+from inspection.store.web.access import WebStore
+from inspection.store.web.intake import PASS_SHARE, Intake, is_drawn, read_mark
+from inspection.store.web.people import Person, Role
+from inspection.store.web.review import RefusedVerdictError, Rules, Saved, Word
+from inspection.store.web.review_queue import QueueFilter
+from inspection.store.web.tables import reviews
+from inspection.types import StoredImage, Verdict
+
+FREE = Rules(frozenset({"dust"}), frozenset())
+TWICE = Rules(frozenset({"dust"}), frozenset({"dent", "burr", "missing_hole"}))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer | None]:
+    try:
+        found = PostgresServer()
+    except NoServerError:
+        yield None
+        return
+    yield found
+    found.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def config(
+    request: pytest.FixtureRequest, tmp_path: Path, server: PostgresServer | None
+) -> StoreConfig:
+    if request.param == "sqlite":
+        return store_config(tmp_path)
+    if server is None:
+        pytest.skip("no PostgreSQL server installed (Debian package postgresql)")
+    name = "".join(c if c.isalnum() else "_" for c in request.node.name.lower())[:50]
+    return store_config(tmp_path, url=server.url(name))
+
+
+@pytest.fixture
+def store(config: StoreConfig) -> Iterator[WebStore]:
+    """A shift of 24 parts without pictures' files, taken in."""
+    line = SqlStore(config)
+    epoch = line.begin_epoch("st1", "start")
+    for sequence in range(1, 25):
+        part = judged(sequence, epoch)
+        key = part.trigger.key
+        line.triggered(part.trigger, RECIPE.number)
+        line.decided(part)
+        line.sent(key, part.decided_mono, part.decided_at)
+        if part.frame is not None:
+            line.images(
+                key, "saved", [StoredImage(f"{sequence}.jpg", f"{sequence:064d}", 320, 256)]
+            )
+    line.close()
+    found = WebStore(config)
+    with found.write("no passed part is drawn by chance") as connection:
+        settings.change(connection, PASS_SHARE, 0.0, "test")
+    Intake(found).take_all()
+    yield found
+    found.close()
+
+
+def person(name: str, role: Role = Role.OPERATOR) -> Person:
+    return Person(1, name, name, role, "ko", False, {}, "", "", "")
+
+
+KIM, LEE, CHOI = person("kim"), person("lee"), person("choi", Role.ENGINEER)
+
+
+def say(
+    store: WebStore, record: int, verdict: Verdict, version: int = 0, *, who: Person = KIM,
+    rules: Rules = FREE, **changes,
+) -> Saved:  # fmt: skip
+    seen = {"image_sha256": f"{record:064d}"}
+    client = changes.pop("client", f"{who.name}-{record}-{version}-{verdict}")
+    word = Word(verdict, version, client, **{"seen": seen, **changes})
+    with store.write("a test") as connection:
+        return review.decide(connection, record, word, who, rules)
+
+
+def test_flagged_parts_are_taken_in_once(store: WebStore) -> None:
+    with store.read("a test") as connection:
+        found = review_queue.waiting(connection, QueueFilter(), KIM)
+        assert [row["record"] for row in found] == [3, 6, 9, 15, 18, 21], (
+            "12 and 24 have no picture"
+        )
+        assert {row["why"] for row in found} == {"flagged"}
+    assert Intake(store).take_all() == 0
+    with store.read("a test") as connection:
+        assert review_queue.counts(connection, KIM) == {"open": 6, "second": 0, "engineer": 0}
+        assert review_queue.came(connection, QueueFilter(), KIM, 15) == 2
+        page = review_queue.waiting(connection, QueueFilter(decision="FAIL"), KIM, after=3, limit=2)
+        assert [row["record"] for row in page] == [9, 15]
+        first = review_queue.waiting(connection, QueueFilter(), KIM, order="uncertain", limit=2)
+        assert [row["record"] for row in first] == [6, 18], "0.45 is nearest to the middle"
+        assert review_queue.scanned(connection, "s9") == 9
+        assert review_queue.scanned(connection, "1015") == 15
+
+
+def test_a_part_still_open_is_not_passed_by(config: StoreConfig) -> None:
+    line = SqlStore(config)
+    epoch = line.begin_epoch("st1", "start")
+    waiting = judged(3, epoch)
+    first = line.triggered(waiting.trigger, 1)
+    later = judged(9, epoch)
+    line.triggered(later.trigger, 1)
+    line.decided(later)
+    store = WebStore(config)
+    intake = Intake(store)
+    assert intake.take_all() == 1
+    assert Intake(store).take_all() == 0
+    line.decided(waiting)
+    assert Intake(store).take_all() == 1
+    with store.read("a test") as connection:
+        assert review_queue.state_of(connection, first) is not None
+        mark = read_mark(connection)
+        assert first > mark["record"] or mark["open"] == [] or first in mark["open"]
+    line.close()
+    store.close()
+
+
+def test_the_sample_of_passed_parts(config: StoreConfig) -> None:
+    """The share is kept in the row; the draw can be repeated; parts without a picture are not drawn."""
+    line = SqlStore(config)
+    epoch = line.begin_epoch("st1", "start")
+    for sequence in range(1, 121):
+        part = inspected(trigger(sequence, epoch=epoch), PASSED)
+        line.triggered(part.trigger, 1)
+        line.decided(part)
+        state = "sampled_out" if sequence > 100 else "saved"
+        line.images(part.trigger.key, state, [])
+    line.close()
+    store = WebStore(config)
+    with store.write("a test") as connection:
+        settings.change(connection, PASS_SHARE, 0.25, "choi")
+    taken = Intake(store).take_all()
+    assert 8 <= taken <= 45
+    with store.read("a test") as connection:
+        rows = connection.execute(sa.select(reviews)).mappings().all()
+        assert {(row["why"], row["probability"]) for row in rows} == {("sample", 0.25)}
+        seed = bytes.fromhex(settings.read(connection, "review.seed", ""))
+        kept = {"decision": "PASS", "image_state": "saved"}
+        drawn = [i for i in range(1, 101) if is_drawn({"id": i, **kept}, seed, 0.25)]
+        assert [row["record"] for row in rows] == drawn
+        assert not any(seed.hex() in row["detail"] for row in audit.rows(connection))
+    record = rows[0]["record"]
+    with pytest.raises(RefusedVerdictError, match="not the stored one"):
+        say(store, record, Verdict.FALSE_CALL)
+    assert say(store, record, Verdict.UNSURE).state == "engineer"
+    store.close()
+
+
+def test_a_verdict_is_written_once(store: WebStore) -> None:
+    first = say(store, 3, Verdict.REAL_DEFECT, client="press-one")
+    assert (first.state, first.version, first.repeated, first.told) == ("done", 1, False, "FAIL")
+    again = say(store, 3, Verdict.REAL_DEFECT, client="press-one")
+    assert (again.version, again.repeated) == (1, True)
+    with pytest.raises(VersionConflictError):
+        say(store, 3, Verdict.FALSE_CALL, reason_code="dust", who=LEE)
+    with pytest.raises(VersionConflictError):
+        say(store, 3, Verdict.FALSE_CALL, 1, reason_code="dust", who=LEE)
+    with StoreReader(store.config) as reader:
+        found = reader.part(3)
+    assert found is not None
+    assert [row["verdict"] for row in found[1]] == ["real_defect"]
+    with store.read("a test") as connection:
+        assert not list(audit.breaches(connection))
+        assert [row["action"] for row in audit.rows(connection, subject="part:3")] == [
+            "review.verdict"
+        ]
+
+
+def test_what_cannot_be_said(store: WebStore) -> None:
+    def refused(record: int, verdict: Verdict, **changes) -> str:
+        with pytest.raises(RefusedVerdictError) as caught:
+            say(store, record, verdict, **changes)
+        return caught.value.code
+
+    assert refused(3, Verdict.FALSE_CALL) == "reason"
+    assert refused(3, Verdict.FALSE_CALL, reason_code="nonsense") == "reason"
+    assert refused(3, Verdict.MISSED, defect_class="dent") == "verdict"
+    assert refused(3, Verdict.NOT_REVIEWED) == "verdict"
+    assert refused(3, Verdict.REAL_DEFECT, seen={"image_sha256": "0" * 64}) == "unseen"
+    assert refused(1, Verdict.FALSE_CALL) == "not_in_review"
+    assert say(store, 6, Verdict.UNSURE).state == "engineer"
+    assert refused(6, Verdict.REAL_DEFECT, version=1) == "engineer"
+    assert say(store, 6, Verdict.BORDERLINE, 1, who=CHOI).state == "done"
+
+
+def test_two_people_unaware_of_each_other(store: WebStore) -> None:
+    assert say(store, 3, Verdict.REAL_DEFECT, rules=TWICE).state == "second"
+    assert say(store, 9, Verdict.REAL_DEFECT, rules=TWICE).state == "second"
+    with pytest.raises(RefusedVerdictError, match="second person"):
+        say(store, 3, Verdict.REAL_DEFECT, 1, rules=TWICE)
+    with store.read("a test") as connection:
+        wanted = QueueFilter("second")
+        assert review_queue.waiting(connection, wanted, KIM) == []
+        assert len(review_queue.waiting(connection, wanted, LEE)) == 2
+        found = review.find_review(connection, 3)
+        assert found is not None
+        assert review.history(connection, 3, found[0], LEE) == []
+        assert len(review.history(connection, 3, found[0], KIM)) == 1
+        assert "real_defect" not in audit.rows(connection, subject="part:3")[0]["detail"]
+    assert say(store, 3, Verdict.REAL_DEFECT, 1, who=LEE, rules=TWICE).state == "done"
+    other = say(store, 9, Verdict.FALSE_CALL, 1, who=LEE, rules=TWICE, reason_code="dust")
+    assert other.state == "engineer"
+    assert say(store, 9, Verdict.REAL_DEFECT, 2, who=CHOI, rules=TWICE).state == "done"
+    again = say(store, 9, Verdict.REAL_DEFECT, 0, rules=TWICE)
+    assert again.repeated, "the first press sent again after everything else is still known"
+
+
+def test_undo_goes_back_one_step(store: WebStore) -> None:
+    def undo(record: int, version: int, who: Person = KIM, client: str = "undo-one") -> Saved:
+        with store.write("a test") as connection:
+            return review.undo(connection, record, version, client, who)
+
+    say(store, 3, Verdict.REAL_DEFECT, rules=TWICE)
+    assert undo(3, 1).state == "open"
+    assert undo(3, 1).repeated
+    with pytest.raises(RefusedVerdictError):
+        undo(3, 2, client="undo-two")
+    say(store, 3, Verdict.REAL_DEFECT, 2, rules=TWICE)
+    say(store, 3, Verdict.REAL_DEFECT, 3, who=LEE, rules=TWICE)
+    with pytest.raises(RefusedVerdictError):
+        undo(3, 4, KIM, "undo-three")
+    back = undo(3, 4, LEE, "undo-four")
+    assert (back.state, back.told) == ("second", "FAIL")
+    say(store, 6, Verdict.UNSURE)
+    say(store, 6, Verdict.REAL_DEFECT, 1, who=CHOI)
+    assert undo(6, 2, CHOI, "undo-five").state == "engineer"
+    with store.read("a test") as connection:
+        assert [row["record"] for row in review.mine(connection, KIM)] == []
+
+
+def test_parts_judged_before_keep_their_word(tmp_path: Path) -> None:
+    config = write_shift(tmp_path, 9)
+    with StoreReader(config) as reader:
+        reader.add_verdict(3, Verdict.REAL_DEFECT, "kim", version_seen=0)
+        reader.add_verdict(1, Verdict.MISSED, "kim", version_seen=0)
+    store = WebStore(config)
+    Intake(store).take_all()
+    with store.read("a test") as connection:
+        query = sa.select(reviews.c.record, reviews.c.state, reviews.c.why, reviews.c.version)
+        rows = {row.record: tuple(row)[1:] for row in connection.execute(query)}
+        assert rows[3] == ("done", "flagged", 1)
+        assert rows[1] in {("done", "asked", 1), ("done", "sample", 1)}
+        assert rows[6][0] == "open"
+        assert connection.execute(sa.select(sa.func.count()).select_from(parts)).scalar() == 9
+    store.close()

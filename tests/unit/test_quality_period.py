@@ -1,0 +1,41 @@
+"""Periods of the quality page: whole shifts and half hours, without gaps."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from inspection.errors import ConfigError
+from inspection_serve.web.quality.period import DEFAULT_SHIFTS, choose_period, read_shifts
+
+NOW = datetime(2026, 11, 21, 13, 22, tzinfo=UTC)
+SHIFTS = read_shifts(DEFAULT_SHIFTS)
+
+
+@pytest.mark.parametrize("span", ["shift", "day", "week", "month", "quarter"])
+def test_buckets_have_no_gaps(span: str) -> None:
+    period = choose_period(span, None, None, None, SHIFTS, NOW)  # type: ignore[arg-type]
+    for one, after in zip(period.buckets, period.buckets[1:], strict=False):
+        assert one.end == after.start
+    assert period.since <= "2026-11-21T13:00" < period.until
+    places = period.places({period.since, "2026-11-21T13:00"})
+    assert places == {period.since: 0, "2026-11-21T13:00": len(period.buckets) - 1}
+
+
+def test_a_time_that_cannot_be_shown() -> None:
+    for since, until in (
+        (NOW, NOW),
+        (NOW, NOW - timedelta(days=1)),
+        (NOW - timedelta(days=500), NOW),
+    ):
+        with pytest.raises(ConfigError):
+            choose_period("custom", since, until, None, SHIFTS, NOW)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, [], [{}], [{"name": "A", "start": "08:10"}], [{"name": "", "start": "08:00"}],
+     [{"name": "A", "start": "08:00"}] * 2, [{"name": "A", "start": "25:00"}]],
+)  # fmt: skip
+def test_wrong_shifts_are_refused(value: object) -> None:
+    with pytest.raises(ConfigError):
+        read_shifts(value)
