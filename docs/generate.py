@@ -2,6 +2,7 @@
 
     pydantic models ─▶ station, recipe, release, experiment, dataset, plc-sim
     typer commands ──▶ cli
+    router of pages ─▶ authorisation
 
 `python docs/generate.py` writes the pages; `python docs/generate.py --check` writes nothing, names the
 pages that differ, and then exits with code 1. The same code gives the same bytes on every machine.
@@ -221,7 +222,7 @@ def page(title: str, intro: str, *sections: str) -> str:
 
 def station_page() -> str:
     """Return the page of `station.yaml`, with every driver."""
-    from inspection.config import LineTiming, StationConfig
+    from inspection.config import LineTiming, PagesConfig, StationConfig
     from inspection.store.config import ImagesConfig, StoreConfig
 
     links = {name: f"## {name}" for name in ("plc", "camera", "runtime", "store", "timing")}
@@ -236,6 +237,7 @@ def station_page() -> str:
         """,
         model_section("## The file", StationConfig, links),
         model_section("## timing", LineTiming),
+        model_section("## web", PagesConfig),
         model_section("## store", StoreConfig, {"images": "### store.images"}),
         model_section("### store.images", ImagesConfig),
         _drivers("plc", "inspection.plc", "The PLC's memory is the exchange area."),
@@ -285,7 +287,7 @@ def recipe_page() -> str:
 def release_page() -> str:
     """Return the page of `release.json`."""
     from inspection.release import DatasetCard, LimitsCard, ReleaseCard, TilingCard
-    from inspection.variants import Change, SplitCount, VariantCard, VariantParity
+    from inspection.variants import Change, MaskParity, SplitCount, VariantCard, VariantParity
 
     links = {"limits": "## limits", "dataset": "## dataset", "tiling": "## tiling"}
     beside = {"parity": "## parity", "limits": "## limits"}
@@ -302,6 +304,7 @@ def release_page() -> str:
         model_section("## tiling", TilingCard),
         model_section("## variants/NAME/variant.json", VariantCard, beside),
         model_section("## parity", VariantParity, {"changed": "## changed", "splits": "## splits"}),
+        model_section("## masks", MaskParity),
         model_section("## splits", SplitCount),
         model_section("## changed", Change),
         "## The model file\n\n"
@@ -464,6 +467,37 @@ def command(target: str) -> Any:
     return typer.main.get_command(load(target))
 
 
+def authorisation_page() -> str:
+    """Return who may do what at the pages, as the router's guards say."""
+    import tempfile
+
+    from inspection.store.config import StoreConfig
+    from inspection.store.sql import SqlStore
+    from inspection_serve.web.app import build_app
+    from inspection_serve.web.authorisation import table
+    from inspection_serve.web.site import open_site
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = f"{folder}/results.db"
+        SqlStore(StoreConfig(url=store)).close()
+        site = open_site(store)
+        try:
+            rows = table(build_app(site, names=["localhost"]))
+        finally:
+            site.close()
+    return f"""# Who may do what
+
+{NOTE.strip()}
+
+Read from the router of the pages: every route names its guard, and `tests/web/test_authorisation.py` asks
+each of them as nobody and as each role. Each role may do what the ones before it may. A request that changes
+something also needs the session's CSRF token and must come from our own page. The folder `/static` is open
+to everybody. Until a temporary password is changed, only `/people/me` and `/sign-out` answer.
+
+{rows.strip()}
+"""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "station.md": station_page,
     "recipe.md": recipe_page,
@@ -472,6 +506,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "dataset.md": dataset_page,
     "plc-sim.md": plc_sim_page,
     "cli.md": cli_page,
+    "authorisation.md": authorisation_page,
 }
 
 

@@ -4,6 +4,8 @@ request(number) ─▶ read and check recipe and release (own thread: hashing ou
 │ refused: nothing is in force, the reason is shown, tried again every few seconds
 ▼
 take (between parts) ─▶ in force ─▶ the detect stage loads and warms its release
+
+A request of the pages is the same, but for one thing: when it is refused, what is in force stays.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from inspection.errors import ConfigError, ReleaseError
 from inspection.part import Setup
@@ -20,6 +23,21 @@ from inspection.types import Reason
 log = logging.getLogger(__name__)
 
 _RETRY_EVERY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A recipe that was read: in force when `refused` is None.
+
+    Attributes:
+        number: of the recipe.
+        refused: why it is not in force.
+        detail: name of the release, or what is wrong.
+    """
+
+    number: int
+    refused: Reason | None
+    detail: str
 
 
 class Changeover:
@@ -42,6 +60,7 @@ class Changeover:
         self._load = load
         self._wake = wake
         self._outcome: tuple[int, Setup | Reason, str] | None = None
+        self._keep = False
         self._refused: tuple[int, float, str] | None = None
         self._reading = False
         self.setup: Setup | None = None
@@ -57,9 +76,14 @@ class Changeover:
         """Number of the recipe in force, 0 for none."""
         return self.setup.recipe.number if self.setup else 0
 
-    def request(self, number: int) -> None:
-        """Begin to read a recipe; its outcome is taken by `take`."""
-        self._reading = True
+    def request(self, number: int, *, keep: bool = False) -> None:
+        """Begin to read a recipe; its outcome is taken by `take`.
+
+        Args:
+            number: of the recipe.
+            keep: when it is refused, the recipe in force stays in force.
+        """
+        self._reading, self._keep = True, keep
 
         def read() -> None:
             self._outcome = (number, *self._read(number))
@@ -67,19 +91,22 @@ class Changeover:
 
         threading.Thread(target=read, name="recipe", daemon=True).start()
 
-    def take(self) -> None:
-        """Put what was read in force; call it only between parts."""
+    def take(self) -> Taken | None:
+        """Put what was read in force; call it only between parts. Returns what was read, if anything."""
         if self._outcome is not None:
             number, found, detail = self._outcome
             self._outcome, self._reading = None, False
-            if isinstance(found, Reason):
-                self._refuse(number, found, detail)
-            else:
+            if not isinstance(found, Reason):
                 self._enforce(number, found)
-        elif (
-            self._refused is not None and not self._reading and time.monotonic() > self._refused[1]
-        ):
+                return Taken(number, None, found.release.name)
+            if self._keep:
+                log.error("recipe %d, asked for on the pages: %s", number, detail)
+            else:
+                self._refuse(number, found, detail)
+            return Taken(number, found, detail)
+        if self._refused is not None and not self._reading and time.monotonic() > self._refused[1]:
             self.request(self._refused[0])
+        return None
 
     def _read(self, number: int) -> tuple[Setup | Reason, str]:
         try:

@@ -94,6 +94,32 @@ class LineTiming(BaseModel):
         return Timing(poll=self.poll, ack_timeout=self.ack_timeout)
 
 
+class PagesConfig(BaseModel):
+    """The pages for people: `inspection web`, which `inspection up` starts where this is set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(
+        "127.0.0.1",
+        description="address to listen on; 0.0.0.0 lets other PCs of the site in, then use TLS",
+    )
+    port: int = Field(8080, ge=0, le=65535, description="TCP port; 0 takes a free one")
+    names: list[str] = Field([], description="names by which browsers may call this PC")
+    datasets: Path | None = Field(
+        None, description="folder of datasets, for harvest and training; none: no such pages"
+    )
+    work: Path = Field(Path("web"), description="folder for jobs, exports and small pictures")
+    certificate: Path | None = Field(None, description="TLS certificate (PEM)")
+    key: Path | None = Field(None, description="TLS key (PEM)")
+
+    def beside(self, folder: Path) -> PagesConfig:
+        """Return these settings with every relative path taken from `folder`."""
+        paths = {name: getattr(self, name) for name in ("datasets", "work", "certificate", "key")}
+        return self.model_copy(
+            update={name: folder / path for name, path in paths.items() if path is not None}
+        )
+
+
 class StationConfig(BaseModel):
     """One station: `station.yaml`. Relative paths count from the folder of that file."""
 
@@ -118,9 +144,22 @@ class StationConfig(BaseModel):
         default_factory=lambda: LineTiming.model_validate({}),
         description="times of the line process",
     )
+    web: PagesConfig | None = Field(
+        None, description="the review station and the quality pages; not set: no pages"
+    )
     metrics_port: int = Field(
         0, ge=0, le=65535, description="port of the metrics page on this host; 0 is off"
     )
+    live: Path | None = Field(
+        None,
+        description="folder of the state and the latest picture that the pages show, best in memory "
+        "(tmpfs); default: live beside the folder of the pictures",
+    )
+
+    @property
+    def live_folder(self) -> Path:
+        """Where the line publishes what people look at."""
+        return self.store.images.folder.parent / "live" if self.live is None else self.live
 
     def exchange(self) -> Exchange:
         """Return the handshake over the configured driver, not connected."""
@@ -153,6 +192,8 @@ def load_station(path: Path) -> StationConfig:
             "recipes": base / config.recipes,
             "store": config.store.beside(base),
             "camera": _resolve(config.camera, base),
+            "live": None if config.live is None else base / config.live,
+            "web": None if config.web is None else config.web.beside(base),
         }
     )
 

@@ -41,6 +41,7 @@ def line(
         from inspection.recipe import RecipeBook
         from inspection.variants import find_for
 
+        logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
         if config.recipe:
             book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
             recipe, release = book.get(config.recipe)
@@ -92,6 +93,7 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
     from inspection.acquire import Acquire
     from inspection.detect import DetectStage
     from inspection.detector import Detector
+    from inspection.live import Live
     from inspection.metrics import LineMetrics
     from inspection.part import PartInFlight, Setup
     from inspection.recipe import RecipeBook
@@ -103,6 +105,7 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
     from inspection.variants import find_for
 
     metrics = LineMetrics(config.station)
+    live = Live(config.live_folder, config.station)
     if config.metrics_port:
         metrics.serve(config.metrics_port)
     book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
@@ -142,6 +145,10 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
             timeout=config.timing.inference_timeout,
         )
 
+    def answered(part: PartInFlight) -> None:
+        metrics.answered(part)
+        live.answered(part)
+
     def setup(number: int) -> Setup:
         return Setup(*book.get(number))
 
@@ -156,12 +163,14 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
         epoch=epoch,
         last=last,
         timing=config.timing.timing(),
-        answered=metrics.answered,
+        answered=answered,
         readiness=metrics.readiness,
     )
     log.info("station %s, epoch %d", config.station, epoch)
+    live.start(station.status)
     try:
         station.run(stop)
     finally:
+        live.close()
         images.close()
         store.close()

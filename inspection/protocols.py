@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspection.types import (
+    Command,
+    CommandState,
     Detections,
     Frame,
     Inspected,
@@ -160,7 +162,7 @@ class Store(Protocol):
         """Tidy up after a process that is gone, before the first part.
 
         Every triggered but undecided row of this station becomes NOT_INSPECTED, every alarm that is
-        on ends. Returns how many rows.
+        on ends, every taken command is refused. Returns how many rows.
         """
         ...
 
@@ -210,6 +212,18 @@ class Store(Protocol):
 
     def alarm(self, station: str, reason: Reason, detail: str, on: bool) -> None:
         """Record that an alarm came (`on`) or went."""
+        ...
+
+    def take_command(self, station: str) -> Command | None:
+        """Return the newest command that waits for this station, now `taken`; None without one.
+
+        Older ones that wait are `refused` (replaced). Commands that are not from the last 30 seconds are
+        `expired`, so that nothing happens long after it was asked.
+        """
+        ...
+
+    def command_done(self, command: int, state: CommandState, detail: str) -> None:
+        """Note what became of a taken command. A command that is final already is left alone."""
         ...
 
     def check(self) -> None:

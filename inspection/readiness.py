@@ -85,6 +85,11 @@ class Readiness:
         )
         return next((reason for is_so, reason in checks if is_so), None)
 
+    @property
+    def cause(self) -> Reason | None:
+        """The cause as noted last; None means READY."""
+        return self._cause
+
     def show(self, ctrl: Ctrl, *, in_work: bool, stopping: bool) -> None:
         """Find the cause and show it. Raises PlcError."""
         cause = self.find_cause(ctrl, in_work=in_work, stopping=stopping)

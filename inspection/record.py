@@ -3,6 +3,7 @@
     triggered ─▶ row          (the camera exposes meanwhile; TRIG_ACK waits for it)
     decided ───▶ decision     (RESULT_VALID waits for it)
     sent, acknowledged, late, images, alarms
+    command ◀─ rows      (asked on the pages; looked for about every second, waits here for the loop)
 
 When the store fails, the part becomes NOT_INSPECTED and is remembered (in the store's journal where
 that can be written), READY goes off, and `recover` is tried until it holds. When only pictures are
@@ -20,7 +21,7 @@ from inspection.channel import Channel, ChannelClosedError
 from inspection.errors import StoreError
 from inspection.part import PartInFlight, utc_now
 from inspection.protocols import ImageSink, Store
-from inspection.types import PartKey, Reason, Result, StoredImage
+from inspection.types import Command, CommandState, PartKey, Reason, Result, StoredImage
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _RECOVER_EVERY = 0.5
 _CHECK_EVERY = 1.0
 _CAPACITY = 10_000
 _DEGRADED_FOR = 60.0
+_COMMAND_FOR = 30.0
 _LOST = frozenset({"shed", "disk_full", "failed"})
 
 
@@ -62,6 +64,10 @@ class Record:
         self._check_due = 0.0
         self._pending_epochs: list[str] = []
         self._degraded_until = 0.0
+        self._command_due = 0.0
+        self._command: Command | None = None
+        self._command_until = 0.0
+        self._command_lock = threading.Lock()
         self.healthy = True
         self.degraded = False
 
@@ -108,6 +114,18 @@ class Record:
         """Note that an alarm came or went."""
         self._later(lambda: self._store.alarm(self._station, reason, detail, on))
 
+    def command(self) -> Command | None:
+        """Return the command that waits for the loop, if any; it is not given twice."""
+        if self._command is None:  # the usual case takes no lock
+            return None
+        with self._command_lock:
+            command, self._command = self._command, None
+            return command
+
+    def command_done(self, command: Command, state: CommandState, detail: str) -> None:
+        """Tell the page what became of its command."""
+        self._later(lambda: self._store.command_done(command.id, state, detail))
+
     def _later(self, work: Callable[[], None]) -> None:
         try:
             self._work.put(work)
@@ -131,6 +149,9 @@ class Record:
                     self._check_due = time.monotonic() + _CHECK_EVERY
                     self._store.check()
                     self._follow_pictures()
+                if self.healthy and not len(self._work) and time.monotonic() >= self._command_due:
+                    self._command_due = time.monotonic() + _CHECK_EVERY
+                    self._follow_commands()
             except (
                 Exception
             ) as error:  # the stage's boundary: any failure of the store is the store's
@@ -190,6 +211,22 @@ class Record:
         if self.degraded and time.monotonic() >= self._degraded_until:
             self.degraded = False
             self._store.alarm(self._station, Reason.PICTURES_LOST, "", False)
+            self._wake()
+
+    def _follow_commands(self) -> None:
+        """Take a command from the store, or take one back that the loop could not follow in time."""
+        with self._command_lock:
+            late = self._command if time.monotonic() >= self._command_until else None
+            if late is not None:
+                self._command = None
+        if late is not None:
+            self._store.command_done(late.id, CommandState.EXPIRED, "not_between_parts")
+        if self._command is not None:
+            return
+        command = self._store.take_command(self._station)
+        if command is not None:
+            with self._command_lock:
+                self._command, self._command_until = command, time.monotonic() + _COMMAND_FOR
             self._wake()
 
     def _down(self, error: Exception) -> None:

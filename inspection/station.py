@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inspection.acquire import Acquire
-from inspection.changeover import Changeover
+from inspection.changeover import Changeover, Taken
 from inspection.detect import DetectStage
 from inspection.errors import InspectionError, PlcError
 from inspection.part import PartInFlight, Setup, utc_now
@@ -30,6 +30,8 @@ from inspection.readiness import Readiness
 from inspection.record import Record
 from inspection.sequence import TriggerCount
 from inspection.types import (
+    Command,
+    CommandState,
     Decision,
     Frame,
     PartKey,
@@ -64,6 +66,33 @@ class Timing:
     ack_timeout: float = 2.0
     record_grace: float = 0.25
     stop_grace: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a station stands, for people who look at it. A reason is None where all is well.
+
+    Attributes:
+        turned_mono: when the loop began its latest turn; one that hangs stays behind.
+        cause: why a part could not be inspected now.
+        camera: of the acquire stage.
+        plc: of the link and the PLC's heartbeat.
+        model: of the detect stage.
+        store: of the record stage.
+        degraded: pictures are being lost.
+        recipe: number of the recipe in force, 0 for none.
+        release: `PART/NUMBER` in force; empty for none.
+    """
+
+    turned_mono: float
+    cause: Reason | None
+    camera: Reason | None
+    plc: Reason | None
+    model: Reason | None
+    store: Reason | None
+    degraded: bool
+    recipe: int
+    release: str
 
 
 class Station:
@@ -131,6 +160,8 @@ class Station:
         self._reset_up = False
         self._unacknowledged = False
         self._stopping = False
+        self._turned = time.monotonic()
+        self._command: Command | None = None  # of the pages, being read by the changeover
 
         self._changeover = Changeover(recipes, self._detect.load, wake)
         self._readiness = Readiness(
@@ -144,6 +175,23 @@ class Station:
     def ready(self) -> bool:
         """Whether READY is shown to the PLC."""
         return self._exchange.connected and self._exchange.stat.has(StatFlag.READY)
+
+    def status(self) -> Status:
+        """Return how the station stands. Any thread may ask; nothing waits and nothing changes."""
+        changeover, acquire, detect = self._changeover, self._acquire, self._detect
+        setup, exchange = changeover.setup, self._exchange
+        link = None if exchange.plc_alive() else Reason.PLC_HEARTBEAT
+        return Status(
+            turned_mono=self._turned,
+            cause=self._readiness.cause,
+            camera=None if acquire.healthy else acquire.fault or Reason.CAMERA_LOST,
+            plc=link if exchange.connected else Reason.PLC_LINK,
+            model=None if detect.ready_for(setup) else detect.fault or Reason.MODEL_LOADING,
+            store=None if self._record.healthy else Reason.STORE_FAILED,
+            degraded=self._record.degraded,
+            recipe=changeover.number,
+            release="" if setup is None else setup.release.name,
+        )
 
     # ------------------------------------------------------------------ the loop
 
@@ -161,6 +209,7 @@ class Station:
         stop_by = float("inf")
         try:
             while not (self._stopping and (self._part is None or time.monotonic() > stop_by)):
+                self._turned = time.monotonic()
                 if stop.is_set() and not self._stopping:
                     self._stopping, stop_by = True, time.monotonic() + self._timing.stop_grace
                 try:
@@ -427,7 +476,8 @@ class Station:
     def _follow_recipe(self, ctrl: Ctrl) -> None:
         changeover = self._changeover
         if self._part is None:
-            changeover.take()
+            self._tell_command(changeover.take())
+        self._follow_command(ctrl)
         if not ctrl.has(CtrlFlag.RECIPE_REQ):
             self._recipe_asked = None
             self._exchange.drop_flags(StatFlag.RECIPE_ACK)
@@ -441,6 +491,35 @@ class Station:
         elif changeover.number == ctrl.recipe and self._detect.ready_for(changeover.setup):
             self._exchange.show(Reason.NONE, ctrl.recipe)
             self._exchange.raise_flags(StatFlag.RECIPE_ACK)
+
+    def _follow_command(self, ctrl: Ctrl) -> None:
+        """Let an engineer choose the recipe, between parts, where the PLC does not choose it."""
+        busy = self._part is not None or self._changeover.pending or ctrl.has(CtrlFlag.TRIGGER)
+        if busy or self._stopping:
+            return
+        command = self._record.command()
+        if command is None:
+            return
+        if ctrl.has(CtrlFlag.RECIPE_REQ):
+            self._record.command_done(command, CommandState.REFUSED, "plc_requests")
+        elif ctrl.recipe not in {0, command.recipe}:
+            detail = f"plc_holds {ctrl.recipe}"
+            self._record.command_done(command, CommandState.REFUSED, detail)
+        else:
+            log.info("recipe %d, asked for by %s", command.recipe, command.who)
+            self._command = command
+            self._changeover.request(command.recipe, keep=True)
+
+    def _tell_command(self, taken: Taken | None) -> None:
+        command = self._command
+        if taken is None or command is None:
+            return
+        self._command = None
+        if taken.refused is None:
+            self._record.command_done(command, CommandState.DONE, taken.detail)
+        else:
+            detail = f"{taken.refused.name} {taken.detail}"
+            self._record.command_done(command, CommandState.REFUSED, detail)
 
     # ------------------------------------------------------------------ stages that hang, and the end
 

@@ -120,13 +120,44 @@ class PartState(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What a person said of a part; append-only."""
+    """What a person said of a part; append-only.
+
+    FALSE_CALL says that the part is good, whatever the machine said. UNSURE asks the engineer.
+    NOT_REVIEWED takes the verdict before it back.
+    """
 
     REAL_DEFECT = "real_defect"
     FALSE_CALL = "false_call"
     MISSED = "missed"
     BORDERLINE = "borderline"
     ABORTED = "aborted"
+    NOT_REVIEWED = "not_reviewed"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a signed-in engineer asks of the line, as the store keeps it.
+
+    Attributes:
+        id: of its row.
+        recipe: the recipe number asked for, 1..65535.
+        who: login name.
+    """
+
+    id: int
+    recipe: int
+    who: str
+
+
+class CommandState(enum.StrEnum):
+    """How far a command has come. `asked` and `taken` are open, the others final."""
+
+    ASKED = "asked"
+    TAKEN = "taken"
+    DONE = "done"
+    REFUSED = "refused"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +315,8 @@ class Region:
     Attributes:
         box: x1 y1 x2 y2.
         classes: classes judged here; empty means all.
-        ignore: True: detections whose centre lies here are not judged.
+        ignore: True: a detection whose box lies wholly here is not judged. In a region that is looked at
+            every detection is judged whose box meets it.
         expected: class name to the exact count whose centres must lie here: a screw in its place.
     """
 

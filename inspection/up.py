@@ -1,7 +1,8 @@
 """`inspection up STATION.yaml`: the processes of one station on one PC, restarted when they end.
 
     up ─┬─ serve   (when the station's runtime is `service` on this host)
-        └─ line
+        ├─ line
+        └─ web     (when the station file sets `web`)
 
 A process that ends is started again, at once the first time and then slower. When `up` itself is killed
 its children end too: nothing is left that could answer the PLC.
@@ -65,6 +66,8 @@ def station_processes(station: Path) -> dict[str, list[str]]:
             "--precision", str(getattr(config.runtime, "precision", "f32")),
         ]  # fmt: skip
     processes["line"] = ["line", str(station)]
+    if config.web is not None:
+        processes["web"] = ["web", str(station)]
     return processes
 
 

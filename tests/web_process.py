@@ -73,6 +73,8 @@ class WebProcess:
         """End it as a power cut would."""
         self.process.kill()
         self.process.wait(10)
+        if self.process.stdout:
+            self.process.stdout.close()
 
     def stop(self) -> int:
         """Ask it to end; return its exit code."""

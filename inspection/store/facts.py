@@ -32,7 +32,7 @@ class Finding:
     """What is known of one invariant.
 
     Attributes:
-        code: `STORE`, or `I1` to `I12`.
+        code: `STORE`, `I1` to `I12`, `AUDIT`.
         title: what must hold.
         checked: how many things were looked at.
         breaches: how many break it.

@@ -17,6 +17,7 @@ from inspection.store.facts import Facts, Finding
 from inspection.store.plc_log import Moment
 from inspection.store.rows import stored_images
 from inspection.store.tables import HEAD, alarms, parts, verdicts
+from inspection.store.web import audit
 from inspection.types import Decision, PartState, Reason
 
 _PASSED = parts.c.decision == Decision.PASS.value
@@ -356,3 +357,24 @@ def _picture_problems(folder: Path, row: Any) -> list[str]:
 
 def _name(row: Any) -> str:
     return f"{row.station}/{row.epoch}/{row.sequence}"
+
+
+def check_audit(facts: Facts) -> Finding:
+    """Nobody changed or removed a row of the audit, and nobody can without breaking this."""
+    finding = Finding("AUDIT", "the audit is one unbroken chain, and the database keeps it so")
+    with facts.reading() as connection:
+        if not sa.inspect(connection).has_table("audit"):
+            finding.unchecked = "this store has no audit yet; start the line or the pages once"
+            return finding
+    walk, is_left = audit.Walk(), True
+    while is_left:
+        with facts.reading() as connection:
+            is_left = audit.walk_on(connection, walk)
+    finding.checked = walk.number
+    for sentence in walk.breaches:
+        finding.breach(sentence)
+    with facts.reading() as connection:
+        if not audit.is_protected(connection):
+            finding.breach("the triggers that keep the audit append-only are gone")
+    finding.notes.append(f"{walk.number} rows, head {walk.previous}")
+    return finding

@@ -6,7 +6,7 @@ Every read is one short transaction: an open one would make SQLite's log grow. P
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,6 +20,7 @@ from inspection.store.config import StoreConfig
 from inspection.store.database import discard, make_engine, revision, store_error
 from inspection.store.rows import Values, utc_now
 from inspection.store.tables import HEAD, alarms, parts, verdicts
+from inspection.store.web.tables import reviews
 from inspection.types import Decision, PartState, Verdict
 
 
@@ -132,6 +133,12 @@ class StoreReader:
             if row is None:
                 return None
             return dict(row), [dict(verdict) for verdict in connection.execute(given).mappings()]
+
+    def review_states(self, records: Sequence[int]) -> dict[int, str]:
+        """Return where these parts stand in the review; those that are not in it are left out."""
+        query = sa.select(reviews.c.record, reviews.c.state).where(reviews.c.record.in_(records))
+        with self._read("reading reviews") as connection:
+            return {int(row.record): str(row.state) for row in connection.execute(query)}
 
     def alarms(self, station: str | None = None, *, limit: int = 100) -> list[Values]:
         """Return the latest alarms, newest first."""

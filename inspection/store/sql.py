@@ -25,11 +25,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from inspection.errors import StoreError
-from inspection.store import database, images, rows, writes
+from inspection.store import commands, database, images, rows, writes
 from inspection.store.config import StoreConfig
 from inspection.store.journal import Journal, Marks, Note
 from inspection.store.lock import FileLock, lock_on_server
 from inspection.types import (
+    Command,
+    CommandState,
     Decision,
     Inspected,
     PartKey,
@@ -149,6 +151,9 @@ class SqlStore:
             self._transact(
                 f"station {station}: ending alarms", lambda c: writes.end_alarms(c, station)
             )
+            self._transact(
+                f"station {station}: closing commands", lambda c: commands.close_open(c, station)
+            )
             return self._transact(
                 f"station {station}: closing open parts",
                 lambda c: writes.close_open(c, station, reason),
@@ -237,6 +242,20 @@ class SqlStore:
             except StoreError:
                 self._wait(_Waiting("alarm", station, lambda c: writes.insert_alarm(c, values)))
                 raise
+
+    def take_command(self, station: str) -> Command | None:
+        """See `protocols.Store`."""
+        with self._turn:
+            return self._transact(
+                f"station {station}: reading commands", lambda c: commands.take(c, station)
+            )
+
+    def command_done(self, command: int, state: CommandState, detail: str) -> None:
+        """See `protocols.Store`."""
+        with self._turn:
+            self._transact(
+                f"command {command}: {state}", lambda c: commands.finish(c, command, state, detail)
+            )
 
     # -- bad times
 

@@ -33,6 +33,12 @@ PROVEN = (
 )
 """The promise as the database holds it; a row that breaks it is refused."""
 
+KINDS = ("station", "recipe_number", "release", "decision", "reason", "defect_class")
+"""Columns of `parts` that have few values; a part's `kind` holds all of them, each after a `|`."""
+
+KIND = " || ".join(f"'|' || coalesce(CAST({name} AS TEXT), '')" for name in KINDS)
+"""How the database makes a part's kind. There are some hundred kinds: a search steps from kind to kind."""
+
 metadata = sa.MetaData()
 
 
@@ -116,14 +122,19 @@ parts = sa.Table(
     # its pictures
     sa.Column("image_state", sa.Text, nullable=False),
     sa.Column("images", json_type()),
+    # for searches: made by the database from other columns
+    sa.Column("kind", sa.Text, sa.Computed(KIND, persisted=True)),
     sa.UniqueConstraint("station", "epoch", "sequence", name="parts_key"),
     sa.CheckConstraint(f"id BETWEEN 1 AND {MAX_RECORD}", name="record_is_u32"),
     sa.CheckConstraint("(state = 'triggered') = (decision IS NULL)", name="decided_has_decision"),
     sa.CheckConstraint(PROVEN, name="pass_is_proven"),
     sa.Index("parts_decision", "decision", "id"),
     sa.Index("parts_time", "triggered_at", "decision"),
+    sa.Index("parts_kind", "kind", "triggered_at", "id"),
     sa.Index("parts_part_id", "part_id"),
-    sa.Index("parts_serial", "serial"),
+    sa.Index(
+        "parts_serial", "serial", "triggered_at", postgresql_ops={"serial": "text_pattern_ops"}
+    ),
     sa.Index("parts_station", "station", "id"),
     sa.Index("parts_class", "defect_class", "id"),
     sa.Index("parts_release", "release", "id"),

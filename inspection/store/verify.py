@@ -17,6 +17,7 @@ from typing import Any
 from inspection.store.config import StoreConfig
 from inspection.store.facts import Facts, Finding
 from inspection.store.invariants import (
+    check_audit,
     check_images,
     check_late_never_sent,
     check_lineage,
@@ -220,5 +221,6 @@ CHECKS: tuple[tuple[str, Callable[[Facts], Finding]], ...] = (
         "I11", "no peer outside the allow-list is contacted", "the no-network test shows it"
     ),
     ("I12", check_conservation),
+    ("AUDIT", check_audit),
 )
 """Every invariant, in the order of the report."""

@@ -444,10 +444,13 @@ def test_a_new_database_never_gives_a_record_or_epoch_again(config: StoreConfig)
     given = first.triggered(trigger(1), 1)
     first.close()
     with database.make_engine(config).begin() as connection:
-        tables.metadata.drop_all(connection)
-        connection.execute(sa.text("DROP TABLE alembic_version"))
         if connection.dialect.name == "postgresql":
-            connection.execute(sa.text("DROP FUNCTION verdicts_append_only"))
+            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+            connection.execute(sa.text("CREATE SCHEMA public"))
+        else:
+            found = sa.MetaData()
+            found.reflect(connection)
+            found.drop_all(connection)
     again = SqlStore(config)
     assert again.begin_epoch("st1", "start") == 2
     assert again.triggered(trigger(2, epoch=2), 1) > given + RESERVE // 2

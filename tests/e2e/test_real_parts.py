@@ -62,6 +62,7 @@ def test_deeppcb_from_pairs_to_a_shift(tmp_path):
 
 
 @pytest.mark.skipif(not SCREWS.exists(), reason="the screws are not there; set INSPECTION_SHARED")
+@pytest.mark.soak
 def test_a_part_passes_with_four_screws(tmp_path):
     """Boxes of screws and holes in, a shift of the 50 held-out photos out: no missing screw escapes."""
     assert write_yolo(SCREWS, tmp_path / "yolo") == 100

@@ -31,6 +31,8 @@ from inspection.store.queries import StoreReader
 from inspection.store.sql import SqlStore
 from inspection.store.verify import CHECKS, Report, verify
 from inspection.store.verify_cli import app
+from inspection.store.web import audit
+from inspection.store.web.access import WebStore
 from inspection.types import PartKey, Reason, Result, StoredImage, Verdict
 
 CAUSE = {"PASS": "pass", "FAIL": "fail", "REVIEW": "review", "NOT_INSPECTED": "not_inspected"}
@@ -176,6 +178,30 @@ def _lose_a_verdict(run: Run) -> None:
     run.sql("DELETE FROM verdicts WHERE version = 1")
 
 
+def _audited(*statements: str) -> Callable[[Run], None]:
+    """Write four rows of the audit, then break it behind the program's back."""
+
+    def breach(run: Run) -> None:
+        store = WebStore(run.config)
+        for number in range(4):
+            with store.write("rows for a test") as connection:
+                audit.append(connection, "kim", "setting.changed", "setting:x", value=number)
+        store.close()
+        for statement in statements:
+            run.sql(statement)
+
+    return breach
+
+
+def _cut_audit(number: int) -> tuple[str, str]:
+    return "DROP TRIGGER audit_no_delete", f"DELETE FROM audit WHERE id = {number}"
+
+
+def _alter_audit(change: str) -> tuple[str, str]:
+    return "DROP TRIGGER audit_no_update", f"UPDATE audit SET {change} WHERE id = 2"
+
+
+_AGAIN = "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'x'); END"
 PASS_1 = "WHERE sequence = 1"
 
 BREACHES: list[tuple[str, str, Callable[[Run], None]]] = [
@@ -237,6 +263,22 @@ BREACHES: list[tuple[str, str, Callable[[Run], None]]] = [
         " SELECT station, 9, sequence, state, part_id, serial, 'FAIL', 'DEFECT', 0,"
         " triggered_mono, triggered_at, deadline_mono, 'none' FROM parts WHERE sequence = 2"
     )),
+    ("AUDIT", "row altered", _audited(*_alter_audit("who = 'lee'"))),
+    ("AUDIT", "row altered to no text", _audited(*_alter_audit("detail = x'ff00'"))),
+    ("AUDIT", "row removed", _audited(*_cut_audit(2), _AGAIN)),
+    ("AUDIT", "first row removed", _audited(*_cut_audit(1), _AGAIN)),
+    ("AUDIT", "row put in", _audited(
+        "INSERT INTO audit SELECT 0, at, who, action, subject, detail, previous, sha256"
+        " FROM audit WHERE id = 1"
+    )),
+    ("AUDIT", "row added unsealed", _audited(
+        "INSERT INTO audit SELECT 5, at, who, action, subject, detail, sha256, sha256 FROM audit WHERE id = 4"
+    )),
+    ("AUDIT", "triggers gone", _audited("DROP TRIGGER audit_no_delete")),
+    ("AUDIT", "trigger that lets everything through", _audited(
+        "DROP TRIGGER audit_no_delete",
+        "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT 1; END",
+    )),
     ("I12", "wrong counters", lambda run: run.events[-1]["counters"].update(passes=4)),
 ]  # fmt: skip
 
@@ -254,6 +296,25 @@ def test_every_checkable_invariant_is_breached_above(run: Run) -> None:
     checkable = {finding.code for finding in run.verify().findings if not finding.unchecked}
     assert checkable == {code for code, _how, _breach in BREACHES}
     assert [code for code, _check in CHECKS] == [f.code for f in run.verify().findings]
+
+
+def test_the_audit_s_number_and_head_are_told(run: Run) -> None:
+    _audited()(run)
+    with WebStore(run.config).read("the head") as connection:
+        number, head = audit.head(connection)
+    finding = next(f for f in run.verify().findings if f.code == "AUDIT")
+    assert (finding.status, finding.checked) == ("ok", 4)
+    assert finding.notes == [f"4 rows, head {head}"]
+    _audited(*_cut_audit(number + 4), _AGAIN)(run)  # the newest row: the chain cannot show it
+    cut = next(f for f in run.verify().findings if f.code == "AUDIT")
+    assert cut.status == "ok"
+    assert cut.notes != [f"8 rows, head {head}"]
+
+
+def test_a_store_from_before_the_audit(run: Run) -> None:
+    run.sql("DROP TABLE audit")
+    finding = next(f for f in run.verify().findings if f.code == "AUDIT")
+    assert finding.status == "not checkable here"
 
 
 def test_a_damaged_file_is_found(run: Run) -> None:

@@ -11,7 +11,10 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from inspection.store.rows import Values, utc_now
-from inspection.store.web.tables import people, sessions, sign_ins, terminals
+from inspection.store.web.tables import people, sessions, sign_ins
+
+SYSTEM = "system"
+"""Who the audit names for what no person did; nobody can be called so."""
 
 
 class Role(enum.StrEnum):
@@ -82,6 +85,24 @@ def find(connection: sa.Connection, name: str) -> Values | None:
     """Return the row of a login name; None when there is none."""
     row = connection.execute(sa.select(people).where(people.c.name == name)).mappings().first()
     return None if row is None else dict(row)
+
+
+def by_id(connection: sa.Connection, person: int) -> Values | None:
+    """Return the row of a person; None when there is none."""
+    row = connection.execute(sa.select(people).where(people.c.id == person)).mappings().first()
+    return None if row is None else dict(row)
+
+
+def is_taken(connection: sa.Connection, name: str) -> bool:
+    """Tell whether a login name is in use; `Kim` and `kim` would be mistaken, so they are the same."""
+    query = sa.select(people.c.id).where(sa.func.lower(people.c.name) == name.lower())
+    return name.lower() == SYSTEM or connection.execute(query).first() is not None
+
+
+def lock(connection: sa.Connection) -> None:
+    """Let one change of people at a time look and write; a writer of SQLite is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("LOCK TABLE people IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def add(
@@ -203,8 +224,28 @@ def end_sessions(connection: sa.Connection, person: int, but: str = "") -> None:
     )
 
 
+def sessions_of(connection: sa.Connection, person: int, idle: float) -> list[Values]:
+    """Return the sessions of a person that have not ended, newest first; `csrf` is left out."""
+    columns = [column for column in sessions.c if column.name != "csrf"]
+    query = (
+        sa.select(*columns)
+        .where(
+            sessions.c.person == person,
+            sessions.c.ends_at > utc_now(),
+            sessions.c.seen_at > after(-idle),
+        )
+        .order_by(sessions.c.started_at.desc())
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def end_old_sessions(connection: sa.Connection) -> None:
+    """Forget the sessions whose time is over."""
+    connection.execute(sa.delete(sessions).where(sessions.c.ends_at <= utc_now()))
+
+
 def note_sign_in(connection: sa.Connection, name: str, address: str, outcome: str) -> None:
-    """Keep an attempt: `ok`, `wrong`, `limited`; older ones than a week go."""
+    """Keep an attempt: `ok`, `wrong`, `pin_ok`, `pin_wrong`; older ones than a week go."""
     connection.execute(
         sa.insert(sign_ins),
         {"name": name[:64], "address": address, "outcome": outcome, "at": utc_now()},
@@ -215,30 +256,23 @@ def note_sign_in(connection: sa.Connection, name: str, address: str, outcome: st
 def wrong_since(
     connection: sa.Connection, seconds: float, *, name: str = "", address: str = ""
 ) -> int:
-    """Return how many wrong attempts there were since the last right one, within that many seconds."""
-    column, value = (sign_ins.c.name, name[:64]) if name else (sign_ins.c.address, address)
+    """Return how many wrong passwords there were within that many seconds.
+
+    Args:
+        connection: from `WebStore.read`.
+        seconds: how far back.
+        name: of this login name, since it was last right.
+        address: from this address. A right one does not clear it: whoever has an account could else
+            try the others' passwords without end.
+    """
     since = after(-seconds)
+    query = sa.select(sa.func.count()).where(sign_ins.c.outcome == "wrong")
+    if not name:
+        query = query.where(sign_ins.c.address == address, sign_ins.c.at > since)
+        return int(connection.execute(query).scalar() or 0)
+    same = sign_ins.c.name == name[:64]
     right = sa.select(sa.func.max(sign_ins.c.at)).where(
-        column == value, sign_ins.c.outcome == "ok", sign_ins.c.at > since
+        same, sign_ins.c.outcome == "ok", sign_ins.c.at > since
     )
     last = connection.execute(right).scalar() or since
-    query = sa.select(sa.func.count()).where(
-        column == value, sign_ins.c.outcome == "wrong", sign_ins.c.at > last
-    )
-    return int(connection.execute(query).scalar() or 0)
-
-
-def trust_terminal(connection: sa.Connection, name: str, who: str) -> str:
-    """Let a PIN do at this terminal; return the token for its cookie."""
-    token = secrets.token_urlsafe(32)
-    connection.execute(
-        sa.insert(terminals),
-        {"token_sha256": hash_token(token), "name": name, "trusted_by": who, "at": utc_now()},
-    )
-    return token
-
-
-def terminal_name(connection: sa.Connection, token: str) -> str | None:
-    """Return the name of a trusted terminal; None when the token is not known."""
-    query = sa.select(terminals.c.name).where(terminals.c.token_sha256 == hash_token(token))
-    return connection.execute(query).scalar()
+    return int(connection.execute(query.where(same, sign_ins.c.at > last)).scalar() or 0)

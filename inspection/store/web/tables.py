@@ -4,7 +4,7 @@
     sessions     who is signed in, on which terminal terminals   where a PIN may be used
     sign_ins     attempts, for the limits            settings    what administrators set
     reviews      one row for each part to be judged  marks       how far a background job came
-    slots        counts of half hours, for charts    slot_days   which half hours are counted for good
+    slots        counts of half hours, for charts
     commands     what people ask of a line           controls    who holds a station
     alarm_acks   who saw an alarm                    approvals   who approved a release; append-only
     book         golden parts and limit samples      jobs        training and harvest runs
@@ -129,6 +129,7 @@ reviews = sa.Table(
     sa.Column("changed_at", sa.Text, nullable=False),
     sa.Index("reviews_state", "state", "record"),
     sa.Index("reviews_time", "triggered_at"),
+    sa.Index("reviews_found", "state", "verdict", "triggered_at", "record"),
 )
 
 slots = sa.Table(
@@ -143,13 +144,6 @@ slots = sa.Table(
     sa.Column("reason", sa.Text, primary_key=True),
     sa.Column("defect_class", sa.Text, primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False),
-)
-
-slot_days = sa.Table(
-    "slot_days",
-    metadata,
-    sa.Column("slot", sa.Text, primary_key=True),
-    sa.Column("newest", record_type(), nullable=False),
 )
 
 commands = sa.Table(

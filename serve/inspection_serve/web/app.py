@@ -16,11 +16,29 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from inspection.errors import InspectionError, StoreError
 from inspection.store.web.access import VersionConflictError
+from inspection_serve.web import api_page
+from inspection_serve.web.bodies import Bodies
+from inspection_serve.web.book import api as book_api
+from inspection_serve.web.book import routes as book
 from inspection_serve.web.guard import SignInError
 from inspection_serve.web.headers import Headers
+from inspection_serve.web.line import api as line_api
+from inspection_serve.web.line import routes as line
+from inspection_serve.web.line.watch import Watch
+from inspection_serve.web.models import api as models_api
+from inspection_serve.web.models import jobs_api as models_jobs_api
+from inspection_serve.web.models import routes as models
 from inspection_serve.web.pages import page
-from inspection_serve.web.people import me
+from inspection_serve.web.people import admin, audit_page, me, quick
 from inspection_serve.web.people import routes as people
+from inspection_serve.web.pictures import routes as pictures
+from inspection_serve.web.quality import api as quality_api
+from inspection_serve.web.quality import routes as quality
+from inspection_serve.web.results import api as results_api
+from inspection_serve.web.results import export as results_export
+from inspection_serve.web.results import routes as results
+from inspection_serve.web.review import api as review_api
+from inspection_serve.web.review import routes as review
 from inspection_serve.web.site import Site
 
 API = "/api/v1"
@@ -37,10 +55,34 @@ def build_app(site: Site, *, names: Iterable[str], secure: bool = False) -> Fast
     """
     app = FastAPI(title="Inspection", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.site, app.state.secure = site, secure
+    app.state.line, app.state.is_ending = Watch(site), lambda: False
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), "static")
-    for routes in (people, me):
+    for routes in (
+        people,
+        me,
+        admin,
+        quick,
+        audit_page,
+        api_page,
+        review,
+        review_api,
+        pictures,
+        book,
+        book_api,
+        line,
+        line_api,
+        results,
+        results_export,
+        results_api,
+        quality,
+        quality_api,
+        models,
+        models_api,
+        models_jobs_api,
+    ):
         app.include_router(routes.router)
     _add_errors(app)
+    app.add_middleware(Bodies)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(set(names)), www_redirect=False)
     app.add_middleware(Headers)
     return app

@@ -19,8 +19,16 @@ def web(
             metavar="STORE",
         ),
     ],
-    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one", min=0, max=65535)] = 8080,
+    host: Annotated[
+        str | None,
+        typer.Option(help="address to listen on; default: the station file's, or 127.0.0.1"),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="0 takes a free one; default: the station file's, or 8080", min=0, max=65535
+        ),
+    ] = None,
     name: Annotated[
         list[str] | None,
         typer.Option(help="a name by which browsers may call this PC; may be given again"),

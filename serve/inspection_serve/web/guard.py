@@ -28,6 +28,8 @@ SESSION = 7 * 86400.0
 """Seconds after which a session ends in any case."""
 _SEEN_EVERY = 60.0
 _SAFE = {"GET", "HEAD", "OPTIONS"}
+_BEFORE_CHANGE = ("/people/me", "/sign-out")
+"""What somebody may do who must choose a new password first."""
 
 
 class SignInError(Exception):
@@ -68,7 +70,7 @@ class Needs:
             raise HTTPException(403, "role")
         if request.method not in _SAFE:
             await _check_token(request, person)
-        if person.must_change and not request.url.path.startswith("/people/me"):
+        if person.must_change and not request.url.path.startswith(_BEFORE_CHANGE):
             raise HTTPException(403, "must_change")
         return person
 

@@ -1,26 +1,26 @@
 """The web process: opens the store, listens, prints where, and ends on SIGTERM.
 
-It runs at a lower priority than the line, and the line never waits for it.
+It has the priority of the line: a process that is put back while it holds the lock of the store would keep
+the line waiting. Its writes are short instead; what takes long (jobs) runs in processes of its own.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from inspection.errors import ConfigError, InspectionError
+from inspection.store.web.counts import Counting
+from inspection.store.web.intake import Intake
 from inspection_serve.web.site import Site, open_site
 
 NO_ADDRESS = 71
 """Exit code when the address cannot be listened on."""
 NO_STORE = 72
 """Exit code when the store or the station file cannot be used."""
-NICE = 5
-"""Added to the process's niceness."""
 GRACE = 3
 """Seconds for requests in flight when stopping."""
 _log = logging.getLogger(__name__)
@@ -28,11 +28,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `inspection web` was told; see its help."""
+    """What `inspection web` was told; see its help. None: as the station file says, else the default."""
 
     store: str
-    host: str = "127.0.0.1"
-    port: int = 8080
+    host: str | None = None
+    port: int | None = None
     names: tuple[str, ...] = ()
     images: Path | None = None
     releases: Path | None = None
@@ -62,26 +62,38 @@ def run(settings: Settings) -> int:
     except (InspectionError, ValueError) as error:
         _log.error("the pages cannot start: %s", error)
         return NO_STORE
+    told = site.pages
+    host = settings.host or told.host
     try:
-        listener = _listen(settings.host, settings.port)
+        listener = _listen(host, told.port if settings.port is None else settings.port)
     except ConfigError as error:
         _log.error("%s", error)
         return NO_ADDRESS
-    os.nice(NICE)
-    secure = settings.certificate is not None and settings.key is not None
-    names = {settings.host, "127.0.0.1", "localhost", socket.gethostname(), *settings.names}
+    intake = Intake(site.store)
+    intake.start()
+    site.on_close.append(intake.close)
+    counting = Counting(site.store)
+    counting.start()
+    site.on_close.append(counting.close)
+    certificate, key = settings.certificate or told.certificate, settings.key or told.key
+    secure = certificate is not None and key is not None
+    ours = {host, "127.0.0.1", "localhost", socket.gethostname()}
+    names = ours.union(settings.names, told.names)
+    app = build_app(site, names=names, secure=secure)
     config = uvicorn.Config(
-        build_app(site, names=names, secure=secure),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
-        ssl_certfile=settings.certificate,
-        ssl_keyfile=settings.key,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
+    server = uvicorn.Server(config)
+    app.state.is_ending = lambda: server.should_exit  # streams of events end with it
     _announce(site, listener, secure=secure)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         site.close()
         listener.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inspection.config import PagesConfig, load_station
 from inspection.errors import ConfigError
 from inspection.store.config import StoreConfig
 from inspection.store.web import people
@@ -27,6 +28,8 @@ class Site:
         datasets: folder of datasets, None when not given.
         work: folder of jobs and exports; made when first used.
         texts: English and Korean.
+        pages: what the station file says of the pages; the defaults for a store alone.
+        live: folder where the line publishes its state and latest picture.
         setup_code: whoever shows it becomes the first administrator; empty once there is one.
         on_close: what background threads ask to be called at the end.
     """
@@ -39,6 +42,8 @@ class Site:
     datasets: Path | None
     work: Path
     texts: Texts
+    pages: PagesConfig
+    live: Path
     setup_code: str = ""
     on_close: list[Callable[[], None]] = field(default_factory=list)
 
@@ -64,14 +69,14 @@ def open_site(
         StoreError: the store cannot be used.
         ConfigError: the station file or a folder cannot be read.
     """
-    station: Path | None = None
+    station, live, pages = None, None, PagesConfig.model_validate({})
     if store.endswith((".yaml", ".yml")):
-        from inspection.config import load_station
-
         station = Path(store)
         config = load_station(station)
-        settings = config.store
+        settings, pages = config.store, config.web or pages.beside(station.resolve().parent)
         releases, recipes = releases or config.releases, recipes or config.recipes
+        live = config.live_folder
+        datasets, work = datasets or pages.datasets, work or pages.work
     else:
         settings = StoreConfig.model_validate({"url": store})
         path = settings.sqlite_path
@@ -95,5 +100,7 @@ def open_site(
         datasets=datasets,
         work=work or folder.parent / "web",
         texts=load_texts(),
+        pages=pages,
+        live=live or folder.parent / "live",
         setup_code=code,
     )

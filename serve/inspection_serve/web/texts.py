@@ -21,6 +21,8 @@ from babel.numbers import format_decimal, format_percent
 
 LANGUAGES = {"ko": "한국어", "en": "English"}
 LOCALE = Path(__file__).parent / "locale"
+CLOCKS = {"ko": {"short": "yy. M. d. HH:mm", "medium": "yyyy. M. d. HH:mm:ss"}}
+"""How times are written where the locale's own form mixes languages ("PM 2:00")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Language:
         if not at:
             return "–"
         moment = datetime.fromisoformat(at).astimezone()
-        return format_datetime(moment, form, locale=self.code)
+        return format_datetime(moment, CLOCKS.get(self.code, {}).get(form, form), locale=self.code)
 
 
 @dataclass(frozen=True, slots=True)

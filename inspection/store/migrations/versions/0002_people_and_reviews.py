@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from inspection.store.tables import json_type, record_type
+from inspection.store.tables import KIND, json_type, record_type
 
 revision = "0002"
 down_revision = "0001"
@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.add_column("parts", sa.Column("defect_class", sa.Text))
     op.create_index("parts_class", "parts", ["defect_class", "id"])
     op.create_index("parts_release", "parts", ["release", "id"])
+    _searches()
     op.add_column("verdicts", sa.Column("defect_class", sa.Text))
     op.add_column("verdicts", sa.Column("boxes", json_type()))
     op.add_column("verdicts", sa.Column("seen", json_type()))
@@ -24,6 +25,15 @@ def upgrade() -> None:
     _counts()
     _station()
     _models()
+
+
+def _searches() -> None:
+    stored = op.get_bind().dialect.name == "postgresql"  # SQLite adds only columns that are not
+    op.add_column("parts", sa.Column("kind", sa.Text, sa.Computed(KIND, persisted=stored)))
+    op.create_index("parts_kind", "parts", ["kind", "triggered_at", "id"])
+    op.drop_index("parts_serial", "parts")
+    order = {"serial": "text_pattern_ops"}  # finds how a serial begins, in any language's order
+    op.create_index("parts_serial", "parts", ["serial", "triggered_at"], postgresql_ops=order)
 
 
 def _id() -> sa.Column:
@@ -132,6 +142,8 @@ def _reviews() -> None:
     )
     op.create_index("reviews_state", "reviews", ["state", "record"])
     op.create_index("reviews_time", "reviews", ["triggered_at"])
+    found = ["state", "verdict", "triggered_at", "record"]
+    op.create_index("reviews_found", "reviews", found)
 
 
 def _counts() -> None:
@@ -143,11 +155,6 @@ def _counts() -> None:
         sa.Column("recipe_number", sa.Integer, primary_key=True, autoincrement=False),
         *(sa.Column(name, sa.Text, primary_key=True) for name in keys),
         sa.Column("number", sa.BigInteger, nullable=False),
-    )
-    op.create_table(
-        "slot_days",
-        sa.Column("slot", sa.Text, primary_key=True),
-        sa.Column("newest", record_type(), nullable=False),
     )
 
 

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import hmac
-import re
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
 from inspection.store.web import audit, people
 from inspection.store.web.people import Person, Role
-from inspection_serve.web.guard import (
-    COOKIE,
-    LANGUAGE_COOKIE,
-    SESSION,
-    TERMINAL_COOKIE,
-    Needs,
-    Public,
-    signed_in,
-    site_of,
-)
+from inspection_serve.web.guard import COOKIE, LANGUAGE_COOKIE, Needs, Public, signed_in, site_of
 from inspection_serve.web.pages import AREAS, page
-from inspection_serve.web.people.passwords import hash_secret, verify_secret, weakness
+from inspection_serve.web.people.passwords import hash_secret, weakness
+from inspection_serve.web.people.signing import (
+    NAME,
+    first_session,
+    keep_session,
+    one_at_a_time,
+    terminal_of,
+    with_password,
+)
 from inspection_serve.web.texts import LANGUAGES
 
 router = APIRouter()
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,31}")
-"""A login name: goes into rows and logs, so plain characters only."""
-WRONG_OF_NAME, WRONG_OF_ADDRESS, WINDOW = 8, 30, 900.0
-"""So many wrong attempts within so many seconds, and the next is refused unseen."""
 _YEAR = 365 * 86400
 
 
@@ -72,7 +67,7 @@ def setup(
         return RedirectResponse("/sign-in", 303)
     if not hmac.compare_digest(code.encode(), site.setup_code.encode()):
         error = "code"
-    elif not NAME.fullmatch(name):
+    elif not NAME.fullmatch(name) or name.lower() == people.SYSTEM:
         error = "name"
     else:
         error = weakness(password, name) or ""
@@ -91,21 +86,22 @@ def setup(
     )
     hashed = hash_secret(password)
     with site.store.write("adding the first administrator") as connection:
+        people.lock(connection)
         if people.any_person(connection):
             return RedirectResponse("/sign-in", 303)
         person = people.add(
             connection,
             name,
-            display or name,
+            shown_name(display) or name,
             Role.ADMINISTRATOR,
             language.code,
             hashed,
             must_change=False,
         )
         audit.append(connection, name, "person.first", f"person:{name}")
-        token, _csrf = people.start_session(connection, person, "", SESSION)
+        token = first_session(request, connection, person)
     site.setup_code = ""
-    return _with_session(request, RedirectResponse("/", 303), token)
+    return keep_session(request, RedirectResponse("/", 303), token)
 
 
 @router.get("/sign-in", include_in_schema=False, name="sign_in_page")
@@ -117,11 +113,18 @@ def sign_in_page(
     """Show the sign-in form."""
     if site_of(request).setup_code:
         return RedirectResponse("/setup", 303)
-    return page(request, "people/sign_in.html", error="", name="", next=_inside(next))
+    return page(
+        request,
+        "people/sign_in.html",
+        error="",
+        name="",
+        next=_inside(next),
+        terminal=terminal_of(request),
+    )
 
 
 @router.post("/sign-in", include_in_schema=False)
-def sign_in(
+async def sign_in(
     request: Request,
     _: Annotated[Person | None, Depends(Public())],
     name: Annotated[str, Form()],
@@ -129,27 +132,18 @@ def sign_in(
     next: Annotated[str, Form()] = "/",
 ) -> Response:
     """Sign in with a password; always with a new session."""
-    site = site_of(request)
-    address = request.client.host if request.client else ""
-    if _is_limited(request, name, address):
-        return _refuse(request, name, next, "limited", 429)
-    with site.store.read("looking up a person") as connection:
-        row = people.find(connection, name)
-    right = verify_secret(password, row["password"] if row and row["active"] else None)
-    if row is None or not right:
-        with site.store.write("a wrong password") as connection:
-            people.note_sign_in(connection, name, address, "wrong")
-            audit.append(connection, "system", "sign_in.wrong", f"person:{name[:64]}", at=address)
-        return _refuse(request, name, next, "wrong", 401)
-    old = signed_in(request)
-    with site.store.write("signing in") as connection:
-        if old is not None:
-            people.end_session(connection, old.session)
-        terminal = people.terminal_name(connection, request.cookies.get(TERMINAL_COOKIE, ""))
-        people.note_sign_in(connection, name, address, "ok")
-        token, _csrf = people.start_session(connection, row["id"], terminal or "", SESSION)
-        audit.append(connection, name, "sign_in", f"person:{name}", at=address)
-    return _with_session(request, RedirectResponse(_inside(next), 303), token)
+    signed = await one_at_a_time(partial(with_password, request, name, password))
+    if not signed.error:
+        return keep_session(request, RedirectResponse(_inside(next), 303), signed.token)
+    return page(
+        request,
+        "people/sign_in.html",
+        status=429 if signed.error == "limited" else 401,
+        error=signed.error,
+        name=name,
+        next=_inside(next),
+        terminal=terminal_of(request),
+    )
 
 
 @router.post("/sign-out", include_in_schema=False)
@@ -188,39 +182,16 @@ def choose_language(
     return response
 
 
-def _is_limited(request: Request, name: str, address: str) -> bool:
-    with site_of(request).store.read("counting attempts") as connection:
-        return (
-            people.wrong_since(connection, WINDOW, name=name) >= WRONG_OF_NAME
-            or people.wrong_since(connection, WINDOW, address=address) >= WRONG_OF_ADDRESS
-        )
-
-
-def _refuse(request: Request, name: str, onward: str, error: str, status: int) -> HTMLResponse:
-    return page(
-        request,
-        "people/sign_in.html",
-        status=status,
-        error=error,
-        name=name,
-        next=_inside(onward),
-    )
+def shown_name(text: str) -> str:
+    """Return a name for the pages: one line without control characters, at most 64 long."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:64]
 
 
 def _inside(path: str) -> str:
     """Return a path of this site; `/` for anything that could lead elsewhere."""
-    parts = urlsplit(path)
-    plain = path.startswith("/") and not path.startswith(("//", "/\\"))
+    plain = path.startswith("/") and not path.startswith("//") and path.isprintable()
+    try:
+        parts = urlsplit(path)
+    except ValueError:
+        return "/"
     return path if plain and not parts.scheme and not parts.netloc and "\\" not in path else "/"
-
-
-def _with_session(request: Request, response: Response, token: str) -> Response:
-    response.set_cookie(
-        COOKIE,
-        token,
-        max_age=int(SESSION),
-        httponly=True,
-        samesite="strict",
-        secure=request.app.state.secure,
-    )
-    return response

@@ -1,4 +1,4 @@
-// Texts of the modules, in the page's language: `_("English")`, with `{name}` places.
+// Texts of the modules in the language of the page: the English text is the key, with `{name}` places.
 const texts = JSON.parse(document.getElementById("texts").textContent);
 
 export const language = document.documentElement.lang;

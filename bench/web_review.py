@@ -1,0 +1,144 @@
+"""Review: key press to next part painted, and the queue's SQL, with many results in the store.
+
+    python bench/web_review.py --results 100000 --presses 60
+
+It writes a store in a temporary folder, starts the pages as a process, judges parts in Debian's Chromium by
+keys as an operator would, and prints percentiles in milliseconds. 30 ms of each press is the wait for a
+scanner's next character.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from playwright.sync_api import expect, sync_playwright
+from web_process import PASSWORD, WebProcess, add_people
+from web_shift import bulk, write_shift
+
+from inspection.store.config import StoreConfig
+from inspection.store.database import make_engine
+from inspection.store.tables import parts
+from inspection.store.web import review_queue
+from inspection.store.web.access import WebStore
+from inspection.store.web.intake import Intake
+from inspection.store.web.people import Person, Role
+from inspection.store.web.review_queue import QueueFilter
+
+FREE = '#review[data-phase="shown"][data-free="true"]'
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def percentiles(values: list[float]) -> str:
+    """Return median, 95th percentile and maximum."""
+    ordered = sorted(values)
+    p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
+    middle = statistics.median(ordered)
+    return f"median {middle:.1f}, p95 {p95:.1f}, max {ordered[-1]:.1f} ms (n={len(ordered)})"
+
+
+def fill(folder: Path, number: int) -> StoreConfig:
+    """Write the store; every row shows one real picture."""
+    config = write_shift(folder, 3)
+    add_people(config)
+    bulk(config, number)
+    engine = make_engine(config)
+    with engine.begin() as connection:
+        one = connection.execute(sa.select(parts.c.images).where(parts.c.id == 3)).scalar()
+        connection.execute(
+            sa.update(parts).where(parts.c.image_state == "saved").values(images=one)
+        )
+    engine.dispose()
+    return config
+
+
+def queries(config: StoreConfig) -> None:
+    """Measure what the queue asks of the store."""
+    store = WebStore(config)
+    start = time.perf_counter()
+    taken = Intake(store).take_all()
+    say(f"intake: {taken} reviews in {time.perf_counter() - start:.1f} s")
+    person = Person(1, "kim", "Kim", Role.OPERATOR, "ko", False, {}, "", "", "")
+    with store.read("a bench") as connection:
+        ids = [
+            row["record"]
+            for row in review_queue.waiting(connection, QueueFilter(), person, limit=200)
+        ]
+        for name, wanted, options in (
+            ("next, oldest first", QueueFilter(), {"after": ids[-1]}),
+            ("next, rare class", QueueFilter(defect_class="none"), {}),
+            ("next, most uncertain first", QueueFilter(), {"order": "uncertain"}),
+        ):
+            times: list[float] = []
+            for _ in range(30):
+                begin = time.perf_counter()
+                review_queue.waiting(connection, wanted, person, limit=1, **options)
+                times.append((time.perf_counter() - begin) * 1000)
+            say(f"{name}: {percentiles(times)}")
+        begin = time.perf_counter()
+        review_queue.counts(connection, person)
+        say(f"counts by state: {(time.perf_counter() - begin) * 1000:.1f} ms")
+    store.close()
+
+
+def presses(config: StoreConfig, folder: Path, number: int) -> None:
+    """Judge parts by keys in a browser."""
+    with WebProcess(config.url, log=folder / "web.log") as web, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1024, "height": 768}, locale="ko-KR")
+        page.goto(web.address + "/sign-in")
+        page.locator("input[name=name]").fill("operator")
+        page.locator("input[name=password]").fill(PASSWORD)
+        page.locator("main button.primary").click()
+        page.wait_for_url(lambda url: "/sign-in" not in url)
+        page.goto(web.address + "/review")
+        for _ in range(number):
+            free = page.locator(FREE)
+            expect(free).to_be_attached(timeout=30_000)
+            before = free.get_attribute("data-painted")
+            passed = "PASS" in (page.locator("#machine").get_attribute("class") or "")
+            page.keyboard.press("o" if passed else "n")
+            moved = page.locator(f'{FREE}:not([data-painted="{before}"])')
+            expect(moved).to_be_attached(timeout=30_000)
+        found = page.evaluate(
+            "() => performance.getEntriesByName('key to painted').map(e => e.duration)"
+        )
+        say(f"key press to next part painted: {percentiles(found)}")
+        answers = page.evaluate(
+            "() => performance.getEntriesByType('resource')"
+            ".filter(e => e.name.endsWith('/verdict')).map(e => e.duration)"
+        )
+        say(f"of it the answer that it is saved: {percentiles(answers)}")
+        browser.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=int, default=100_000)
+    parser.add_argument("--presses", type=int, default=60)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = fill(folder, asked.results)
+        say(f"{asked.results} results; load of the machine {os.getloadavg()[0]:.1f}")
+        queries(config)
+        presses(config, folder, asked.presses)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Intake: parts that a person should look at get a row in `reviews`, soon after they were decided.
+
+    parts ─▶ scan (by id, from the mark) ─▶ chosen (flagged, or drawn from the passed) ─▶ reviews
+
+It may run in several processes at once: a row that is there is left alone. Rows that are still triggered,
+and ids that another transaction may yet fill, are looked at again; nothing is passed by.
+
+A passed part is drawn when HMAC-SHA256(seed, record) is below the share in force, so nobody can tell
+beforehand which, and the draw can be repeated afterwards. `reviews.probability` keeps that share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from inspection.errors import StoreError
+from inspection.store.rows import Values, utc_now
+from inspection.store.tables import parts, verdicts
+from inspection.store.web import settings
+from inspection.store.web.access import WebStore
+from inspection.store.web.tables import marks, reviews
+from inspection.types import Decision, PartState, Verdict
+
+PASS_SHARE = "review.pass_share"  # noqa: S105  a setting's name
+SEED = "review.seed"
+DEFAULT_SHARE = 0.02
+MARK = "intake"
+BATCH = 100
+"""Rows of one transaction."""
+EVERY = 0.5
+"""Seconds between two looks."""
+PAUSE = 0.02
+"""Seconds between two batches, in which the line may write."""
+SETTLED = 10.0
+"""Seconds after which no id below a seen one can still be filled by another transaction."""
+_SHOWN = {"saved", "pending"}
+_logger = logging.getLogger(__name__)
+
+
+class Intake:
+    """Takes parts in, from a thread of its own, until it is closed."""
+
+    def __init__(self, store: WebStore) -> None:
+        self._store = store
+        self._stop = threading.Event()
+        self._seen: deque[tuple[float, int]] = deque()
+        self._filled = 0
+        self._seed = b""
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread; a batch under way is finished. May be called twice."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def take_all(self) -> int:
+        """Take in what there is now; return how many reviews were added. Raises StoreError."""
+        seed = self._seed or self._make_seed()
+        with self._store.read("reading where the intake is") as connection:
+            mark = read_mark(connection)
+            share = float(settings.read(connection, PASS_SHARE, DEFAULT_SHARE))
+            newest = connection.execute(sa.select(sa.func.max(parts.c.id))).scalar() or 0
+            still = _rows(connection, parts.c.id.in_(mark["open"])) if mark["open"] else []
+        self._seen.append((time.monotonic(), int(newest)))
+        ready = [row for row in still if row["state"] != PartState.TRIGGERED]
+        waiting = set(mark["open"]) - {row["id"] for row in ready}
+        added, cursor, kept = self._add(ready, seed, share), int(mark["record"]), mark
+        while not self._stop.is_set():
+            with self._store.read("looking for parts to review") as connection:
+                found = _rows(connection, parts.c.id > cursor)
+            decided = [row for row in found if row["state"] != PartState.TRIGGERED]
+            waiting |= {row["id"] for row in found if row["state"] == PartState.TRIGGERED}
+            added += self._add(decided, seed, share)
+            cursor = found[-1]["id"] if found else cursor
+            kept = self._keep(kept, cursor, waiting)
+            if len(found) < BATCH:
+                break
+            self._stop.wait(PAUSE)
+        return added
+
+    def _make_seed(self) -> bytes:
+        with self._store.write("the seed of the sample") as connection:
+            self._seed = seed_of(connection)
+        return self._seed
+
+    def _keep(self, kept: Values, cursor: int, waiting: set[int]) -> Values:
+        """Write the mark where it is worth it: rarely while nothing but good parts pass."""
+        settled = max(int(kept["record"]), min(cursor, self._settled()))
+        mark = {"record": settled, "open": sorted(row for row in waiting if row <= settled)}
+        if mark["open"] == kept["open"] and settled < int(kept["record"]) + BATCH:
+            return kept
+        with self._store.write("keeping where the intake is") as connection:
+            write_mark(connection, mark)
+        return mark
+
+    def _settled(self) -> int:
+        """Return the id up to which nothing can be added any more."""
+        limit = time.monotonic() - (0.0 if self._store.config.sqlite_path else SETTLED)
+        while self._seen and self._seen[0][0] <= limit:
+            self._filled = max(self._filled, self._seen.popleft()[1])
+        return self._filled
+
+    def _add(self, decided: Sequence[Values], seed: bytes, share: float) -> int:
+        chosen = [row for row in decided if is_flagged(row) or is_drawn(row, seed, share)]
+        ids = [row["id"] for row in decided]
+        if not ids:
+            return 0
+        with self._store.read("looking which reviews are there") as connection:
+            there = _records(connection, reviews.c.record, ids)
+            judged = _records(connection, verdicts.c.record, ids) - there
+        chosen_ids = {row["id"] for row in chosen} - there
+        wanted = [row for row in decided if row["id"] in chosen_ids | judged]
+        if not wanted:
+            return 0
+        with self._store.write("taking parts in for review") as connection:
+            return insert(connection, wanted, seed, share)
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY):
+            try:
+                self.take_all()
+            except StoreError as error:
+                if str(error) != self._trouble:
+                    _logger.error("the review queue is not filled: %s", error)
+                self._trouble = str(error)
+            else:
+                self._trouble = ""
+
+
+def is_flagged(row: Values) -> bool:
+    """Tell whether a decided part goes to a person in any case."""
+    if row["decision"] == Decision.NOT_INSPECTED:
+        return row["image_state"] in _SHOWN
+    return row["decision"] != Decision.PASS
+
+
+def is_drawn(row: Values, seed: bytes, share: float) -> bool:
+    """Tell whether a passed part whose picture is kept is in the sample."""
+    if row["decision"] != Decision.PASS or row["image_state"] not in _SHOWN:
+        return False
+    digest = hmac.new(seed, str(row["id"]).encode(), hashlib.sha256).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64
+
+
+def insert(
+    connection: sa.Connection, rows: Sequence[Values], seed: bytes, share: float, *, why: str = ""
+) -> int:
+    """Add reviews of decided parts; those that are there stay. Return how many were added."""
+    given: dict[int, list[Values]] = {}
+    query = sa.select(verdicts).where(verdicts.c.record.in_([row["id"] for row in rows]))
+    for verdict in connection.execute(query.order_by(verdicts.c.version)).mappings():
+        given.setdefault(verdict["record"], []).append(dict(verdict))
+    values = [_review(row, given.get(row["id"], []), seed, share, why) for row in rows]
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    adding: Any = dialect.insert(reviews).on_conflict_do_nothing(index_elements=["record"])
+    found = connection.execute(adding.returning(reviews.c.record), values)
+    return len(found.all())
+
+
+def _review(row: Values, given: Sequence[Values], seed: bytes, share: float, why: str) -> Values:
+    drawn = is_drawn(row, seed, share)
+    last = given[-1] if given else None
+    state = "open"
+    if last is not None and last["verdict"] != Verdict.NOT_REVIEWED:
+        state = "engineer" if last["verdict"] == Verdict.UNSURE else "done"
+    return {
+        "record": row["id"],
+        "state": state,
+        "why": why or ("flagged" if is_flagged(row) else "sample" if drawn else "asked"),
+        "probability": share if drawn and not why else 1.0,
+        "version": 0 if last is None else last["version"],
+        "verdict": None if last is None else last["verdict"],
+        "who": None if last is None else last["who"],
+        "station": row["station"],
+        "part_name": row["part_name"],
+        "recipe_number": row["recipe_number"],
+        "release": row["release"],
+        "decision": row["decision"],
+        "reason": row["reason"],
+        "defect_class": row["defect_class"],
+        "score": row["deciding_score"],
+        "triggered_at": row["triggered_at"],
+        "changed_at": utc_now(),
+    }
+
+
+_COLUMNS = (
+    "id", "state", "decision", "reason", "station", "part_name", "recipe_number", "release",
+    "defect_class", "deciding_score", "triggered_at", "image_state",
+)  # fmt: skip
+
+
+def _rows(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Values]:
+    query = sa.select(*(parts.c[name] for name in _COLUMNS)).where(where)
+    found = connection.execute(query.order_by(parts.c.id).limit(BATCH)).mappings()
+    return [dict(row) for row in found]
+
+
+def row_of(connection: sa.Connection, record: int) -> Values | None:
+    """Return what the intake reads of a part; None when there is none."""
+    found = _rows(connection, parts.c.id == record)
+    return found[0] if found else None
+
+
+def _records(connection: sa.Connection, column: sa.Column[Any], ids: Sequence[int]) -> set[int]:
+    return set(connection.execute(sa.select(column).where(column.in_(ids))).scalars())
+
+
+def seed_of(connection: sa.Connection) -> bytes:
+    """Return the seed of the draw; made once, never shown. Needs a connection for writing."""
+    found = settings.read(connection, SEED, None)
+    if found is None:
+        found = secrets.token_hex(32)
+        settings.change(connection, SEED, found, "system", told=False)
+    return bytes.fromhex(found)
+
+
+def read_mark(connection: sa.Connection) -> Values:
+    """Return up to which record everything was taken in, and which rows below were still open."""
+    found = connection.execute(sa.select(marks.c.value).where(marks.c.name == MARK)).scalar()
+    return {"record": 0, "open": []} if found is None else json.loads(found)
+
+
+def write_mark(connection: sa.Connection, mark: Values) -> None:
+    """Keep the mark. It is never put back: another process may have come further."""
+    if int(mark["record"]) < int(read_mark(connection)["record"]):
+        return
+    value = {"value": json.dumps(mark)}
+    found = connection.execute(sa.update(marks).where(marks.c.name == MARK).values(value))
+    if not found.rowcount:
+        connection.execute(sa.insert(marks), {"name": MARK, **value})

@@ -1,0 +1,157 @@
+"""One part's story: its row, what people said and did; and where parts were last known to be good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from inspection.store.rows import Values
+from inspection.store.tables import MAX_RECORD, parts, verdicts
+from inspection.store.web import audit
+from inspection.store.web.search import Search, SearchError, kinds_like
+from inspection.store.web.tables import reviews
+from inspection.types import Decision, Verdict
+
+LOTS = 500
+"""Lots named one by one when parts must be sorted again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything that the store holds of one part.
+
+    Attributes:
+        row: of `parts`.
+        review: of `reviews`; None: nobody was asked.
+        verdicts: oldest first, without those that the reader must not know yet.
+        audit: oldest first, likewise.
+        hidden: so many verdicts the reader must not know yet.
+        before: the station's record before it, None at the first.
+        after: the station's record after it, None at the newest.
+    """
+
+    row: Values
+    review: Values | None
+    verdicts: list[Values]
+    audit: list[Values]
+    hidden: int
+    before: int | None
+    after: int | None
+
+
+def read(connection: sa.Connection, record: int, who: str) -> Story | None:
+    """Return a part's story as `who` may read it; None when there is no such part.
+
+    While a part waits for a second person, only the first one sees the first verdict and what was noted
+    of it: the second must not know it, whatever page they open.
+    """
+    if not 0 < record <= MAX_RECORD:
+        return None
+    row = connection.execute(sa.select(parts).where(parts.c.id == record)).mappings().first()
+    if row is None:
+        return None
+    found = connection.execute(sa.select(reviews).where(reviews.c.record == record)).mappings()
+    review = next((dict(values) for values in found), None)
+    query = sa.select(verdicts).where(verdicts.c.record == record).order_by(verdicts.c.version)
+    said = [dict(values) for values in connection.execute(query).mappings()]
+    done = audit.rows(connection, subject=f"part:{record}")[::-1]
+    blind = review is not None and review["state"] == "second"
+    shown = [verdict for verdict in said if not blind or verdict["who"] == who]
+    if blind and review is not None and review["first_who"] != who:
+        review |= dict.fromkeys(("verdict", "who", "first_who", "first_verdict"))
+    return Story(
+        row=dict(row),
+        review=review,
+        verdicts=shown,
+        audit=[entry for entry in done if not blind or entry["who"] == who],
+        hidden=len(said) - len(shown),
+        before=_neighbour(connection, row["station"], record, newer=False),
+        after=_neighbour(connection, row["station"], record, newer=True),
+    )
+
+
+def _neighbour(connection: sa.Connection, station: str, record: int, *, newer: bool) -> int | None:
+    query = sa.select(parts.c.id).where(parts.c.station == station)
+    if newer:
+        query = query.where(parts.c.id > record).order_by(parts.c.id)
+    else:
+        query = query.where(parts.c.id < record).order_by(parts.c.id.desc())
+    found = connection.execute(query.limit(1)).scalar()
+    return None if found is None else int(found)
+
+
+def part_at(connection: sa.Connection, record: int) -> Values:
+    """Return station, time, decision and serial of a part. Raises SearchError when there is none."""
+    names = ("id", "station", "triggered_at", "decision", "serial")
+    row = None
+    if 0 < record <= MAX_RECORD:
+        query = sa.select(*(parts.c[name] for name in names)).where(parts.c.id == record)
+        row = connection.execute(query).mappings().first()
+    if row is None:
+        raise SearchError("There is no record {record}; look it up in the results.", record=record)
+    return dict(row)
+
+
+def last_good(connection: sa.Connection, station: str, before: str) -> Values | None:
+    """Return the station's last passed part before a time that people confirmed to be good; else None."""
+    names = ("record", "triggered_at", "who")
+    query = (
+        sa.select(*(reviews.c[name] for name in names))
+        .where(
+            reviews.c.state == "done",
+            reviews.c.verdict == Verdict.FALSE_CALL.value,
+            reviews.c.station == station,
+            reviews.c.decision == Decision.PASS.value,
+            reviews.c.triggered_at < before,
+        )
+        .order_by(reviews.c.triggered_at.desc(), reviews.c.record.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).mappings().first()
+    return None if row is None else dict(row)
+
+
+def last_missed(connection: sa.Connection, station: str) -> int | None:
+    """Return the station's newest passed part of which people said that a defect was missed."""
+    query = (
+        sa.select(reviews.c.record)
+        .where(
+            reviews.c.state == "done",
+            reviews.c.verdict == Verdict.MISSED.value,
+            reviews.c.station == station,
+            reviews.c.decision == Decision.PASS.value,
+        )
+        .order_by(reviews.c.triggered_at.desc(), reviews.c.record.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).scalar()
+    return None if found is None else int(found)
+
+
+def lots(connection: sa.Connection, wanted: Search) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many passed parts a station made in a span of time, and of each lot how many and when.
+
+    The lots are those of `LOTS` with the most parts, oldest first; the number counts all.
+    """
+    kinds = kinds_like(connection, replace(wanted, decision=Decision.PASS.value))
+    conditions = [parts.c.kind.in_(kinds), parts.c.triggered_at >= (wanted.since or "")]
+    if wanted.until is not None:
+        conditions.append(parts.c.triggered_at < wanted.until)
+    number = connection.execute(sa.select(sa.func.count()).where(*conditions)).scalar() or 0
+    count, first = sa.func.count().label("number"), sa.func.min(parts.c.triggered_at)
+    query = (
+        sa.select(
+            parts.c.serial,
+            count,
+            first.label("first_at"),
+            sa.func.max(parts.c.triggered_at).label("last_at"),
+        )
+        .where(*conditions)
+        .group_by(parts.c.serial)
+        .order_by(count.desc(), parts.c.serial)
+        .limit(LOTS)
+    )
+    found = [dict(row) for row in connection.execute(query).mappings()]
+    return int(number), sorted(found, key=lambda lot: str(lot["first_at"]))

@@ -1,0 +1,145 @@
+"""The API in words: `/api/v1/openapi.json`, and `/api`, a page of our own that works without a network."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from inspection.store.web.people import Person, Role
+from inspection_serve.web.authorisation import role_of, routes_of
+from inspection_serve.web.guard import COOKIE, Needs
+from inspection_serve.web.pages import page
+from inspection_serve.web.people.words import ROLES
+
+router = APIRouter()
+Viewing = Annotated[Person, Depends(Needs(Role.VIEWER))]
+_METHODS = ("get", "post", "put", "patch", "delete")
+_PROBLEM = {
+    "type": "object",
+    "description": "What went wrong (RFC 9457).",
+    "required": ["type", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "status": {"type": "integer", "description": "of HTTP"},
+        "code": {"type": "string", "description": "for programs, as `conflict`"},
+        "detail": {"type": "string", "description": "for people; may be empty"},
+    },
+}
+_REFERENCE = {
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+}
+
+
+@router.get("/api/v1/openapi.json", include_in_schema=False)
+def openapi(request: Request, _: Viewing) -> Response:
+    """Give the description of the API (OpenAPI 3.1)."""
+    return JSONResponse(describe(request.app))
+
+
+@router.get("/api", include_in_schema=False)
+def api_page(request: Request, _: Viewing) -> Response:
+    """Show the API."""
+    found = describe(request.app)
+    schemas = found["components"]["schemas"]
+    return page(
+        request,
+        "api.html",
+        groups=_groups(found, str(request.base_url).rstrip("/")),
+        schemas={name: json.dumps(value, indent=2) for name, value in sorted(schemas.items())},
+        version=found["openapi"],
+        roles=ROLES,
+    )
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description: with the role of each operation (`x-role`) and its problems."""
+    kept: dict[str, Any] | None = getattr(app.state, "openapi", None)
+    if kept is not None:
+        return kept
+    found = app.openapi()
+    parts = found.setdefault("components", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        parts.setdefault("schemas", {}).pop(name, None)
+    parts["schemas"]["Problem"] = _PROBLEM
+    parts["securitySchemes"] = {"session": {"type": "apiKey", "in": "cookie", "name": COOKIE}}
+    for route in routes_of(app):
+        if not route.include_in_schema:
+            continue
+        role = role_of(route)
+        for method in route.methods:
+            operation = found["paths"][route.path_format].get(method.lower())
+            if operation is None:
+                continue
+            operation["x-role"] = None if role is None else role.value
+            operation["security"] = [] if role is None else [{"session": []}]
+            answers = operation["responses"]
+            answers.pop("422", None)
+            answers["4XX"] = {"description": "refused; nothing was changed", **_REFERENCE}
+            answers["503"] = {"description": "NOT SAVED: the store failed", **_REFERENCE}
+    app.state.openapi = found
+    return found
+
+
+def _groups(found: dict[str, Any], address: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the operations by tag, as the template shows them."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for path, operations in found["paths"].items():
+        for method in _METHODS:
+            if method in operations:
+                told = _operation(address, path, method, operations[method])
+                groups.setdefault(told["tag"], []).append(told)
+    return dict(sorted(groups.items()))
+
+
+def _operation(address: str, path: str, method: str, told: dict[str, Any]) -> dict[str, Any]:
+    body = told.get("requestBody", {}).get("content", {})
+    good = next((a for code, a in told["responses"].items() if code.startswith("2")), {})
+    schema = next(iter(good.get("content", {}).values()), {}).get("schema")
+    return {
+        "tag": (told.get("tags") or ["other"])[0],
+        "method": method.upper(),
+        "path": path,
+        "role": told["x-role"],
+        "text": told.get("description", told.get("summary", "")),
+        "parameters": [
+            {
+                "name": one["name"],
+                "where": one["in"],
+                "required": one.get("required", False),
+                "type": _type(one["schema"]),
+                "text": one.get("description", one["schema"].get("description", "")),
+            }
+            for one in told.get("parameters", [])
+        ],
+        "body": [_type(one["schema"]) for one in body.values()],
+        "answer": "" if schema is None else _type(schema),
+        "example": _example(address, path, method, bool(body)),
+    }
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """Return a schema in a word, as `Account`, `integer 1..200`, `list of Account`."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rsplit("/", 1)[-1])
+    for many in ("anyOf", "oneOf"):
+        if many in schema:
+            return " | ".join(_type(one) for one in schema[many])
+    if "enum" in schema:
+        return " | ".join(json.dumps(value) for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    low, high = schema.get("minimum"), schema.get("maximum")
+    bounds = "" if low is None and high is None else f" {low}..{high}"
+    return f"{schema.get('type', 'anything')}{bounds}"
+
+
+def _example(address: str, path: str, method: str, has_body: bool) -> str:
+    words = [f"curl -b {COOKIE}=TOKEN"]
+    if method != "get":
+        words.append(f"-X {method.upper()} -H 'X-CSRF-Token: CSRF'")
+    if has_body:
+        words.append("-H 'Content-Type: application/json' -d @body.json")
+    return " ".join([*words, f"'{address}{path}'"])

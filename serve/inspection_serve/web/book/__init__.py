@@ -1,0 +1,1 @@
+"""The book: golden parts and limit samples, one key away from the review; engineers keep it."""

@@ -1,0 +1,1 @@
+"""Results: search, one part's story, what must be sorted again, export."""

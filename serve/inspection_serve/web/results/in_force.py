@@ -1,0 +1,84 @@
+"""The limits that judged a part: of its release's card, changed by its recipe's file, both by hash."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from inspection.errors import InspectionError
+from inspection.recipe import RecipeConfig
+from inspection.release import MODEL, PART_NAME, LimitsCard, read_card, sha256_file
+from inspection.yaml_file import read_yaml
+from inspection_serve.web.site import Site
+
+
+@dataclass(slots=True)
+class InForce:
+    """What is known of release and recipe of a part.
+
+    Attributes:
+        release: `found`, `missing` (no such folder here), `altered` (its model is another one), `none`
+            (no release judged it) or `unread`.
+        card_sha256: hash of `release.json`; empty when there is none.
+        claim: what the release's limits support, in its own words.
+        recipe: `found`, `changed` (no file has this hash any more), `unknown` (no folder given) or `none`.
+        limits: class to limits, as in force when both were found; else as far as known.
+        certain: the limits are those that judged the part.
+    """
+
+    release: str = "none"
+    card_sha256: str = ""
+    claim: str = ""
+    recipe: str = "none"
+    limits: dict[str, LimitsCard] = field(default_factory=dict[str, LimitsCard])
+    certain: bool = False
+
+
+def in_force(site: Site, row: dict[str, Any]) -> InForce:
+    """Return the limits that judged a part, and how sure that is. Never raises for a bad file."""
+    found = InForce()
+    _release(site, row, found)
+    _recipe(site, row, found)
+    found.certain = found.release == "found" and found.recipe == "found"
+    return found
+
+
+def _release(site: Site, row: dict[str, Any], found: InForce) -> None:
+    part, _, number = str(row["release"] or "").rpartition("/")
+    if not part:
+        return
+    found.release = "missing"
+    if site.releases is None or not re.fullmatch(PART_NAME, part) or not number.isdecimal():
+        return
+    folder = site.releases / part / number
+    try:
+        card = read_card(folder)
+        found.card_sha256 = sha256_file(folder / "release.json")
+    except (InspectionError, OSError):
+        found.release = "unread" if folder.is_dir() else "missing"
+        return
+    found.claim, found.limits = card.claim, dict(card.limits)
+    same = card.files.get(MODEL) == row["model_sha256"]
+    found.release = "found" if same else "altered"
+
+
+def _recipe(site: Site, row: dict[str, Any], found: InForce) -> None:
+    wanted = row["recipe_sha256"]
+    if not wanted:
+        return
+    if site.recipes is None:
+        found.recipe = "unknown"
+        return
+    found.recipe = "changed"
+    for path in sorted(site.recipes.glob("*.yaml")):
+        try:
+            if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+                continue
+            config = read_yaml(path, RecipeConfig)
+        except (InspectionError, OSError):
+            continue
+        found.limits = {**found.limits, **config.limits}
+        found.recipe = "found"
+        return

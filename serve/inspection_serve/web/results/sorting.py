@@ -1,0 +1,183 @@
+"""Which passed parts must be looked at again: since the last good check, until now or the repair.
+
+a time, or a part  ─┐
+the missed part ────┴▶ last passed part that people confirmed good ─▶ passed parts from there, by lot
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from inspection.store.web import story
+from inspection.store.web.access import WebStore
+from inspection.store.web.search import Search, SearchError
+from inspection_serve.web.pages import language_of
+from inspection_serve.web.results.asked import Asked, Moment, Record, Text, label
+
+
+def _mark(message: str) -> str:
+    """Mark a text for the catalogue where it is translated later."""
+    return message
+
+
+class AskedSorting(BaseModel):
+    """From where to where. Name one of `since`, `good` and `missed`; none: the newest missed part."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    station: Text = Field(None, description="name of the station")
+    since: Moment = Field(
+        None, description="parts were good up to this time; local when without a zone"
+    )
+    good: Record = Field(None, description="record of a part that was checked and good")
+    missed: Record = Field(
+        None,
+        description="record of a passed part that was bad: the last confirmed good part before it",
+    )
+    until: Moment = Field(None, description="the fault was mended at this time; none: now")
+
+
+class Lot(BaseModel):
+    """Passed parts of one lot or serial."""
+
+    serial: str = Field(description="lot or serial; empty: the PLC gave none")
+    number: int = Field(description="passed parts")
+    first_at: str = Field(description="first of them, UTC")
+    last_at: str = Field(description="last of them, UTC")
+
+
+class Sorting(BaseModel):
+    """What must be sorted again, and how that was found."""
+
+    station: str = Field(description="name of the station")
+    chosen: str = Field(
+        description="how the start was found: time, part, confirmed; beginning: no part was ever confirmed"
+    )
+    good: int | None = Field(description="record of the part that was good; it is not in the list")
+    good_at: str | None = Field(description="when it was triggered, UTC")
+    good_who: str | None = Field(description="who confirmed it")
+    missed: int | None = Field(description="record of the part that was missed; it is in the list")
+    since: str | None = Field(description="from here, UTC; none: from the first part")
+    until: str | None = Field(description="up to here, UTC, not included; none: now")
+    number: int = Field(description="passed parts in the span")
+    lots: list[Lot] = Field(description="by lot, oldest first; at most 500")
+    export: str = Field(description="the search that lists them, as the query of an address")
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    chosen: str
+    since: str | None
+    good: int | None = None
+    at: str | None = None
+    who: str | None = None
+    missed: int | None = None
+
+
+def answer(store: WebStore, asked: AskedSorting) -> Sorting:
+    """Return what must be sorted again.
+
+    Raises:
+        SearchError: no station, more than one start, or a part that is not there or not of this station.
+    """
+    if not asked.station:
+        raise SearchError(_mark("Choose a station."))
+    if sum(value is not None for value in (asked.since, asked.good, asked.missed)) > 1:
+        raise SearchError(_mark("Give one start only: a time, a good part or a missed part."))
+    until = label(asked.until)
+    with store.read("what must be sorted again") as connection:
+        start = _start(connection, asked, asked.station)
+        if until is not None and start.since is not None and until <= start.since:
+            raise SearchError(_mark("The end is before the start; change one of the two."))
+        wanted = Search(station=asked.station, since=start.since, until=until)
+        number, lots = story.lots(connection, wanted)
+    search = Asked.model_validate(
+        {"station": asked.station, "decision": "PASS", "since": start.since, "until": until}
+    )
+    return Sorting(
+        station=asked.station,
+        chosen=start.chosen,
+        good=start.good,
+        good_at=start.at,
+        good_who=start.who,
+        missed=start.missed,
+        since=start.since,
+        until=until,
+        number=number,
+        lots=[Lot.model_validate(lot) for lot in lots],
+        export=search.query(),
+    )
+
+
+def _start(connection: Any, asked: AskedSorting, station: str) -> _Start:
+    if asked.since is not None:
+        return _Start("time", label(asked.since))
+    if asked.good is not None:
+        row = _of_station(connection, asked.good, station)
+        return _Start("part", _just_after(row["triggered_at"]), asked.good, row["triggered_at"])
+    missed = asked.missed
+    if missed is None:
+        missed = story.last_missed(connection, station)
+    if missed is None:
+        raise SearchError(
+            _mark(
+                "No passed part of this station was found to be bad; give a time, a good part or a "
+                "missed part."
+            )
+        )
+    row = _of_station(connection, missed, station)
+    good = story.last_good(connection, station, row["triggered_at"])
+    if good is None:
+        return _Start("beginning", None, missed=missed)
+    at = good["triggered_at"]
+    return _Start("confirmed", _just_after(at), good["record"], at, good["who"], missed)
+
+
+def _of_station(connection: Any, record: int, station: str) -> dict[str, Any]:
+    row = story.part_at(connection, record)
+    if row["station"] != station:
+        raise SearchError(
+            _mark("Record {record} is a part of station {station}; choose that one."),
+            record=record,
+            station=row["station"],
+        )
+    return row
+
+
+def _just_after(at: str) -> str:
+    from datetime import datetime, timedelta
+
+    later = datetime.fromisoformat(at) + timedelta(microseconds=1)
+    return later.isoformat(timespec="microseconds")
+
+
+def sentence(request: Request, found: Sorting) -> str:
+    """Return in words how the start was found."""
+    language = language_of(request)
+    _, when = language.text, language.when
+    if found.chosen == "time":
+        return _("You gave the time: {at}.", at=when(found.since))
+    if found.chosen == "part":
+        return _(
+            "You gave part {record} of {at} as the last good one. It is not in the list.",
+            record=found.good,
+            at=when(found.good_at),
+        )
+    if found.chosen == "confirmed":
+        return _(
+            "Part {missed} passed and was bad. The last passed part before it that people confirmed to be "
+            "good is {record} of {at} ({who}). Everything after it is in doubt.",
+            missed=found.missed,
+            record=found.good,
+            at=when(found.good_at),
+            who=found.good_who or "–",
+        )
+    return _(
+        "Part {missed} passed and was bad. No passed part before it was ever confirmed to be good: "
+        "everything from the first part on is in doubt.",
+        missed=found.missed,
+    )

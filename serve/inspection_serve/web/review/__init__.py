@@ -1,0 +1,1 @@
+"""Review: operators judge the flagged parts; engineers set the rules."""

@@ -1,0 +1,175 @@
+// What the review page shows: list, facts, buttons, strip, banner, dialogs. It decides nothing.
+import { _, language } from "/static/js/text.js";
+
+export const SHAPES = { PASS: "●", FAIL: "▲", REVIEW: "◆", NOT_INSPECTED: "■" };
+const byId = (id) => document.getElementById(id);
+const names = JSON.parse(byId("review").dataset.names);
+export const className = (code) => names[code] ?? code;
+export const classNames = names;
+
+export function decisionText(decision) {
+  const texts = { PASS: _("OK"), FAIL: _("NG"), REVIEW: _("Borderline"), NOT_INSPECTED: _("Not inspected") };
+  return texts[decision] ?? decision;
+}
+
+export function verdictText(verdict, decision) {
+  const texts = {
+    real_defect: _("NG"), false_call: decision === "FAIL" ? _("OK (false call)") : _("OK"), missed: _("Missed defect"),
+    borderline: _("Borderline"), aborted: _("Cannot be judged"), unsure: _("Not sure"), not_reviewed: _("Taken back"),
+  };
+  return texts[verdict] ?? verdict;
+}
+
+const number = (value, digits = 2) =>
+  value === null ? "–" : value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+export const many = (value) => (value > 10000 ? _("over {n}", { n: (10000).toLocaleString(language) }) : value.toLocaleString(language));
+const time = (at) => new Date(at).toLocaleString(language, { dateStyle: "short", timeStyle: "medium" });
+
+function made(tag, text, attributes = {}) {
+  const found = document.createElement(tag);
+  if (text !== undefined) found.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) found.setAttribute(name, value);
+  return found;
+}
+
+// The list stays as it was loaded; judged parts keep their place with a ✓.
+export function showItems(items, current, done, onOpen) {
+  const rows = items.map((item) => {
+    const button = made("button", undefined, { "data-record": item.record });
+    const mark = done.has(item.record) ? "✓ " : "";
+    button.append(
+      made("span", `${SHAPES[item.decision]} ${decisionText(item.decision)}`, { class: `decision ${item.decision}` }),
+      made("span", `${mark}${item.record}`),
+      made("span", item.defect_class ? className(item.defect_class) : "", { class: "quiet" }),
+    );
+    if (item.record === current) button.setAttribute("aria-current", "true");
+    button.addEventListener("click", () => onOpen(item.record));
+    const row = made("li");
+    row.append(button);
+    return row;
+  });
+  byId("items").replaceChildren(...rows);
+  byId("items").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+}
+
+export function showLeft(left, came) {
+  byId("left").textContent = many(left);
+  byId("came").hidden = came === 0;
+  byId("came").textContent = _("+{n} new", { n: many(came) });
+}
+
+export function showStrip(strip, current) {
+  const cells = strip.map((part) => {
+    const cell = made("li", undefined, part.record === current ? { "aria-current": "true" } : {});
+    cell.append(
+      made("span", `${SHAPES[part.decision]} ${decisionText(part.decision)}`, { class: `decision ${part.decision}` }),
+      made("span", part.defect_class ? className(part.defect_class) : part.serial),
+      made("span", part.seconds === null ? "–" : _("{n} s", { n: number(part.seconds) }), { class: "quiet" }),
+    );
+    return cell;
+  });
+  byId("strip").replaceChildren(...cells);
+}
+
+export function showPart(part) {
+  byId("part-title").textContent = _("Part {record}", { record: part.record });
+  const machine = byId("machine");
+  machine.className = `machine decision ${part.decision}`;
+  machine.textContent = `${SHAPES[part.decision]} ${decisionText(part.decision)}`;
+  const facts = [
+    [_("Class"), part.defect_class ? className(part.defect_class) : "–"],
+    [_("Score"), part.t1 === null ? number(part.score) : _("{score} (T1 {t1}, T2 {t2})", { score: number(part.score), t1: number(part.t1), t2: number(part.t2) })],
+    [_("Reason"), part.reason_text],
+    [_("Serial"), part.serial || "–"],
+    [_("Time"), time(part.triggered_at)],
+    [_("Station"), part.station],
+    [_("Model"), part.release ?? "–"],
+  ];
+  byId("facts").replaceChildren(...facts.flatMap(([title, value]) => [made("dt", title), made("dd", value)]));
+  byId("blind").hidden = !part.blind;
+  byId("sampled").hidden = part.why !== "sample";
+  const said = part.said.map((word) => made("p", `${word.who}: ${verdictText(word.verdict, part.decision)} · ${time(word.at)}`, { class: "quiet" }));
+  byId("said").replaceChildren(...said);
+  const passed = part.decision === "PASS";
+  const failed = part.decision === "FAIL";
+  byId("ng").firstElementChild.textContent = `▲ ${failed ? _("Confirm NG") : passed ? _("Missed defect") : _("NG")}`;
+  byId("ok").firstElementChild.textContent = `● ${failed ? _("Overrule: OK") : passed ? _("Confirm OK") : _("OK")}`;
+  for (const [id, verdict] of [["borderline", "borderline"], ["aborted", "aborted"]]) {
+    byId(id).hidden = part.allowed.length > 0 && !part.allowed.includes(verdict);
+  }
+}
+
+export function showNothing() {
+  byId("part-title").textContent = _("Nothing waits");
+  byId("machine").className = "machine";
+  byId("machine").textContent = _("New parts are told above the list.");
+  for (const id of ["facts", "said"]) byId(id).replaceChildren();
+  for (const id of ["blind", "sampled"]) byId(id).hidden = true;
+}
+
+// allowed: verdicts that may be given now.
+export function enable(allowed, canUndo) {
+  const has = (...wanted) => wanted.some((verdict) => allowed.includes(verdict));
+  byId("ng").disabled = !has("real_defect", "missed");
+  byId("ok").disabled = !has("false_call");
+  for (const id of ["borderline", "unsure", "aborted"]) byId(id).disabled = !has(id);
+  byId("undo").disabled = !canUndo;
+}
+
+export function showUndo(own) {
+  byId("undo").querySelector("span").textContent = own ? _("Undo (part {record})", { record: own.record }) : _("Undo");
+}
+
+export function showOutcome(text) {
+  byId("outcome").textContent = text;
+}
+
+// buttons: [[text, call], …]
+export function showBanner(text, buttons = []) {
+  const banner = byId("banner");
+  banner.hidden = !text;
+  const made_ = buttons.map(([name, call]) => {
+    const button = made("button", name);
+    button.addEventListener("click", call);
+    return button;
+  });
+  banner.replaceChildren(made("p", text), ...made_);
+}
+
+// Let the person choose one of at most nine; resolves null when they went back.
+export function choose(title, options, other = false) {
+  const dialog = byId("choose");
+  byId("choose-title").textContent = title;
+  const form = byId("other-class");
+  form.hidden = !other;
+  form.reset();
+  return new Promise((resolve) => {
+    let answer = null;
+    const take = (value) => {
+      answer = value;
+      dialog.close();
+    };
+    const buttons = options.map(([value, name], index) => {
+      const button = made("button", undefined, { "data-choice": String(index + 1) });
+      if (index < 9) button.append(made("kbd", String(index + 1)));
+      button.append(made("span", name));
+      button.addEventListener("click", () => take(value));
+      return button;
+    });
+    byId("choices").replaceChildren(...buttons);
+    byId("choose-close").onclick = () => dialog.close();
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      const name = new FormData(form).get("name").trim();
+      if (name) take(name);
+    };
+    dialog.onclose = () => resolve(answer);
+    dialog.showModal();
+  });
+}
+
+export function pressChoice(place) {
+  byId("choices").querySelector(`[data-choice="${place}"]`)?.click();
+}
+
+export const openDialog = () => document.querySelector("dialog[open]");
