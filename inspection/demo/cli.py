@@ -175,11 +175,13 @@ def _verify(station: Any) -> tuple[bool, str]:
 
 
 def _keep_running(console: Any, station: Any) -> None:
-    from inspection.demo.shift import running_station, wait_for_interrupt
+    from inspection.demo.shift import running_station, wait_for_interrupt, wait_for_pages
 
     console.print(
         f"The station goes on, a part every second, with the files in {station.folder}/. "
         f"Service: http://127.0.0.1:{station.service_port}/v2  Ctrl+C ends it."
     )
-    with running_station(station, parts=0, takt=1.0) as supervisor:
+    with running_station(station, parts=0, takt=1.0, pages=True) as supervisor:
+        for line in wait_for_pages(station, supervisor):
+            console.print(line, soft_wrap=True)
         wait_for_interrupt(supervisor)

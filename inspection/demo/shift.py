@@ -17,10 +17,21 @@ _START_TIMEOUT = 60.0
 
 
 @contextlib.contextmanager
-def running_station(station: StationFiles, *, parts: int, takt: float) -> Generator[Supervisor]:
-    """Run service, line and simulated PLC; `parts` 0 has no end. All are stopped on leaving."""
+def running_station(
+    station: StationFiles, *, parts: int, takt: float, pages: bool = False
+) -> Generator[Supervisor]:
+    """Run service, line and simulated PLC; `parts` 0 has no end. All are stopped on leaving.
+
+    Args:
+        station: its files.
+        parts: how many parts the PLC brings.
+        takt: seconds from part to part.
+        pages: run the pages for people, too.
+    """
     with Supervisor() as supervisor:
         for name, arguments in station_processes(station.station).items():
+            if name == "web" and not pages:
+                continue
             supervisor.start(name, arguments, station.folder / f"{name}.log")
         supervisor.start(
             "plc-sim",
@@ -32,6 +43,20 @@ def running_station(station: StationFiles, *, parts: int, takt: float) -> Genera
             finite=True,
         )  # fmt: skip
         yield supervisor
+
+
+def wait_for_pages(station: StationFiles, supervisor: Supervisor) -> list[str]:
+    """Return what the pages say of themselves: their address, and the code of the first start."""
+    log, end = station.folder / "web.log", time.monotonic() + _START_TIMEOUT
+    pause = threading.Event()
+    while time.monotonic() < end:
+        supervisor.mend()
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        said = [line for line in text.splitlines() if "http://" in line]
+        if said:
+            return said
+        pause.wait(0.2)
+    raise InspectionError(f"the pages do not start; {log} says why")
 
 
 def wait_for_shift(console: Any, station: StationFiles, supervisor: Supervisor, parts: int) -> None:

@@ -19,6 +19,7 @@ class StationFiles:
     folder: Path
     plc_port: int
     service_port: int
+    web_port: int
 
     @property
     def station(self) -> Path:
@@ -50,12 +51,13 @@ def write_station(folder: Path, *, seed: int, defect_rate: float, marks: bool) -
         defect_rate: share of parts with a defect, 0..1.
         marks: the camera paints defects for a marker release; nothing needs training.
     """
-    found = StationFiles(folder, free_port(), free_port())
+    found = StationFiles(folder, free_port(), free_port(), free_port())
     (folder / "recipes").mkdir(parents=True, exist_ok=True)
     found.releases.mkdir(exist_ok=True)
     values = {
         "plc_port": found.plc_port,
         "service_port": found.service_port,
+        "web_port": found.web_port,
         "seed": seed,
         "defect_rate": defect_rate,
         "marks": str(marks).lower(),

@@ -103,9 +103,10 @@ def run(settings: Settings) -> int:
 def _announce(site: Site, listener: socket.socket, *, secure: bool) -> None:
     host, port = listener.getsockname()[:2]
     address = f"http{'s' if secure else ''}://{host}:{port}/"
-    print(f"pages at {address}", flush=True)  # noqa: T201  a person or a script reads it
+    told = [f"pages at {address}"]
     if site.setup_code:
-        print(f"nobody can sign in yet; open {address}setup?code={site.setup_code}", flush=True)  # noqa: T201
+        told.append(f"nobody can sign in yet; open {address}setup?code={site.setup_code}")
+    print("\n".join(told), flush=True)  # noqa: T201  a person or a script reads it
 
 
 def _listen(host: str, port: int) -> socket.socket:
