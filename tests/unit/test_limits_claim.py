@@ -79,7 +79,20 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return Recipe(1, "plate", 1, limits, tuple(regions[i] for i in chosen))
 
 
-@settings(max_examples=300, deadline=None)
+def test_a_region_that_counts_hides_no_defect_from_the_scores() -> None:
+    """A scratch beside the region where a hole must be: the line stops the part, and so do the scores."""
+    found = Detections(
+        np.array([[51, 0, 53, 2], [0, 0, 2, 2]], np.float32), np.array([1.0, 0.2], np.float32),
+        np.array([0, 2]), CLASSES, "plate/1", "0" * 64,
+    )  # fmt: skip
+    limits = {name: ClassLimits(0.125, 1.0) for name in CLASSES}
+    counting = Region((0, 0, 50, 100), expected={"hole": 1})
+    recipe = Recipe(1, "plate", 1, limits, (counting,))
+    assert judge(found, recipe).decision is Decision.FAIL
+    assert part_score(found, "scratch", recipe) == 1.0
+
+
+@settings(max_examples=1000, deadline=None)
 @given(found=detections(), recipe=recipes())
 def test_scores_say_what_judge_decides(found: Detections, recipe: Recipe) -> None:
     defects = [name for name in CLASSES if name not in must_be_there(recipe)]

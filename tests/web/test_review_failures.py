@@ -50,7 +50,9 @@ def test_a_kill_in_the_middle_of_a_decision(
         page.route("**/verdict", killing)
         page.keyboard.press("n")
         banner = page.locator("#banner")
-        expect(page.locator("#banner button").first).to_be_visible(timeout=WAIT)
+        button = page.locator("#banner button").first
+        saved = page.locator("#outcome", has_text=f"part {record}")
+        expect(button.or_(saved).first).to_be_visible(timeout=WAIT)
         assert killed.is_set()
         expect(page.locator("#lost")).to_be_visible(timeout=WAIT)
         page.unroute("**/verdict")
@@ -62,7 +64,8 @@ def test_a_kill_in_the_middle_of_a_decision(
         else:
             expect(page.locator("#outcome")).to_contain_text(f"part {record}")
         web.start()
-        page.get_by_role("button", name="Send again" if unsaved else "Try again").click()
+        if button.is_visible():  # saved, with the next part held ready, there is nothing to press
+            page.get_by_role("button", name="Send again" if unsaved else "Try again").click()
         expect(free).to_be_attached(timeout=WAIT)
         expect(page.locator("#outcome")).to_contain_text(f"part {record}")
         expect(page.locator("#lost")).to_have_count(0, timeout=WAIT)

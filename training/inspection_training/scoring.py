@@ -89,7 +89,12 @@ def part_score(detections: Detections, name: str, recipe: Recipe) -> float:
 def _stops(own: Detections, name: str, recipe: Recipe, limit: float) -> bool:
     limits = {other: ClassLimits(1.0, 1.0, allowed=_ANY) for other in recipe.limits}
     limits[name] = replace(recipe.limits[name], t1=limit, t2=limit, expected=None)
-    regions = tuple(replace(region, expected={}) for region in recipe.regions)
+    # a region that counts what must be there restricts nothing; without its count it would
+    regions = tuple(
+        replace(region, expected={})
+        for region in recipe.regions
+        if region.ignore or not region.expected
+    )
     lone = replace(recipe, limits=limits, regions=regions)
     return judge(own, lone).decision is not Decision.PASS
 

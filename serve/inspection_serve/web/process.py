@@ -115,6 +115,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(128)  # who reads where we are may come at once
     except OSError as error:
         listener.close()
         raise ConfigError(
