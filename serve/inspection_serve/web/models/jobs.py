@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from inspection_serve.web.site import Site
 
 LEAST_FREE = 1 << 30
 """Bytes that must be free on the disk of the work folder before a job starts."""
+LEAVING = 3.0
+"""Seconds that a job's process may take to leave after it has written how it ended."""
 STARTING = 15.0
 """Seconds within which a started process must have said who it is."""
 KILL_AFTER = 10.0
@@ -138,6 +141,9 @@ class Jobs:
         alive = self._alive(row)
         ended = _read(self.folder(row["id"]) / "exit.json")
         if isinstance(ended, dict):
+            if process is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LEAVING)
             self._ended(row, ended)
         elif not alive and self._age(row) > (0 if row["process"] else STARTING):
             asked = (self.folder(row["id"]) / "cancel").exists()
