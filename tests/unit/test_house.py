@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import inspection
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "datasets": "inspection_datasets",
@@ -114,3 +116,13 @@ def test_one_place_opens_openvino():
         if re.search(r"\bCore\(\)", path.read_text(encoding="utf-8"))
     ]
     assert calls == ["inspection/runtimes/libraries.py"]
+
+
+def test_the_command_tells_its_version():
+    done = subprocess.run(
+        [sys.executable, "-m", "inspection", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, inspection.__version__)

@@ -3,12 +3,17 @@
 import sqlalchemy as sa
 from alembic import op
 
-from inspection.store.tables import KIND, json_type, record_type
+from inspection.store.tables import json_type, record_type
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+
+
+# As it was when this migration was written: a later change of `tables.KIND` needs a migration of its own.
+KINDS = ("station", "recipe_number", "release", "decision", "reason", "defect_class")
+KIND = " || ".join(f"'|' || coalesce(CAST({name} AS TEXT), '')" for name in KINDS)
 
 
 def upgrade() -> None:

@@ -19,8 +19,8 @@ ROWS = 24
 def find_positions(store: WebStore, wanted: Wanted) -> Positions:
     """Return the places of defects of the latest flagged parts. Raises StoreError.
 
-    A box counts when its class decided the part and its score is the deciding class's; where a part names
-    no class, every box counts. Boxes of pictures with unknown size are left out.
+    A box counts when its class decided the part, whatever its score; where a part names no class, every box
+    counts. Boxes of pictures with unknown size are left out.
     """
     with store.read("reading the places of defects") as connection:
         rows = latest_flagged(connection, wanted, MOST)
