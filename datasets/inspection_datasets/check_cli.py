@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inspection.sentences.language import DEFAULT_LANGUAGE, check_language
+from inspection_datasets.text import texts
+
 if TYPE_CHECKING:
     from inspection_datasets.findings import Finding
 
 _LISTED = 8
-
-
-class LanguageName(StrEnum):
-    """Languages of the report and of what is printed."""
-
-    EN = "en"
-    KO = "ko"
 
 
 def check_command(
@@ -47,7 +42,9 @@ def check_command(
     release: Annotated[
         Path | None, typer.Option(help="folder of a release: also list label suspects")
     ] = None,
-    language: Annotated[LanguageName, typer.Option(help="of the words: en, ko")] = LanguageName.EN,
+    language: Annotated[
+        str, typer.Option(help="of the findings and the report: ko or en")
+    ] = DEFAULT_LANGUAGE,
 ) -> None:
     """Look for what makes training or its numbers wrong: broken images, wrong labels, leaks, too few.
 
@@ -63,6 +60,7 @@ def check_command(
     from inspection_datasets.manifest import load_version
     from inspection_datasets.suspects import label_suspects
 
+    check_language(language)
     claim = Claim(
         read_share(max_escape, "--max-escape") if max_escape else None,
         read_share(max_overkill, "--max-overkill") if max_overkill else None,
@@ -83,7 +81,7 @@ def check_command(
         found += label_suspects(loaded, release, tick, skip=broken)
     list(steps)
     if html is not None:
-        write_report(loaded, found, html, language.value)
+        write_report(loaded, found, html, language)
     if as_json:
         told = {"name": loaded.name, "version": loaded.version, "sha256": loaded.sha256}
         rows = [finding.as_dict() for finding in found]
@@ -91,23 +89,26 @@ def check_command(
     else:
         _print(found, language)
         if html is not None:
-            typer.echo(f"wrote {html}")
+            typer.echo(texts(language)["wrote"].format(file=html))
     raise typer.Exit(exit_code(found))
 
 
-def _print(found: list[Finding], language: LanguageName) -> None:
+def _print(found: list[Finding], language: str) -> None:
     from inspection_datasets.finding_texts import TEXTS
     from inspection_datasets.findings import counts
 
+    said = texts(language)
+    severity = {"error": said["error"], "warning": said["warning"], "note": said["finding_note"]}
     by_code: dict[str, list[Finding]] = {}
     for finding in found:
         by_code.setdefault(finding.code, []).append(finding)
     for code, members in by_code.items():
-        words = TEXTS[code].words(language.value)
-        typer.echo(f"{TEXTS[code].severity}: {words.title} ({len(members)}). {words.action}")
+        words = TEXTS[code].words(language)
+        typer.echo(
+            f"{severity[TEXTS[code].severity]}: {words.title} ({len(members)}). {words.action}"
+        )
         for finding in members[:_LISTED]:
-            typer.echo(f"    {finding.text(language.value)}")
+            typer.echo(f"    {finding.text(language)}")
         if len(members) > _LISTED:
             typer.echo(f"    … (+{len(members) - _LISTED}; --html, --json)")
-    number = counts(found)
-    typer.echo(f"{number['error']} errors, {number['warning']} warnings, {number['note']} notes")
+    typer.echo(said["counts"].format(**counts(found)))

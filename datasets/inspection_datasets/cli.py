@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inspection.sentences.language import DEFAULT_LANGUAGE, check_language, phrase
 from inspection_datasets.layouts import LayoutName
+from inspection_datasets.text import TEXTS, texts
 
 if TYPE_CHECKING:
     from inspection_datasets.manifest import DatasetVersion
@@ -48,6 +51,7 @@ def import_command(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="refer to the images instead of copying them")
     ] = False,
+    language: Annotated[str, typer.Option(help="of what is printed: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Import labelled images as the next version of a dataset."""
@@ -56,6 +60,7 @@ def import_command(
 
     from inspection_datasets.importing import ImportPlan, import_dataset
 
+    check_language(language)
     plan = ImportPlan(layout.value, name, val, test, seed, group, in_place)
     columns = (
         SpinnerColumn(),
@@ -74,10 +79,12 @@ def import_command(
         found = {**summary(version), "layout": incoming.layout, "notes": list(incoming.notes)}
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
-    typer.echo(f"layout {incoming.layout}; wrote {to / version.version}.jsonl")
+    words = texts(language)
+    file = to / f"{version.version}.jsonl"
+    typer.echo(words["layout"].format(layout=incoming.layout, file=file))
     for note in incoming.notes:
-        typer.echo(f"note: {note}")
-    print_version(version)
+        typer.echo(words["note"].format(note=note))
+    print_version(version, language)
 
 
 @app.command("show")
@@ -99,6 +106,7 @@ def show_command(
         SplitName | None, typer.Option(help="on the sheet: only images of this split")
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=400, help="images on the sheet, at most")] = 40,
+    language: Annotated[str, typer.Option(help="of what is printed: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Summarise a dataset version in text, and as a contact sheet."""
@@ -106,6 +114,7 @@ def show_command(
     from inspection_datasets.manifest import load_version
     from inspection_datasets.sheet import choose, write_sheet
 
+    check_language(language)
     loaded = load_version(dataset, version)
     if check:
         check_version(loaded)
@@ -114,11 +123,11 @@ def show_command(
     if as_json:
         typer.echo(json.dumps(summary(loaded), ensure_ascii=False))
         return
-    print_version(loaded)
+    print_version(loaded, language)
     if check:
-        typer.echo("every image is there, unchanged, and of the stated size")
+        typer.echo(phrase(TEXTS, "sound", language))
     if sheet is not None:
-        typer.echo(f"wrote {sheet}")
+        typer.echo(phrase(TEXTS, "wrote", language, file=sheet))
 
 
 def summary(version: DatasetVersion) -> dict[str, object]:
@@ -133,20 +142,32 @@ def summary(version: DatasetVersion) -> dict[str, object]:
     }
 
 
-def print_version(version: DatasetVersion) -> None:
+def print_version(version: DatasetVersion, language: str) -> None:
     """Print a table of pictures and boxes by split."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    splits = list(version.counts())
-    table = Table(title=f"{version.name} {version.version} ({version.sha256[:12]})")
+    words, splits = texts(language), list(version.counts())
+    title = f"{version.name} {version.version} ({version.sha256[:12]})"
+    table = Table(title=escape(title))
     table.add_column("")
     for split in splits:
         table.add_column(split, justify="right")
-    for state in ("labelled", "good", "unlabelled"):
-        table.add_row(f"images, {state}", *(str(version.counts()[s].get(state, 0)) for s in splits))
+    states = version.counts()
+    whole = Counter((s.split, s.label) for s in version.samples if s.label is not None)
+    for state in ("labelled", "good"):
+        table.add_row(words[state], *(str(states[split].get(state, 0)) for split in splits))
+    known = Counter(s.split for s in version.samples if s.label and s.state == "unlabelled")
+    left = [states[split].get("unlabelled", 0) - known[split] for split in splits]
+    table.add_row(words["unlabelled"], *map(str, left))
     for name in version.classes:
-        table.add_row(f"boxes, {name}", *(str(version.class_counts(s)[name]) for s in splits))
+        counts = [whole[split, name] for split in splits]
+        if any(counts):
+            table.add_row(escape(words["whole"].format(name=name)), *map(str, counts))
+    for name in version.classes:
+        counts = [version.class_counts(split)[name] for split in splits]
+        table.add_row(escape(words["boxes"].format(name=name)), *map(str, counts))
     Console().print(table)
 
 

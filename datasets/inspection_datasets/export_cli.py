@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from inspection.sentences.language import DEFAULT_LANGUAGE, check_language
 from inspection_datasets.layouts import ExportName
+from inspection_datasets.text import texts
 
 
 def export_command(
@@ -18,6 +20,7 @@ def export_command(
     version: Annotated[
         str | None, typer.Option(help="version, for example v0001; default: the newest")
     ] = None,
+    language: Annotated[str, typer.Option(help="of what is printed: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Write a dataset version as YOLO, COCO or Pascal VOC, for other tools."""
@@ -27,6 +30,7 @@ def export_command(
     from inspection_datasets.exporting import export_dataset
     from inspection_datasets.manifest import load_version
 
+    check_language(language)
     loaded = load_version(dataset, version)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("copying images", total=len(loaded.samples))
@@ -37,6 +41,8 @@ def export_command(
         found = {"folder": str(done.folder), "layout": done.layout, "images": done.images}
         typer.echo(json.dumps({**found, "losses": list(done.losses)}, ensure_ascii=False))
         return
-    typer.echo(f"wrote {done.images} images of {loaded.version} to {to} as {done.layout}")
+    words = texts(language)
+    told = {"images": done.images, "version": loaded.version, "layout": done.layout}
+    typer.echo(words["exported"].format(**told, to=to))
     for loss in done.losses:
-        typer.echo(f"not carried: {loss}")
+        typer.echo(words["not_carried"].format(loss=loss))

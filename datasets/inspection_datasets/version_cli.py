@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inspection.sentences.language import DEFAULT_LANGUAGE, check_language
+from inspection_datasets.text import harvest_words, texts
+
 if TYPE_CHECKING:
     from inspection_datasets.difference import Difference
 
@@ -41,6 +44,7 @@ def split_command(
     anew: Annotated[
         bool, typer.Option("--anew", help="former test groups may leave test; old results end here")
     ] = False,
+    language: Annotated[str, typer.Option(help="of what is printed: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Split by whole groups, every class in every split where its groups allow; write the next version.
@@ -51,64 +55,72 @@ def split_command(
     from inspection_datasets.manifest import load_version
     from inspection_datasets.splitting import SplitPlan, split_dataset
 
+    check_language(language)
     loaded = load_version(dataset, version)
     written = split_dataset(loaded, SplitPlan(by, val, test, seed, anew))
     if as_json:
         told = {**summary(written or loaded), "written": written is not None}
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
-    print_version(written or loaded)
-    typer.echo(
-        f"wrote {dataset / written.version}.jsonl"
-        if written
-        else f"nothing changed; {loaded.version} is split like this already"
-    )
+    print_version(written or loaded, language)
+    words = texts(language)
+    if written:
+        typer.echo(words["wrote"].format(file=dataset / f"{written.version}.jsonl"))
+    else:
+        typer.echo(words["split_already"].format(version=loaded.version))
 
 
 def diff_command(
     dataset: Annotated[Path, typer.Argument(help="dataset folder")],
     older: Annotated[str, typer.Argument(help="version before, for example v0001")],
     newer: Annotated[str, typer.Argument(help="version after, for example v0002")],
+    language: Annotated[str, typer.Option(help="of what is printed: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """List what changed between two versions: images added and removed, labels, splits, groups."""
     from inspection_datasets.difference import compare_versions
     from inspection_datasets.manifest import load_version
 
+    check_language(language)
+    words = texts(language)
     found = compare_versions(load_version(dataset, older), load_version(dataset, newer))
     if as_json:
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
         return
     if found.is_empty:
-        typer.echo(f"{older} and {newer} hold the same")
-    for title, lines in _lines(found).items():
+        typer.echo(words["same"].format(older=older, newer=newer))
+    for code, lines in _lines(found, words).items():
         if lines:
-            typer.echo(f"{title}: {len(lines)}")
+            typer.echo(f"{words[code]}: {len(lines)}")
             for line in lines[:_LISTED]:
                 typer.echo(f"    {line}")
             if len(lines) > _LISTED:
-                typer.echo(f"    and {len(lines) - _LISTED} more; --json lists all")
+                typer.echo("    " + words["more"].format(more=len(lines) - _LISTED))
 
 
-def _lines(found: Difference) -> dict[str, list[str]]:
+def _lines(found: Difference, words: dict[str, str]) -> dict[str, list[str]]:
     labels: list[str] = []
     for item in found.relabelled:
         told = [f"{item.state[0]} -> {item.state[1]}"] if item.state else []
-        told += [f"label {item.label[0]} -> {item.label[1]}"] if item.label else []
+        told += _label(item.label, words)
         told += [f"+{box[0]}" for box in item.added] + [f"-{box[0]}" for box in item.removed]
         told += [f"{a[0]} -> {b[0]}" for a, b in item.renamed]
-        told += [f"{a[0]} moved" for a, _ in item.moved]
+        told += [words["moved"].format(name=a[0]) for a, _ in item.moved]
         labels.append(f"{item.image}: {', '.join(told)}")
     return {
-        "classes added": found.classes_added,
-        "images added": found.added,
-        "images removed": found.removed,
-        "images renamed": [f"{a} -> {b}" for a, b in found.renamed],
-        "images replaced": found.replaced,
+        "classes_added": found.classes_added,
+        "added": found.added,
+        "removed": found.removed,
+        "renamed": [f"{a} -> {b}" for a, b in found.renamed],
+        "replaced": found.replaced,
         "relabelled": labels,
-        "other split": [f"{image}: {a} -> {b}" for image, (a, b) in found.split.items()],
-        "other group": [f"{image}: {a} -> {b}" for image, (a, b) in found.group.items()],
+        "other_split": [f"{image}: {a} -> {b}" for image, (a, b) in found.split.items()],
+        "other_group": [f"{image}: {a} -> {b}" for image, (a, b) in found.group.items()],
     }
+
+
+def _label(change: tuple[str | None, str | None] | None, words: dict[str, str]) -> list[str]:
+    return [words["label"].format(before=change[0], after=change[1])] if change else []
 
 
 def harvest_command(
@@ -130,6 +142,7 @@ def harvest_command(
     images: Annotated[
         Path | None, typer.Option(help="folder of the pictures; default: images beside STORE")
     ] = None,
+    language: Annotated[str, typer.Option(help="of what is printed: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Take parts with a verdict from a results store into the next version.
@@ -141,6 +154,7 @@ def harvest_command(
     from inspection.store.config import StoreConfig
     from inspection_datasets.harvest import harvest, read_since
 
+    check_language(language)
     try:
         config = StoreConfig.model_validate({"url": store})
     except ValueError as error:
@@ -157,8 +171,12 @@ def harvest_command(
         told = {"written": written, "added": found.added, "left_out": found.left_out}
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
+    words = texts(language)
     for what, number in found.added.items():
-        typer.echo(f"added {number}: {what}")
+        typer.echo(words["taken"].format(number=number, what=harvest_words(what, language)))
     for why, number in found.left_out.items():
-        typer.echo(f"left out {number}: {why}")
-    typer.echo(f"wrote {to / found.version.version}.jsonl" if found.version else "nothing to add")
+        typer.echo(words["left_out"].format(number=number, why=harvest_words(why, language)))
+    if found.version:
+        typer.echo(words["wrote"].format(file=to / f"{found.version.version}.jsonl"))
+    else:
+        typer.echo(words["nothing_to_add"])

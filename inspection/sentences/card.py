@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from inspection.sentences.language import Table, phrases
+from inspection.sentences.shares import exactly
 
 NOTES = {
     "the limits were chosen on val: its rates are flattered. The model learned from neither": "val"
 }
 """Notes as older cards hold them, to their code."""
+_GATES = frozenset({"max_escape", "max_overkill", "max_latency_ms"})
+_SHARES = frozenset({"max_escape", "max_overkill", "max_review", "confidence"})
 
 WORDS: Table = {
     "candidate": ("{part}: 후보, 릴리스되지 않음", "{part}: candidate, not released"),
@@ -49,9 +53,11 @@ WORDS: Table = {
     "no": ("아니요", "NO"),
     "not_asked": ("묻지 않은 관문: {names}.", "Not asked: {names}."),
     "changed": (
-        "{by}: {gate} 변경, 실험 설정 {before}, 적용 {after} ({at}).",
-        "{by} changed {gate}: asked was {before}, asked is {after} ({at}).",
+        "{gate}: 실험 설정은 {before}, 적용한 값은 {after} (변경한 사람 {by}, {at}).",
+        "{by} changed {gate}: the experiment says {before}, it was asked with {after} ({at}).",
     ),
+    "off": ("묻지 않음", "not asked"),
+    "unset": ("정하지 않음", "not set"),
     "suspicions": (
         "데이터셋 점검이 오류로 본 {number}건을 의심으로만 받아들였습니다.",
         "{number} errors of the dataset check were taken as suspicions only.",
@@ -105,6 +111,25 @@ WORDS: Table = {
         "학습 실행 폴더 {run}, 단계별 시간(초): {seconds}",
         "run folder {run}; seconds: {seconds}",
     ),
+    "in_force": ("{number} (적용 중)", "{number} (in force)"),
+    "no_releases": ("{releases}에 릴리스가 없습니다", "no releases in {releases}"),
+    "rolled_back": (
+        "적용 중이던 릴리스는 {before}, 이제 {after}입니다. 모든 파일이 릴리스 때와 같습니다",
+        "in force was {before}; now {after}, every file as released",
+    ),
+    "unknown": ("알 수 없음", "unknown"),
+    "rolled_back_for": (
+        "번호를 지정하지 않는 클라이언트에 적용되며, 추론 서비스를 다시 시작할 때부터입니다. 실행 중인 "
+        "서비스는 POST /v2/repository/models/{part}/load 로 받습니다.",
+        "This holds for clients that name no number, from the next start of the inference service; a "
+        "running one takes it at POST /v2/repository/models/{part}/load.",
+    ),
+    "stations_stay": (
+        "스테이션은 그대로입니다. 레시피의 `release: {before}`를 `release: {after}`로 고치고 PLC가 레시피를 "
+        "다시 요청하게 하십시오 (how-to: change a recipe).",
+        "Stations are not touched: where a recipe says `release: {before}`, write `release: {after}` and "
+        "let the PLC request the recipe again (how-to: change a recipe).",
+    ),
     "as_released": (
         "{name}: 모든 파일이 릴리스 때와 같습니다 (모델 {sha256})",
         "{name}: every file is as released (model {sha256})",
@@ -143,8 +168,10 @@ DIFFERENCE: Table = {
         "{only} images only one of them saw, {labelled} are labelled differently",
     ),
     "side": (
-        "  {name}: {first}만 {a}, {second}만 {b}, 둘 다 {both}, 모두 {parts}개 중. 정확 McNemar p = {p:.4g}",
-        "  {name}: {first} alone {a}, {second} alone {b}, both {both} of {parts}; exact McNemar p = {p:.4g}",
+        "  {name} (부품 {parts}개): {first}만 {a}개, {second}만 {b}개, 둘 다 {both}개. "
+        "정확 McNemar p = {p:.4g} (0.05보다 작으면 우연으로 보기 어렵습니다)",
+        "  {name}: {first} alone {a}, {second} alone {b}, both {both} of {parts}; exact McNemar p = {p:.4g} "
+        "(under 0.05: hardly by chance)",
     ),
     "images": ("이미지 {what}: {number}{shown}", "images {what}: {number}{shown}"),
     "added": ("추가", "added"),
@@ -154,6 +181,26 @@ DIFFERENCE: Table = {
     "other_split": ("분할 변경", "other_split"),
     "classes_added": ("추가된 클래스", "classes_added"),
 }
+
+
+def setting_words(name: str, value: object, language: str) -> str:
+    """Return the value of a setting as people write it.
+
+    Args:
+        name: of the setting, as in the experiment file; `gates.max_escape` or `limits max_review` too.
+        value: as stored. Nothing is `not asked` for a gate, and `not set` for any other setting.
+        language: ko or en.
+    """
+    words, plain = phrases(WORDS, language), re.split(r"[. ]", name)[-1]
+    if value is None:
+        return words["off" if plain in _GATES and not name.startswith("limits ") else "unset"]
+    if isinstance(value, bool):
+        return words["yes"].lower() if value else words["no"].lower()
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(x) for x in cast("Sequence[object]", value)) or words["none"]
+    if plain in _SHARES and isinstance(value, (int, float)):
+        return exactly(value)
+    return f"{value:g} ms" if plain.endswith("_ms") and isinstance(value, float) else str(value)
 
 
 def note_sentence(metrics: Mapping[str, Any], language: str) -> str:

@@ -91,6 +91,32 @@ OVERKILL = {
 }
 
 WARNINGS = {
+    "learned_unknown": (
+        "{release}의 학습 데이터셋 {dataset} {version} ({sha256})이 {folder} 폴더에 없어, 이 이미지들을 "
+        "학습했는지 알 수 없습니다. 그 데이터셋의 폴더를 지정하십시오: --trained-on",
+        "{release} learned from {dataset} {version} ({sha256}), which is not in {folder}; so nobody can tell "
+        "whether it saw these pictures. Name its folder: --trained-on",
+    ),
+    "trained_on": (
+        "{name} {version} {split} 이미지 {of}장 중 {known}장은 {release} 학습에 쓴 것입니다. 예: {image}. "
+        "값이 실제보다 좋게 나오고 아무것도 입증하지 못합니다. 학습에 쓰지 않은 이미지로 측정하십시오",
+        "{release} was trained on {known} of {of} pictures of {name} {version} {split}, the first is "
+        "{image}; the numbers are flattered and prove nothing. Measure on pictures that it never saw",
+    ),
+    "groups_trained_on": (
+        "{name} {version} {split} 이미지 {of}장 중 {known}장은 {release} 학습에 쓴 그룹(부품, 로트)에 "
+        "속합니다. 예: {image}. 값이 실제보다 좋게 나옵니다. 다른 그룹의 부품을 쓰십시오",
+        "{known} of {of} pictures of {name} {version} {split} belong to groups (parts, lots) that {release} "
+        "was trained on, the first is {image}; the numbers are flattered. Use parts of other groups",
+    ),
+    "group_names": (
+        "{name} 이미지 {of}장 중 {known}장의 그룹 이름이 {dataset} 학습 이미지의 것과 같습니다. 예: "
+        "{image}. 같은 부품이나 로트라면 값이 실제보다 좋게 나오고 아무것도 약속하지 못합니다. 두 "
+        "데이터셋을 비교하십시오",
+        "{known} of {of} pictures of {name} bear the group names of training pictures of {dataset}, the "
+        "first is {image}; if these are the same parts or lots, the numbers are flattered and promise "
+        "nothing. Compare the two datasets",
+    ),
     "copies": (
         "이미지 {of}장 중 {copies}장이 다른 이미지의 사본입니다. 예: {image} = {original}. 이미지마다 한 "
         "번만 셉니다",

@@ -7,12 +7,14 @@ Files keep codes and values; commands, cards and pages make the sentence for who
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from inspection.errors import ConfigError
 
 LANGUAGES = ("ko", "en")
-DEFAULT_LANGUAGE = "ko"
+DEFAULT_LANGUAGE = os.environ.get("INSPECTION_LANGUAGE", "ko")
+"""Of every command that is not told another by `--language`."""
 
 Table = Mapping[str, tuple[str, str]]
 """Code to (Korean, English); both name the same {values}."""

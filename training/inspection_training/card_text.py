@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from inspection.release import CARD, ReleaseCard
-from inspection.sentences.card import WORDS, note_sentence
+from inspection.sentences.card import WORDS, note_sentence, setting_words
 from inspection.sentences.claims import release_claim
 from inspection.sentences.gates import gate_name
 from inspection.sentences.language import phrases
@@ -113,7 +113,9 @@ class _CardText:
         for result in gates["results"]:
             lines += self._suspicions(result["found"])
         for change in gates.get("overridden", []):
-            lines += ["", say("changed", by=gates["by"], at=gates["at"], **change)]
+            name, language = change["gate"], self._language
+            values = {x: setting_words(name, change[x], language) for x in ("before", "after")}
+            lines += ["", say("changed", by=gates["by"], at=gates["at"], gate=name, **values)]
         return lines
 
     def _suspicions(self, found: dict[str, Any]) -> list[str]:

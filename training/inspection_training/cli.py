@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -167,7 +168,8 @@ def _print_outcome(outcome: Outcome, language: str) -> None:
         typer.echo(f"! {words}")
     for precision, why in outcome.variants.items():
         say("variant_refused" if why else "variant_made", precision=precision, why=why)
-    say("run", run=outcome.run, seconds=outcome.seconds)
+    seconds = ", ".join(f"{stage} {spent:.1f}" for stage, spent in outcome.seconds.items())
+    say("run", run=outcome.run, seconds=seconds)
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -201,7 +203,9 @@ def evaluate(
         str, typer.Option(help="f32, or a variant the releases have: bf16, int8")
     ] = "f32",
     html: Annotated[Path | None, typer.Option(help="write the report to this file")] = None,
-    language: Annotated[str, typer.Option(help="of the report: ko or en")] = DEFAULT_LANGUAGE,
+    language: Annotated[
+        str, typer.Option(help="of the table, the report and the warnings: ko or en")
+    ] = DEFAULT_LANGUAGE,
     against: Annotated[
         Path | None, typer.Option(help="another release folder, compared on the same parts")
     ] = None,
@@ -216,6 +220,7 @@ def evaluate(
     from inspection_training.progress import TrainingBar
     from inspection_training.report.compare import compare_runs
     from inspection_training.report.page import write_report
+    from inspection_training.report.terminal import print_metrics
 
     if split not in SPLITS:
         raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
@@ -230,9 +235,13 @@ def evaluate(
         )
     comparison = compare_runs(run, other) if other else None
     warnings = [*run.warnings, *(other.warnings if other else ())]
-    for words in warnings:
-        typer.echo(f"! {words}", err=True)
-    metrics = {**run.metrics(), "warnings": warnings}
+    for warning in warnings:
+        typer.echo(f"! {warning.told(language)}", err=True)
+    metrics = {
+        **run.metrics(),
+        "warnings": [warning.told("en") for warning in warnings],
+        "warning_codes": [asdict(warning) for warning in warnings],
+    }
     if comparison is not None:
         metrics["comparison"] = comparison.as_dict()
     if html is not None:
@@ -240,35 +249,4 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(metrics, ensure_ascii=False))
         return
-    _print_metrics(metrics)
-    if comparison is not None:
-        typer.echo(comparison.in_words())
-    if html is not None:
-        typer.echo(f"report {html}")
-
-
-def _print_metrics(metrics: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from inspection_training.release import in_words
-
-    table = Table(title=f"{metrics['release']} on {metrics['images']} {metrics['split']} images")
-    table.add_column("")
-    table.add_column(metrics["interval"])
-    defective, good = metrics["defective"], metrics["good"]
-    table.add_row("escape (defective, PASS)", in_words(defective["escape"]))
-    table.add_row("defective, FAIL", in_words(defective["fail"]))
-    table.add_row("defective, REVIEW", in_words(defective["review"]))
-    table.add_row("overkill (good, FAIL)", in_words(good["overkill"]))
-    table.add_row("good, REVIEW", in_words(good["review"]))
-    for name, value in metrics["class_recall"].items():
-        table.add_row(f"recall, {name}", in_words(value))
-    if metrics.get("auroc") is not None:
-        table.add_row("AUROC of the score", str(metrics["auroc"]))
-    else:
-        table.add_row("mAP50, mAP50:95", f"{metrics['map50']}, {metrics['map50_95']}")
-    if metrics.get("mask_map50") is not None:
-        values = f"{metrics['mask_map50']}, {metrics['mask_map50_95']}"
-        table.add_row("mAP50, mAP50:95 of outlines", values)
-    Console().print(table)
+    print_metrics(metrics, comparison, html, language)

@@ -5,9 +5,7 @@ release folder, dataset version, split ─▶ load, check classes ─▶ detect 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,32 @@ from inspection.detector import Detector
 from inspection.errors import ConfigError, DatasetError, ReleaseError
 from inspection.protocols import Runtime
 from inspection.release import ReleaseCard, load_release, read_card
+from inspection.sentences.claims import warning_sentence
 from inspection.types import Decision, Detections, Recipe, Release
 from inspection.variants import FLOAT, VARIANTS, in_precision, precision_of
 from inspection_datasets.manifest import SPLITS, DatasetVersion, Sample
 from inspection_training.evaluate import detect_samples, judged_samples, measure
 from inspection_training.progress import Report, Step, silent
 
-_LOG = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What a person must know before signing, as a code and its values.
+
+    Attributes:
+        code: a key of `inspection.sentences.claims.WARNINGS`.
+        values: what its sentence names.
+    """
+
+    code: str
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def told(self, language: str) -> str:
+        """Return the sentence in `ko` or `en`."""
+        return warning_sentence(self.code, self.values, language)
+
+    def __str__(self) -> str:
+        return self.told("en")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,7 @@ class SplitRun:
     samples: tuple[Sample, ...]
     found: tuple[Detections, ...]
     runtime: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warned, ...] = ()
 
     @property
     def precision(self) -> str:
@@ -74,7 +91,8 @@ class SplitRun:
             "dataset": f"{self.version.name} {self.version.version} {self.version.sha256}",
             "runtime": self.runtime,
             "precision": self.precision,
-            "warnings": list(self.warnings),
+            "warnings": [warning.told("en") for warning in self.warnings],
+            "warning_codes": [asdict(warning) for warning in self.warnings],
             **measured(self.version, self.samples, self.found, self.release.limits, self.split),
         }
 
@@ -82,6 +100,12 @@ class SplitRun:
 def plain_recipe(release: Release) -> Recipe:
     """Return a recipe that judges the whole picture by the release's own limits."""
     return Recipe(number=1, part=release.part, release=release.number, limits=release.limits)
+
+
+def samples_for(release: Release, version: DatasetVersion, split: str) -> list[Sample]:
+    """Return the samples of a split that can tell whether a release is right; see `judged_samples`."""
+    expected = {name for name, limits in release.limits.items() if limits.expected is not None}
+    return judged_samples(version, split, expected)
 
 
 def inspect_split(
@@ -118,8 +142,7 @@ def inspect_split(
         )
     if split not in SPLITS:
         raise DatasetError(f"split {split!r} is not one of {', '.join(SPLITS)}")
-    expected = {name for name, limits in release.limits.items() if limits.expected is not None}
-    samples = judged_samples(version, split, expected)
+    samples = samples_for(release, version, split)
     if not samples:
         raise DatasetError(
             f"{version.folder} {version.version} has no labelled and no good image in {split}; "
@@ -168,7 +191,7 @@ def _open(runtime_name: str, release: Release) -> Runtime:
 def refuse_known_pictures(run: SplitRun, trained_on: Path | None = None) -> None:
     """Make sure that the release never learned from these pictures.
 
-    Equal names of groups in a dataset of another name may be chance: that is a warning in the log.
+    Equal names of groups in a dataset of another name may be chance: that is a warning of the run.
 
     Args:
         run: the split.
@@ -195,34 +218,39 @@ def refuse_known_pictures(run: SplitRun, trained_on: Path | None = None) -> None
             f"{len(torn)} pictures belong to groups (parts, lots) that were trained on, the first is "
             f"{torn[0]}; limits chosen there are flattered. Use parts of other groups"
         )
-    if torn:
-        _LOG.warning("%s", _other_name(run, learned, torn))
 
 
-def known_pictures(run: SplitRun, trained_on: Path | None = None) -> list[str]:
-    """Return in words why the numbers of a split are flattered, or nobody knows whether they are.
+def known_pictures(run: SplitRun, trained_on: Path | None = None) -> list[Warned]:
+    """Return why the numbers of a split are flattered, or nobody knows whether they are.
 
     Args:
         run: the split.
         trained_on: the dataset folder that the release learned from; default: the run's own.
     """
+    card, version = run.card.dataset, run.version
     try:
         learned = _learned_version(run, trained_on)
-    except DatasetError as error:
-        return [str(error)]
+    except DatasetError:
+        where = {"folder": str(trained_on or version.folder), "sha256": card.sha256[:12]}
+        names = {"release": run.release.name, "dataset": card.name, "version": card.version}
+        return [Warned("learned_unknown", {**names, **where})]
     same, torn = _known(run, learned)
-    of = f"of {len(run.samples)} pictures of {run.version.name} {run.version.version} {run.split}"
+    if not same and not torn:
+        return []
+    values: dict[str, Any] = {
+        "release": run.release.name,
+        "name": version.name,
+        "version": version.version,
+        "split": run.split,
+        "of": len(run.samples),
+        "known": len(same or torn),
+        "image": (same or torn)[0],
+    }
     if same:
-        return [
-            f"{run.release.name} was trained on {len(same)} {of}, the first is {same[0]}; the numbers are "
-            "flattered and prove nothing. Measure on pictures that it never saw"
-        ]
-    if torn and learned.name == run.version.name:
-        return [
-            f"{len(torn)} {of} belong to groups (parts, lots) that {run.release.name} was trained on, the "
-            f"first is {torn[0]}; the numbers are flattered. Use parts of other groups"
-        ]
-    return [_other_name(run, learned, torn)] if torn else []
+        return [Warned("trained_on", values)]
+    if learned.name == version.name:
+        return [Warned("groups_trained_on", values)]
+    return [Warned("group_names", {**values, "dataset": learned.name})]
 
 
 def _known(run: SplitRun, learned: DatasetVersion) -> tuple[list[str], list[str]]:
@@ -231,14 +259,6 @@ def _known(run: SplitRun, learned: DatasetVersion) -> tuple[list[str], list[str]
     known, groups = {s.sha256 for s in train}, {s.group for s in train}
     same = [s.image for s in run.samples if s.sha256 in known]
     return same, [s.image for s in run.samples if s.group in groups]
-
-
-def _other_name(run: SplitRun, learned: DatasetVersion, torn: Sequence[str]) -> str:
-    return (
-        f"{len(torn)} of {len(run.samples)} pictures of {run.version.name} bear the group names of "
-        f"training pictures of {learned.name}, the first is {torn[0]}; if these are the same parts or "
-        "lots, the numbers are flattered and promise nothing. Compare the two datasets"
-    )
 
 
 def _learned_version(run: SplitRun, trained_on: Path | None) -> DatasetVersion:

@@ -32,15 +32,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspection.release import check_graph
 from inspection.types import MASK_STRIDE, Task
+from inspection_training.graph_file import OPSET, write_graph
 
 if TYPE_CHECKING:
     import onnx
     import torch
     from torch import nn
 
-OPSET = 17
 MOST_OUTLINES = 32
 """Most rows of a network with outlines: masks are large."""
 ANCHORS_A_ROW = 16
@@ -85,10 +84,8 @@ def export_detector(
         classes: class names, for the metadata.
 
     Raises:
-        ReleaseError: the graph is not to the contract (a defect of this module).
+        ReleaseError: it cannot be written, or is not to the contract (a defect of this module).
     """
-    import onnx
-
     head = model.model[-1]
     coefficients = int(getattr(head, "nm", 0))  # of a mask; only networks with outlines have them
     graph = _Graph(_trace(model, settings.size, ["y", "proto"] if coefficients else ["y"]))
@@ -103,10 +100,8 @@ def export_detector(
     masks = _add_masks(graph, rows, own, settings.size) if own else None
     document = graph.document(rows, masks)
     task: Task = "segment" if own else "detect"
-    _describe(document, settings, classes, int(model.stride.max()), task)
-    onnx.checker.check_model(document, full_check=True)
-    onnx.save(document, path)
-    check_graph(path, task, settings.size)
+    properties = _properties(classes, int(model.stride.max()), task)
+    write_graph(document, path, task, settings.size, properties)
 
 
 def _trace(model: nn.Module, size: tuple[int, int], outputs: Sequence[str]) -> onnx.ModelProto:
@@ -343,28 +338,14 @@ def _blank(graph: _Graph, rows: str, score: str, floor: float) -> str:
     return graph.node("Where", real, rows, graph.constant(np.float32(0)))
 
 
-def _describe(
-    document: onnx.ModelProto,
-    settings: ExportSettings,
-    classes: Sequence[str],
-    stride: int,
-    task: Task,
-) -> None:
-    """Add the metadata keys that other tools of the field read, and ours under `inspection.`."""
-    from onnx import helper
-
-    helper.set_model_props(
-        document,
-        {
-            "task": task,
-            "stride": str(stride),
-            "imgsz": str(list(settings.size)),
-            "batch": "1",
-            "channels": "3",
-            "names": str(dict(enumerate(classes))),
-            "license": "AGPL-3.0 License (https://ultralytics.com/license)",
-            "inspection.input": "uint8 NHWC RGB, letterboxed, pad 114",
-            "inspection.output": "detections [B, N, 6]: x1 y1 x2 y2 score class"
-            + ("; masks [B, N, H/4, W/4]: 0..1, zero outside the box" if task == "segment" else ""),
-        },
-    )
+def _properties(classes: Sequence[str], stride: int, task: Task) -> dict[str, str]:
+    """Return the metadata keys that other tools of the field read, and ours under `inspection.`."""
+    masks = "; masks [B, N, H/4, W/4]: 0..1, zero outside the box" if task == "segment" else ""
+    return {
+        "stride": str(stride),
+        "batch": "1",
+        "channels": "3",
+        "names": str(dict(enumerate(classes))),
+        "license": "AGPL-3.0 License (https://ultralytics.com/license)",
+        "inspection.output": f"detections [B, N, 6]: x1 y1 x2 y2 score class{masks}",
+    }

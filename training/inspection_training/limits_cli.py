@@ -27,8 +27,8 @@ _WORDS: Table = {
         "{release}: limits from {parts} {split} parts",
     ),
     "class": ("클래스", "class"),
-    "parts": ("n (부품)", "n"),
-    "allowed": ("k (허용)", "k"),
+    "parts": ("n (부품)", "n (parts)"),
+    "allowed": ("k (허용)", "k (allowed)"),
     "missed": ("미검", "missed"),
     "t1": ("T1", "T1"),
     "t2": ("T2", "T2"),
@@ -108,7 +108,7 @@ def limits(
     elif number is not None:
         raise ConfigError(f"--number {number} is for a recipe file; name it with --write FILE")
     with TrainingBar() as bar:
-        run = inspect_split(release, version, split, runtime, bar.report, precision)
+        run = inspect_split(release, version, split, runtime, bar.report, precision, trained_on)
     refuse_known_pictures(run, trained_on)
     chosen = _recipe(config, run.release, number)
     proposal = propose_limits(run, chosen, targets, pooled=pooled)

@@ -8,14 +8,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from inspection.sentences.claims import (
     ALL,
     limit_sentences,
     not_met_sentences,
-    warning_sentence,
 )
 from inspection.types import ClassLimits, Decision, Recipe
 from inspection_training.claims import (
@@ -28,29 +27,9 @@ from inspection_training.claims import (
     unknown_claim,
 )
 from inspection_training.evaluate import rate
-from inspection_training.evaluation import SplitRun
+from inspection_training.evaluation import SplitRun, Warned
 from inspection_training.scoring import COUNT, count_decision, defects_of, must_be_there, part_score
 from inspection_training.statistics import upper_bound
-
-
-@dataclass(frozen=True, slots=True)
-class Warned:
-    """What a person must know before signing, as a code and its values.
-
-    Attributes:
-        code: a key of `inspection.sentences.claims.WARNINGS`.
-        values: what its sentence names.
-    """
-
-    code: str
-    values: dict[str, Any] = field(default_factory=dict[str, Any])
-
-    def told(self, language: str) -> str:
-        """Return the sentence in `ko` or `en`."""
-        return warning_sentence(self.code, self.values, language)
-
-    def __str__(self) -> str:
-        return self.told("en")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +145,7 @@ def propose_limits(run: SplitRun, recipe: Recipe, targets: Targets, *, pooled: b
         overkill=_as_judged(t2, measured["overkill"]["count"], targets),
         measured=measured,
         warnings=(
+            *run.warnings,
             *copies,
             *_warnings(run, [all_claim if pooled else c for c in claims], good, targets),
             *_pooled_hint(claims, all_claim, pooled=pooled),

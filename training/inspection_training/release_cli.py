@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inspection.errors import ConfigError, ReleaseError
-from inspection.sentences.card import DIFFERENCE, WORDS
+from inspection.sentences.card import DIFFERENCE, WORDS, setting_words
 from inspection.sentences.language import DEFAULT_LANGUAGE, check_language, phrase, phrases
 from inspection.sentences.shares import rate_sentence
 
@@ -130,21 +130,25 @@ def tell_refusal(error: Any, language: str, *, as_json: bool) -> None:
 @app.command("list")
 def list_command(
     releases: Annotated[Path, typer.Argument(help="releases folder")],
+    language: Annotated[str, typer.Option(help="of the sentences: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """List releases; the one in force is marked."""
     from inspection.release import list_releases
 
+    check_language(language)
+    words = phrases(WORDS, language)
     found = list_releases(releases)
     if as_json:
         entries = {p: {"numbers": n, "current": _in_force(releases, p)} for p, n in found.items()}
         typer.echo(json.dumps(entries))
         return
     if not found:
-        typer.echo(f"no releases in {releases}")
+        typer.echo(words["no_releases"].format(releases=releases))
     for part, numbers in found.items():
         current = _in_force(releases, part)
-        marked = ", ".join(f"{n} (in force)" if n == current else str(n) for n in numbers)
+        in_force = words["in_force"]
+        marked = ", ".join(in_force.format(number=n) if n == current else str(n) for n in numbers)
         typer.echo(f"{part}: {marked}")
 
 
@@ -204,6 +208,7 @@ def rollback_command(
     to: Annotated[
         int | None, typer.Option(help="release number; default: the one before that in force")
     ] = None,
+    language: Annotated[str, typer.Option(help="of the sentences: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Put an older release in force for clients that name no number; its files are checked first.
@@ -212,6 +217,7 @@ def rollback_command(
     """
     from inspection.release import current_number, find_release, list_releases, set_current
 
+    check_language(language)
     numbers = list_releases(releases).get(part, [])
     if not numbers:
         raise ReleaseError(f"{releases} holds no release of {part}; name the releases folder")
@@ -231,14 +237,11 @@ def rollback_command(
     if as_json:
         typer.echo(json.dumps({"part": part, "before": before, "current": target}))
         return
-    was = "unknown" if before is None else f"{part}/{before}"
-    typer.echo(f"in force was {was}; now {release.name}, every file as released")
-    typer.echo(
-        "This holds for clients that name no number, from the next start of the inference service; a "
-        f"running one takes it at POST /v2/repository/models/{part}/load.\n"
-        f"Stations are not touched: where a recipe says `release: {before or 'NUMBER'}`, write "
-        f"`release: {target}` and let the PLC request the recipe again (how-to: change a recipe)."
-    )
+    words = phrases(WORDS, language)
+    was = words["unknown"] if before is None else f"{part}/{before}"
+    typer.echo(words["rolled_back"].format(before=was, after=release.name))
+    typer.echo(words["rolled_back_for"].format(part=part))
+    typer.echo(words["stations_stay"].format(before=before or "NUMBER", after=target))
 
 
 def _in_force(releases: Path, part: str) -> int | None:
@@ -281,7 +284,11 @@ def _table(found: dict[str, Any], language: str) -> Table:
             table.add_row(*map(escape, row))
 
     for name in ("dataset", "settings", "limits"):
-        section(words[name], [(key, str(a), str(b)) for key, (a, b) in found[name].items()])
+        rows = [
+            (key, setting_words(key, a, language), setting_words(key, b, language))
+            for key, (a, b) in found[name].items()
+        ]
+        section(words[name], rows)
     for split, rates in found["metrics"].items():
         rows = [
             (words.get(key, key), _value(a, language), _value(b, language))

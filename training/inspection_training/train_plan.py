@@ -14,11 +14,13 @@ from typing import Any
 import typer
 
 from inspection.errors import ConfigError
+from inspection.sentences.language import phrase
 from inspection_datasets.manifest import DatasetVersion, load_version
 from inspection_training.experiment import Experiment, load_experiment, settings_yaml
 from inspection_training.quick.facts import look, read_weights, this_machine
 from inspection_training.quick.proposal import Proposal
 from inspection_training.quick.rules import propose
+from inspection_training.quick.text import RANDOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def make_plan(asked: Asked) -> Plan:
     if asked.preview is not None:
         _preview(asked.preview, plan, asked.language)
     if weights is None and plan.experiment.family == "ultralytics" and not asked.dry_run:
-        typer.echo("weights are random: this network has never seen an image before", err=True)
+        typer.echo(phrase(RANDOM, "random", asked.language), err=True)
     return plan
 
 

@@ -9,25 +9,21 @@ good part that was not learned. The squashing keeps the order, so limits lose no
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from inspection.errors import DatasetError, ReleaseError
+from inspection.errors import DatasetError
 from inspection.letterbox import letterbox
-from inspection.release import check_graph
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.experiment import Experiment
+from inspection_training.graph_file import traced, write_graph
 from inspection_training.progress import Report, Step
-
-OPSET = 17
 
 
 class AnomalyModel(nn.Module):
@@ -131,39 +127,7 @@ def export_anomaly(model: AnomalyModel, path: Path, size: tuple[int, int], licen
     Raises:
         ReleaseError: it cannot be written, or is not to the contract (a defect of the family).
     """
-    import onnx
-
-    buffer = BytesIO()
-    images = torch.zeros(2, *size, 3, dtype=torch.uint8)
-    names = ("images", "anomaly_map", "anomaly_score")
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of every Python number
-        torch.onnx.export(
-            model,
-            (images,),
-            buffer,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=[names[0]],
-            output_names=list(names[1:]),
-            dynamic_axes={name: {0: "batch"} for name in names},
-        )
-    document = onnx.load_from_string(buffer.getvalue())
-    onnx.helper.set_model_props(
-        document,
-        {
-            "task": "anomaly",
-            "imgsz": str(list(size)),
-            "license": licence,
-            "inspection.input": "uint8 NHWC RGB, letterboxed, pad 114",
-            "inspection.output": "anomaly_map [B, h, w] and anomaly_score [B], 0..1",
-        },
-    )
-    onnx.checker.check_model(document, full_check=True)
-    try:
-        onnx.save(document, path)
-    except OSError as error:
-        raise ReleaseError(
-            f"{path} cannot be written ({error}); free space or check the rights"
-        ) from error
-    check_graph(path, "anomaly", size)
+    document = traced(model, size, "anomaly_map", "anomaly_score")
+    told = "anomaly_map [B, h, w] and anomaly_score [B], 0..1"
+    properties = {"license": licence, "inspection.output": told}
+    write_graph(document, path, "anomaly", size, properties)

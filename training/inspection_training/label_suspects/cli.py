@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from inspection.errors import ConfigError
+from inspection.sentences.language import DEFAULT_LANGUAGE, check_language
 
 app = typer.Typer(add_completion=False, help="Find wrong labels with a first model.")
 
@@ -25,7 +25,7 @@ def suspects(
     html: Annotated[
         Path | None, typer.Option(help="HTML file: labels green, what the model found red")
     ] = None,
-    language: Annotated[str, typer.Option(help="of the words: ko or en")] = "ko",
+    language: Annotated[str, typer.Option(help="of the words: ko or en")] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Rank pictures by how surely the model contradicts their labels. Nothing is changed.
@@ -37,10 +37,8 @@ def suspects(
     from inspection_training.label_suspects.report import write_suspects
     from inspection_training.label_suspects.text import head, reason, word
     from inspection_training.progress import TrainingBar
-    from inspection_training.report.text import LANGUAGES
 
-    if language not in LANGUAGES:
-        raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
+    check_language(language)
     version = load_version(data, data_version)
     with TrainingBar() as bar:
         found = find_suspects(

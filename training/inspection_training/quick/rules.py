@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inspection.errors import DatasetError
-from inspection_datasets.claims import best_bound, parts_needed
+from inspection_datasets.claims import best_bound, classes_of, is_used, parts_needed
 from inspection_datasets.manifest import DatasetVersion
 from inspection_training.experiment import check_settings
 from inspection_training.quick.facts import Looks, Machine, Weights
@@ -327,14 +327,14 @@ def _look_at(draft: _Draft, version: DatasetVersion, model: str) -> None:
 def _claims(draft: _Draft, version: DatasetVersion, family: str) -> None:
     """Tell what val and test can support, before anything is trained."""
     good = len(version.select("val", ["good"]))
-    if not version.select("val"):
+    if not any(s.split == "val" and is_used(s) for s in version.samples):
         draft.note("no_val")
     elif good < parts_needed(0.05) and any(s.state == "good" for s in version.samples):
         draft.note("few_good_val", good=good, missing=parts_needed(0.05) - good)
     if family in {"good_parts", "template"}:
         draft.note("no_escape_claim")
         return
-    parts = len(version.select("test", ["labelled"]))
+    parts = sum(s.split == "test" and bool(classes_of(s)) for s in version.samples)
     if not parts:
         draft.note("no_test")
     else:

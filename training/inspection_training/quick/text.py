@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspection.sentences.language import Table
+
 WHY: dict[str, tuple[str, str]] = {
     "given": ("직접 지정한 값입니다.", "You asked for it."),
     "family_ultralytics": (
@@ -168,6 +170,13 @@ WHY: dict[str, tuple[str, str]] = {
         "The default: there are only {good} good val parts.",
     ),
 }  # fmt: skip
+
+RANDOM: Table = {
+    "random": (
+        "무작위 가중치에서 시작합니다. 이 네트워크는 아직 아무 이미지도 본 적이 없습니다",
+        "weights are random: this network has never seen an image before",
+    )
+}
 
 NOTES: dict[str, tuple[str, str]] = {
     "random": (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inspection.errors import ConfigError, InspectionError
+from inspection.sentences.language import DEFAULT_LANGUAGE, check_language
 
 if TYPE_CHECKING:
     from inspection.recipe import RecipeConfig
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from inspection_training.replay.decide_again import Asked, Replay
 
 app = typer.Typer(add_completion=False, help="Decide stored parts again with another release.")
-_LISTED = 40
 
 
 @app.command("replay")
@@ -52,7 +52,9 @@ def replay_command(
         str, typer.Option(help="arithmetic that decides again: f32, or a variant: bf16 or int8")
     ] = "f32",
     html: Annotated[Path | None, typer.Option(help="write the report with pictures here")] = None,
-    language: Annotated[str, typer.Option(help="of the report: ko or en")] = "ko",
+    language: Annotated[
+        str, typer.Option(help="of the table and the report: ko or en")
+    ] = DEFAULT_LANGUAGE,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Decide stored parts again and list every decision that would change. The store is only read.
@@ -62,11 +64,10 @@ def replay_command(
     from inspection_datasets.harvest import read_since
     from inspection_training.replay.decide_again import Asked
     from inspection_training.replay.report import write_report
-    from inspection_training.replay.text import LANGUAGES
+    from inspection_training.replay.terminal import print_replay
 
     try:
-        if language not in LANGUAGES:
-            raise ConfigError(f"language {language!r} is not one of {', '.join(LANGUAGES)}")
+        check_language(language)
         config, sha256 = _recipe(recipe)
         asked = Asked(
             store=_store(store, images),
@@ -81,7 +82,7 @@ def replay_command(
             runtime=runtime,
             precision=precision,
         )
-        found = _with_bar(asked)
+        found = _with_bar(asked, language)
         if html is not None:
             write_report(html, found, asked.store.images.folder, language)
     except InspectionError as error:
@@ -90,7 +91,7 @@ def replay_command(
     if as_json:
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
     else:
-        _print(found, html)
+        print_replay(found, html, language)
     raise typer.Exit(1 if found.changed else 0)
 
 
@@ -129,76 +130,13 @@ def _only_part(releases: Path) -> str:
     return parts[0]
 
 
-def _with_bar(asked: Asked) -> Replay:
+def _with_bar(asked: Asked, language: str) -> Replay:
     from rich.console import Console
     from rich.progress import Progress
 
     from inspection_training.replay.decide_again import replay
+    from inspection_training.replay.text import texts
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("deciding again", total=None)
+        task = bar.add_task(texts(language)["working"], total=None)
         return replay(asked, lambda done, of: bar.update(task, completed=done, total=of))
-
-
-def _print(found: Replay, html: Path | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from inspection.types import Decision
-    from inspection.variants import precision_of
-
-    kinds = (Decision.PASS, Decision.REVIEW, Decision.FAIL)
-    name = f"{found.release.name} in {precision_of(found.release)}"
-    table = Table(title=f"{name}: {len(found.parts)} stored parts decided again")
-    table.add_column("then \\ now")
-    for kind in (*kinds, Decision.NOT_INSPECTED):
-        table.add_column(kind.value, justify="right")
-    for old in kinds:
-        counts = [found.counts.get((old, new), 0) for new in (*kinds, Decision.NOT_INSPECTED)]
-        table.add_row(old.value, *map(str, counts))
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(table)
-    for line in _lines(found):
-        console.print(line, markup=False)
-    if html is not None:
-        console.print(f"report {html}", markup=False)
-
-
-def _lines(found: Replay) -> list[str]:
-    lines: list[str] = []
-    for part in found.changed[:_LISTED]:
-        more = [
-            part.new.detail or f"then {part.detail}",
-            f"verdict {part.verdict.value}" if part.verdict else "",
-        ]
-        more += [part.error(part.new.decision)]
-        more += ["the old release, too, decides this picture otherwise"] if part.noise else []
-        told = "; ".join(text for text in more if text)
-        lines.append(
-            f"  {part.key} {part.at}: {part.old.value} -> {part.new.decision.value}  {told}"
-        )
-    if len(found.changed) > _LISTED:
-        lines.append(f"  and {len(found.changed) - _LISTED} more: --html, --json")
-    for name, told in found.reviewed().items():
-        if told["parts"]:
-            kind = "defective" if name == "escape" else "good"
-            lines.append(
-                f"of {told['parts']} {kind} parts by verdict, {name}: then {told['old']}, now {told['new']}"
-            )
-    differ = sum(part.noise for part in found.baseline)
-    if found.baseline:
-        lines.append(
-            f"the old release on the stored pictures: {differ} of {len(found.baseline)} differ from the "
-            "row; so much comes from the pictures alone"
-        )
-    lines += [f"no such comparison for {n} parts: {why}" for why, n in found.no_baseline.items()]
-    if found.lossy:
-        lines.append(
-            f"{found.lossy} pictures are lossy (JPEG): near a limit a decision may differ for that alone"
-        )
-    if found.recipe_differs:
-        lines.append(f"{found.recipe_differs} parts were decided by another recipe file")
-    for why, keys in found.left_out.items():
-        lines.append(f"cannot be re-decided: {len(keys)}: {why}, for example {', '.join(keys[:3])}")
-    lines.append(f"{len(found.changed)} of {len(found.parts)} decisions would change")
-    return lines

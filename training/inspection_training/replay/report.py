@@ -16,7 +16,7 @@ from inspection.types import ClassLimits, Decision
 from inspection.variants import precision_of
 from inspection_datasets.incoming import inside, read_image
 from inspection_training.replay.decide_again import Replay, Replayed
-from inspection_training.replay.text import texts
+from inspection_training.replay.text import named_why, texts
 from inspection_training.report.frame import (
     dashed,
     facts,
@@ -183,8 +183,6 @@ def _left_out(found: Replay, words: dict[str, str]) -> str:
         return note(words["none_here"])
     rows: list[list[str]] = []
     for why, keys in sorted(found.left_out.items(), key=lambda item: -len(item[1])):
-        plain, _, more = why.partition(" (")
-        named = words.get(plain, plain) + (f" ({more}" if more else "")
         shown = ", ".join(keys[:LISTED]) + (" …" if len(keys) > LISTED else "")
-        rows.append([named, str(len(keys)), shown])
+        rows.append([named_why(why, words), str(len(keys)), shown])
     return table([words["why"], words["parts"], ""], rows)

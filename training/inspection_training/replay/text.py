@@ -1,4 +1,4 @@
-"""The replay report's own words, Korean and English; those of the trade are in `inspection.sentences`."""
+"""The words of a replay, terminal and report, Korean and English; see also `inspection.sentences`."""
 
 from __future__ import annotations
 
@@ -73,7 +73,47 @@ _TEXTS: Table = {
     "the picture was altered": ("이미지가 변경됨", "the picture was altered"),
     "the picture cannot be read": ("이미지를 읽을 수 없음", "the picture cannot be read"),
     "the row of its picture is malformed": ("이미지 기록이 잘못됨", "the row of its picture is malformed"),
+    "the old release is not at hand": ("당시 릴리스가 없음", "the old release is not at hand"),
+    "the row keeps no whole detections": (
+        "기록에 검출이 온전히 남아 있지 않음",
+        "the row keeps no whole detections",
+    ),
+    "other limits were in force": ("당시 다른 한계값이 적용됨", "other limits were in force"),
+    "working": ("재판정 중", "deciding again"),
+    "table": (
+        "{release} ({precision}): 저장된 부품 {parts}개를 다시 판정",
+        "{release} in {precision}: {parts} stored parts decided again",
+    ),
+    "then_now": ("당시 \\ 새 판정", "then \\ now"),
+    "and_more": ("  외 {more}개: --html, --json", "  and {more} more: --html, --json"),
+    "judged_escape": (
+        "사람이 불량으로 확인한 부품 {parts}개 중 미검: 당시 {old}개, 새 판정 {new}개",
+        "of {parts} defective parts by verdict, escape: then {old}, now {new}",
+    ),
+    "judged_overkill": (
+        "사람이 양품으로 확인한 부품 {parts}개 중 과검: 당시 {old}개, 새 판정 {new}개",
+        "of {parts} good parts by verdict, overkill: then {old}, now {new}",
+    ),
+    "no_baseline": (
+        "부품 {count}개는 저장된 이미지만으로 생기는 차이를 알 수 없습니다: {why}",
+        "how much the stored picture alone changes is not known for {count} parts: {why}",
+    ),
+    "left_out": (
+        "다시 판정할 수 없는 부품 {count}개: {why}. 예: {shown}",
+        "cannot be re-decided: {count}: {why}, for example {shown}",
+    ),
+    "would_change": (
+        "{parts}개 중 {changed}개의 판정이 바뀝니다",
+        "{changed} of {parts} decisions would change",
+    ),
+    "report": ("보고서 {file}", "report {file}"),
 }  # fmt: skip
+
+
+def named_why(why: str, words: dict[str, str]) -> str:
+    """Return why a part is left out, in words; what stands in brackets behind it is a code and stays."""
+    plain, _, more = why.partition(" (")
+    return words.get(plain, plain) + (f" ({more}" if more else "")
 
 
 def texts(language: str) -> dict[str, str]:

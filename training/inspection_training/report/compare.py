@@ -55,19 +55,6 @@ class Comparison:
         """Return the plain form."""
         return asdict(self)
 
-    def in_words(self) -> str:
-        """Return the comparison in a few lines."""
-        lines = [
-            f"{name}: {self.first} alone {side.only_first}, {self.second} alone {side.only_second}, "
-            f"both {side.both} of {side.parts}; exact McNemar p = {side.p:.4g}"
-            for name, side in (("escape", self.escape), ("overkill", self.overkill))
-        ]
-        lines += [
-            f"  {x.image} ({'defective' if x.defective else 'good'}): {x.first} -> {x.second}"
-            for x in self.changed
-        ]
-        return "\n".join(lines)
-
 
 def compare_runs(first: SplitRun, second: SplitRun) -> Comparison:
     """Compare two runs over the same pictures.

@@ -223,11 +223,14 @@ def confusion(run: SplitRun) -> Any:
     """Return counts of boxes, int [C + 1, C + 1]: labelled class or no label, found class or not found.
 
     A label and a detection at or over its T1 are a pair from IoU 0.3, the best overlap first, each once.
+    Of a part whose whole picture has a label nobody said where its defects are: it is left out.
     """
     classes = list(run.release.classes)
     t1 = np.array([run.recipe.limits[name].t1 for name in classes])
     counts = np.zeros((len(classes) + 1, len(classes) + 1), int)
     for sample, found in zip(run.samples, run.found, strict=True):
+        if sample.label is not None:
+            continue
         keep = found.scores >= t1[found.classes]
         labels = [box for box in sample.boxes if box[0] in classes]
         truth, seen = [classes.index(box[0]) for box in labels], found.classes[keep]
@@ -353,6 +356,8 @@ def _cannot(report: _Report) -> str:
     lines = [words["cannot_new"], words["cannot_zero"], words["cannot_lots"].format(groups=groups)]
     if split != "test":
         lines.append(words["cannot_train"].format(split=split))
-    lines += [words["cannot_known"].format(why=why) for why in report.run.warnings]
+    lines += [
+        words["cannot_known"].format(why=x.told(report.language)) for x in report.run.warnings
+    ]
     lines.append(words["cannot_labels"])
     return report.section("cannot", "<ul>", *(f"<li>{escape(x)}</li>" for x in lines), "</ul>")

@@ -26,15 +26,12 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from inspection.errors import ConfigError, DatasetError
-from inspection.types import Detections
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.checkpoint import load_checkpoint, save_checkpoint
-from inspection_training.evaluate import average_precision
 from inspection_training.experiment import Experiment
 from inspection_training.export import ExportSettings
 from inspection_training.pieces import pieces_of
 from inspection_training.progress import Report, Step, silent
-from inspection_training.torchvision_detectors.inference import ReleasedDetector
 from inspection_training.torchvision_detectors.networks import (
     build_network,
     compute_in_bf16,
@@ -45,6 +42,7 @@ from inspection_training.torchvision_detectors.pictures import (
     Shelf,
     TrainingPictures,
 )
+from inspection_training.torchvision_detectors.validate import measure_shelf
 from inspection_training.torchvision_detectors.weights import first_not_finite, load_weights
 from inspection_training.tracking import Tracker, open_tracker
 
@@ -320,11 +318,12 @@ class Training:
 
     def _measure(self) -> dict[str, float]:
         """Return mAP on the val images when it is due; it is shown, and decides nothing."""
-        wanted = self._job.experiment.validations
+        job = self._job
+        wanted = job.experiment.validations
         due = self.done * wanted // self.epochs > (self.done - 1) * wanted // self.epochs
         if not due or not len(self._val):
             return {}
-        found = measure_shelf(self.average, self._val, self._job)
+        found = measure_shelf(self.average, self._val, job.settings(), job.version.classes)
         self._map50 = found.get("mAP50", self._map50)
         return found
 
@@ -372,31 +371,3 @@ def _optimizer(network: nn.Module, kind: str, rate: float) -> torch.optim.Optimi
     if kind == "SGD":
         return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=rate)
-
-
-@torch.no_grad()
-def measure_shelf(network: nn.Module, shelf: Shelf, job: Job) -> dict[str, float]:
-    """Return mAP50 and mAP50_95 of a network on a shelf, by the rules of the release."""
-    detector = ReleasedDetector(network, job.settings()).eval()
-    found: list[Detections] = []
-    for start in range(0, len(shelf), 8):
-        images = [shelf.picture(i).image for i in range(start, min(start + 8, len(shelf)))]
-        batch = torch.from_numpy(np.stack(images)).to(next(network.parameters()).device)
-        found += [_detections(rows, job.version.classes) for rows in detector(batch).cpu().numpy()]
-    samples = [shelf.as_sample(i) for i in range(len(shelf))]
-    precision = average_precision(job.version.classes, samples, found)
-    values = {"mAP50": precision["map50"], "mAP50_95": precision["map50_95"]}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _detections(rows: Any, classes: tuple[str, ...]) -> Detections:
-    rows = rows[rows[:, 4] > 0]
-    return Detections(
-        boxes=rows[:, :4],
-        scores=rows[:, 4],
-        classes=rows[:, 5].astype(np.int64),
-        class_names=classes,
-        release="training",
-        model_sha256="",
-        anomaly_score=None,
-    )

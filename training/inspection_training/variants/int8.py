@@ -42,7 +42,7 @@ def make_int8(work: Work) -> VariantCard:
         DatasetError: there is no image to calibrate with.
     """
     release = work.release
-    train = spread(work.version.select("train"), CALIBRATION_IMAGES)
+    train = spread(work.samples("train"), CALIBRATION_IMAGES)
     if not train:
         raise DatasetError(
             f"{work.version.folder} {work.version.version} has no image in train to calibrate with"
@@ -219,6 +219,6 @@ def _int8_card(
             "float_arithmetic": trial.floats,
             "quantised": len(graph.layers) - len(kept),
             "tries": search.tries,
-            "calibration_images": len(spread(work.version.select("train"), CALIBRATION_IMAGES)),
+            "calibration_images": len(spread(work.samples("train"), CALIBRATION_IMAGES)),
         }
     )

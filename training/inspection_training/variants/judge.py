@@ -19,6 +19,7 @@ from inspection.variants import VariantCard, VariantParity
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.evaluate import detect_samples
+from inspection_training.evaluation import samples_for
 from inspection_training.progress import Report, Step
 from inspection_training.release import library_versions, machine, now
 from inspection_training.variants.parity import compare, in_words, latency_in_turns, numbers
@@ -57,9 +58,13 @@ class Work:
     staging: Path
     report: Report
 
+    def samples(self, split: str) -> list[Sample]:
+        """Return the images of a split of which somebody said whether the part is good."""
+        return samples_for(self.release, self.version, split)
+
     def judged(self) -> list[Sample]:
-        """Return the val and test images that somebody looked at."""
-        return [sample for split in JUDGED for sample in self.version.select(split)]
+        """Return those of val and test."""
+        return [sample for split in JUDGED for sample in self.samples(split)]
 
     def detect(self, runtime: Runtime, samples: Sequence[Sample], stage: str) -> list[Detections]:
         """Run the release on the images, in order, and report under the name of the stage."""
@@ -157,7 +162,7 @@ class Judged:
                 "version": work.version.version,
                 "sha256": work.version.sha256,
             },
-            splits=[s for s in JUDGED if work.version.select(s)],
+            splits=[s for s in JUDGED if work.samples(s)],
             limits=read_card(release.folder).limits,
             calibration_images=0,
             kept_float=[],

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 from dataclasses import replace
@@ -31,12 +32,18 @@ from inspection.variants import (
     in_precision,
 )
 from inspection_datasets.manifest import DatasetVersion
-from inspection_training.evaluation import SplitRun, refuse_known_pictures
+from inspection_training.evaluation import (
+    SplitRun,
+    known_pictures,
+    refuse_known_pictures,
+    samples_for,
+)
 from inspection_training.progress import Report, silent
 from inspection_training.variants.int8 import make_int8
 from inspection_training.variants.judge import JUDGED, RUNTIME, Judged, Wanted, Work, open_in
 from inspection_training.variants.parity import defectives
 
+_LOG = logging.getLogger(__name__)
 _STAGING = ".staging."
 
 
@@ -99,7 +106,7 @@ def _checked(folder: Path, precision: str, version: DatasetVersion, wanted: Want
             f"{release.name} knows {list(release.classes)}, {version.folder} has "
             f"{list(version.classes)}; name the dataset of this part"
         )
-    if not version.select(wanted.split):
+    if not samples_for(release, version, wanted.split):
         raise DatasetError(
             f"{version.folder} {version.version} has no labelled and no good image in "
             f"{wanted.split}; label some, or name another split"
@@ -111,25 +118,27 @@ def _checked(folder: Path, precision: str, version: DatasetVersion, wanted: Want
 def _check_proof(release: Release, version: DatasetVersion, wanted: Wanted) -> None:
     """Raise DatasetError unless the images can prove anything about the release."""
     where = f"{version.folder} {version.version}"
-    count = sum(len(version.select(split)) for split in JUDGED)
+    judged = {split: tuple(samples_for(release, version, split)) for split in JUDGED}
+    count = sum(map(len, judged.values()))
     if count < MIN_IMAGES:
         raise DatasetError(
             f"{where} has {count} labelled and good images in {' and '.join(JUDGED)}; fewer than "
             f"{MIN_IMAGES} prove nothing about a variant. Label more"
         )
-    if not any(defectives(release, version.select(wanted.split))):
+    if not any(defectives(release, judged[wanted.split])):
         raise DatasetError(
             f"{where} has no defective image in {wanted.split}, so nobody could tell whether a variant "
             "lets defects pass; label some"
         )
     card = read_card(release.folder)
-    for split in JUDGED:
-        samples = tuple(version.select(split))
+    for split, samples in judged.items():
         run = SplitRun(release, card, version, split, samples, (), RUNTIME)
         try:
             refuse_known_pictures(run, wanted.trained_on)
         except DatasetError as error:
             raise DatasetError(f"{where} cannot judge a variant: {error}") from error
+        for warning in known_pictures(run, wanted.trained_on):
+            _LOG.warning("%s", warning)
 
 
 def _make_bf16(work: Work) -> VariantCard:

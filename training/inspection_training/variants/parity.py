@@ -23,6 +23,7 @@ from inspection.variants import (
     VariantParity,
     list_variants,
 )
+from inspection_datasets.claims import classes_of
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.anomaly_limits import measure_anomaly
 from inspection_training.evaluate import decisions, is_defective, measure
@@ -39,7 +40,7 @@ _SAMPLES = 4, 16, 512
 def defectives(release: Release, samples: Sequence[Sample]) -> list[bool]:
     """Tell of each image whether it is defective by its labels, as the release's task means it."""
     if release.task == "anomaly":
-        return [sample.state == "labelled" for sample in samples]
+        return [bool(classes_of(sample)) for sample in samples]
     required = {name: x.expected for name, x in release.limits.items() if x.expected is not None}
     return [is_defective(sample, required) for sample in samples]
 
