@@ -59,7 +59,11 @@ class StoreConfig(BaseModel):
         "or postgresql+psycopg://USER@HOST/DATABASE (password in ~/.pgpass)",
     )
     busy_timeout: float = Field(
-        0.25, ge=0.01, le=30, description="seconds to wait for another writer of the database"
+        1.0,
+        ge=0.01,
+        le=30,
+        description="seconds to wait for another writer of the database; it may be longer than a part's "
+        "deadline: the part is then answered NOT_INSPECTED in time",
     )
     journal: Path | None = Field(
         None,

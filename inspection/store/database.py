@@ -35,6 +35,10 @@ CHECK_SECONDS = 20.0
 MIN_FREE = 4 << 20
 """Free bytes below which the store says so before a commit fails."""
 
+LOG_PAGES = 8000
+"""Pages of SQLite's log at which a commit itself moves them into the store; `guard` does so before."""
+
+_LOOK_EVERY_MS = 3
 _JOURNAL_SIZE_LIMIT = 64 << 20
 _CORRUPT_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SQLITE_SAYS = {
@@ -55,10 +59,17 @@ def dumps(value: object) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
 
 
-def make_engine(config: StoreConfig, *, read_only: bool = False) -> sa.Engine:
-    """Return an engine whose connections are opened one by one and closed for good after use."""
+def make_engine(config: StoreConfig, *, read_only: bool = False, first: bool = False) -> sa.Engine:
+    """Return an engine whose connections are opened one by one and closed for good after use.
+
+    Args:
+        config: which store; `busy_timeout` is how long a transaction waits for another writer.
+        read_only: nothing can be written.
+        first: on SQLite, look for the right to write every two milliseconds, so that the gaps other writers
+            leave are enough; without it, SQLite looks more and more rarely.
+    """
     if config.sqlite_path is not None:
-        return _sqlite_engine(config, read_only=read_only)
+        return _sqlite_engine(config, read_only=read_only, first=first)
     lock = int(config.busy_timeout * 1000)
     options = f"-c synchronous_commit=on -c lock_timeout={lock} -c statement_timeout={lock + 4000}"
     if read_only:
@@ -80,7 +91,7 @@ def make_engine(config: StoreConfig, *, read_only: bool = False) -> sa.Engine:
     )
 
 
-def _sqlite_engine(config: StoreConfig, *, read_only: bool) -> sa.Engine:
+def _sqlite_engine(config: StoreConfig, *, read_only: bool, first: bool) -> sa.Engine:
     path = config.sqlite_path
     if path is None:
         raise ValueError(config.url)
@@ -104,14 +115,54 @@ def _sqlite_engine(config: StoreConfig, *, read_only: bool) -> sa.Engine:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_SIZE_LIMIT}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         connection.execute("PRAGMA trusted_schema = OFF")
 
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        if first:
+            _wait_for_turn(connection, config.busy_timeout)
+        else:
+            connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _wait_for_turn(connection: sa.Connection, timeout: float) -> None:
+    """Begin a transaction that writes; raise as SQLite does when others write for `timeout` seconds."""
+    driver = connection.connection.driver_connection
+    if driver is None:
+        raise ValueError("the connection is closed")
+    driver.execute(f"PRAGMA busy_timeout = {_LOOK_EVERY_MS}")  # nothing else waits in a transaction
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                break
+        else:
+            return
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def move_log(config: StoreConfig) -> None:
+    """Move what SQLite's log holds into the store, as far as no reader needs it; nobody has to wait.
+
+    Without this a commit of the line would do it, and a part would wait. Nothing to do on PostgreSQL.
+
+    Raises:
+        sqlite3.Error: the store cannot be opened, or the disk refuses.
+    """
+    path = config.sqlite_path
+    if path is None or not path.exists():
+        return  # what is gone is made anew by the line alone
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    finally:
+        connection.close()
 
 
 def _has_log(path: Path) -> bool:
@@ -213,8 +264,12 @@ def _check_file(path: Path, config: StoreConfig, *, thorough: bool) -> str | Non
             connection.close()
 
 
-def open_connection(config: StoreConfig) -> sa.Connection:
+def open_connection(config: StoreConfig, *, first: bool = False) -> sa.Connection:
     """Connect for writing and bring the tables to the newest migration.
+
+    Args:
+        config: which store.
+        first: as for `make_engine`; for the line.
 
     Raises:
         StoreError: it cannot be opened, is newer than this program, or is not a results store.
@@ -227,7 +282,7 @@ def open_connection(config: StoreConfig) -> sa.Connection:
             raise StoreError(f"the folder of store {path} cannot be made: {error}") from error
     connection = None
     try:
-        connection = make_engine(config).connect()
+        connection = make_engine(config, first=first).connect()
         if path is not None:
             _use_log(connection, path)
         migrate(connection, config)

@@ -1,4 +1,4 @@
-"""Disk space and age of pictures: which files go, and in what order.
+"""Disk space and age of pictures: which files go, and in what order. Also moves SQLite's log.
 
     row `saved` ─▶ `expiring` (committed) ─▶ file deleted ─▶ `expired`
 
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from inspection.store.config import StoreConfig
-from inspection.store.database import discard, make_engine
+from inspection.store.database import discard, make_engine, move_log
 from inspection.store.rows import stored_images
 from inspection.store.tables import parts
 from inspection.types import Decision
@@ -29,6 +29,7 @@ BATCH = 32
 """Pictures of one transaction, so that the line's own commits never wait long."""
 
 _AGE_SECONDS = 60.0
+_LOG_SECONDS = 2.0
 _TRUSTED_JUMP = timedelta(days=7)
 _logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class DiskGuard:
         self._folder = config.images.folder
         self._reading = make_engine(config, read_only=True)
         self._writing: sa.Connection | None = None
-        self._next_age = time.monotonic()
+        self._next_age = self._next_log = time.monotonic()
         self._started = time.monotonic()
         self._newest: datetime | None = None
 
@@ -67,7 +68,16 @@ class DiskGuard:
         return True
 
     def tend(self) -> None:
-        """Delete a few pictures past their time; call often. Raises SQLAlchemyError, once a minute."""
+        """Delete a few pictures past their time, move SQLite's log; call often.
+
+        Raises:
+            SQLAlchemyError: the store cannot be used; once a minute.
+            sqlite3.Error: the log cannot be moved; once a minute.
+        """
+        if time.monotonic() >= self._next_log:
+            self._next_log = time.monotonic() + _AGE_SECONDS
+            move_log(self._config)
+            self._next_log = time.monotonic() + _LOG_SECONDS
         if time.monotonic() < self._next_age:
             return
         self._next_age = time.monotonic() + _AGE_SECONDS

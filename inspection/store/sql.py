@@ -1,13 +1,12 @@
 """SqlStore: what the line calls. A method returns only when its row is durable.
 
-    call ─▶ one transaction ─▶ is the file still ours? ─▶ return
-                 │ fails                │ no
-                 ▼                      ▼
-          connection thrown away, StoreError; what must not be lost waits in memory (parts: also in
-          the journal) until `recover` has opened the database again and written it, in order
+    call ─▶ `transactions`: written and durable ─▶ return
+                 │ not
+                 ▼
+          StoreError; what must not be lost waits (`waiting`; parts also in the journal) until `recover` has
+          opened the database again and written it, in order
 
-After an error the old connection is never used again: a disk that failed once may report success
-for data it lost.
+Here is what the calls promise; how one is written, and what waits, is in those two.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -27,8 +24,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from inspection.errors import StoreError
 from inspection.store import commands, database, images, rows, writes
 from inspection.store.config import StoreConfig
-from inspection.store.journal import Journal, Marks, Note
+from inspection.store.journal import Journal, Marks
 from inspection.store.lock import FileLock, lock_on_server
+from inspection.store.transactions import RefusedError, Transactions
+from inspection.store.waiting import Waiting, WaitingCalls
 from inspection.types import (
     Command,
     CommandState,
@@ -42,29 +41,11 @@ from inspection.types import (
     Trigger,
 )
 
-MAX_WAITING = 20_000
-"""Calls kept in memory while the database cannot be written; an alarm says how many more came."""
-
 RESERVE = 1_000_000
 """Record ids marked as given ahead of time: the journal is written once in a million parts."""
 
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
-
-
-class RefusedError(StoreError):
-    """The database refuses this row for what it says; trying again cannot help."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A call that could not be written yet."""
-
-    what: str
-    station: str
-    apply: Callable[[sa.Connection], object]
-    key: PartKey | None = None
-    note: Note | None = None
 
 
 class SqlStore:
@@ -74,19 +55,11 @@ class SqlStore:
         """Open, check and migrate; write what the journal holds. See `open_store`."""
         self._config = config
         self._turn = threading.RLock()
-        self._connection: sa.Connection | None = None
-        self._identity: list[tuple[int, int]] = []
+        self._database = Transactions(config)
         self._locks: dict[str, FileLock | None] = {}
         self._settled: set[str] = set()
-        self._check = True
-        self._met_damage = False
-        self._lost = 0
-        self._waiting: deque[_Waiting] = deque()
         self._journal = Journal(config.journal_path)
-        for note in self._journal.notes:
-            self._take_up(note)
-        for text in self._journal.damaged:
-            self._wait_for_alarm("", text)
+        self._waiting = WaitingCalls(self._journal, self._given)
         try:
             self.recover()
         except BaseException:
@@ -179,7 +152,7 @@ class SqlStore:
         with self._turn:
             key = inspected.trigger.key
             values = rows.part_values(inspected)
-            was_sent = any(w.key == key and w.what == "sent" for w in self._waiting)
+            was_sent = self._waiting.of_part(key, "sent")
             return self._given(
                 self._transact(
                     f"part {key}: {inspected.result.decision}",
@@ -201,10 +174,10 @@ class SqlStore:
                     bare = dataclasses.replace(inspected, frame=None, detections=None, timings={})
                     values = rows.part_values(bare)
                     note = self._journal.add(rows.journal_values(values))
-                self._wait_for_part(values, note)
+                self._waiting.add_part(values, note)
             except Exception:  # the promise is: never raises
                 _logger.exception("part %s could not be remembered", inspected.trigger.key)
-                self._lost += 1
+                self._waiting.count_lost()
                 return False
             return note is not None
 
@@ -240,7 +213,9 @@ class SqlStore:
             except RefusedError:
                 raise
             except StoreError:
-                self._wait(_Waiting("alarm", station, lambda c: writes.insert_alarm(c, values)))
+                self._waiting.add(
+                    Waiting("alarm", station, lambda c: writes.insert_alarm(c, values))
+                )
                 raise
 
     def take_command(self, station: str) -> Command | None:
@@ -273,21 +248,12 @@ class SqlStore:
         """See `protocols.Store`. A corrupt SQLite file is put aside; pictures are not touched."""
         with self._turn:
             self._drop()
-            if self._check:
-                aside = database.put_aside_if_corrupt(self._config, thorough=self._met_damage)
-                self._check = self._met_damage = False
-                if aside is not None:
-                    station = next(iter(self._locks), "")
-                    self._wait_for_alarm(
-                        station, f"the store was corrupt; it is kept as {aside.name}"
-                    )
-            try:
-                self._connection = database.open_connection(self._config)
-            except StoreError as error:
-                self._met_damage = database.is_corrupt(error)
-                self._check |= self._met_damage
-                raise
-            self._identity = self._file_identity()
+            aside = self._database.put_aside_if_corrupt()
+            if aside is not None:
+                self._waiting.add_alarm(
+                    self._any_station(), f"the store was corrupt; it is kept as {aside}"
+                )
+            self._database.open()
             marked = self._journal.marks.record
             if marked:
                 self._transact(
@@ -295,7 +261,7 @@ class SqlStore:
                 )
             for station in list(self._locks):
                 self._lock(station)
-            self._drain()
+            self._waiting.write(self._database, self._any_station())
 
     def close(self) -> None:
         """Close files and connections. May be called twice."""
@@ -306,34 +272,11 @@ class SqlStore:
                 if lock is not None:
                     lock.close()
             self._locks.clear()
-            only_here = sum(1 for waiting in self._waiting if waiting.note is None)
-            if only_here:
+            if only_here := self._waiting.forget():
                 _logger.error("the store closes with %d calls that were never written", only_here)
-            self._waiting.clear()
 
     def _transact(self, what: str, apply: Callable[[sa.Connection], _T]) -> _T:
-        connection = self._connection
-        if connection is None:
-            raise StoreError(f"{what}: the store is closed after an error; recover it first")
-        try:
-            with connection.begin():
-                answer = apply(connection)
-        except StoreError:
-            raise
-        except Exception as error:
-            said = database.store_error(error, self._config, what)
-            if database.is_refused(error):
-                raise RefusedError(str(said)) from error
-            self._met_damage |= database.is_corrupt(error)
-            self._check |= not database.is_busy(error)
-            self._drop()
-            raise said from error
-        if self._identity != self._file_identity():
-            self._drop()
-            raise StoreError(
-                f"{what}: store {self._config.sqlite_path} or its log was deleted or replaced; recover it"
-            )
-        return answer
+        return self._database.transact(what, apply)
 
     def _keep(self, what: str, key: PartKey, apply: Callable[[sa.Connection], object]) -> None:
         """Write now; else remember, and raise."""
@@ -343,75 +286,19 @@ class SqlStore:
             except RefusedError:
                 raise
             except writes.RowMissingError:
-                if any(waiting.key == key for waiting in self._waiting):
-                    self._wait(_Waiting(what, key.station, apply, key))
+                if self._waiting.of_part(key):
+                    self._waiting.add(Waiting(what, key.station, apply, key))
                 raise
             except StoreError:
-                self._wait(_Waiting(what, key.station, apply, key))
+                self._waiting.add(Waiting(what, key.station, apply, key))
                 raise
-
-    def _take_up(self, note: Note) -> None:
-        try:
-            self._wait_for_part(note.values, note)
-        except (KeyError, TypeError) as error:
-            self._journal.put_aside(note)
-            self._wait_for_alarm("", f"journal slot {note.slot} names no part ({error!r})")
-
-    def _wait_for_part(self, values: rows.Values, note: Note | None) -> None:
-        key = PartKey(values["station"], values["epoch"], values["sequence"])
-
-        def apply(connection: sa.Connection) -> None:
-            self._given(writes.write_decision(connection, values, was_sent=False))
-
-        self._wait(_Waiting("part", key.station, apply, key, note))
-
-    def _wait_for_alarm(self, station: str, detail: str) -> None:
-        values = writes.alarm_values(station, Reason.STORE_FAILED, detail, on=True)
-        self._wait(_Waiting("alarm", station, lambda c: writes.insert_alarm(c, values)))
-
-    def _wait(self, waiting: _Waiting) -> None:
-        if len(self._waiting) >= MAX_WAITING and waiting.note is None:
-            self._lost += 1
-            _logger.error(
-                "the store cannot be written and memory is full: lost %s %s",
-                waiting.what,
-                waiting.key,
-            )
-            return
-        self._waiting.append(waiting)
-
-    def _drain(self) -> None:
-        """Write everything that waits, in order; what the database refuses becomes an alarm."""
-        while self._waiting:
-            waiting = self._waiting[0]
-            try:
-                self._transact(
-                    f"{waiting.what} {waiting.key or waiting.station} from memory", waiting.apply
-                )
-            except (RefusedError, writes.RowMissingError) as error:
-                _logger.exception("a remembered call cannot be written")
-                self._waiting.popleft()
-                if waiting.note is not None:
-                    self._journal.put_aside(waiting.note)
-                if waiting.what != "alarm":
-                    text = f"a remembered call was refused: {error}"
-                    self._wait_for_alarm(waiting.station, text[:2000])
-            else:
-                self._waiting.popleft()
-                if waiting.note is not None:
-                    self._journal.clear(waiting.note)
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            self._wait_for_alarm(
-                next(iter(self._locks), ""), f"{lost} calls were lost: memory was full"
-            )
-            self._drain()
 
     def _drop(self) -> None:
         """Throw the connection away; the next `recover` opens a new one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            database.discard(connection)
+        self._database.drop()
+
+    def _any_station(self) -> str:
+        return next(iter(self._locks), "")
 
     def _given(self, record: int) -> int:
         """Mark record ids as given, well ahead, so that a new database never gives them again."""
@@ -429,7 +316,7 @@ class SqlStore:
             self._lock(station)
 
     def _lock(self, station: str) -> None:
-        path, connection = self._config.sqlite_path, self._connection
+        path, connection = self._config.sqlite_path, self._database.connection
         held = self._locks.get(station)
         if path is None:
             if connection is None:
@@ -470,14 +357,3 @@ class SqlStore:
                 writes.set_images(c, key, state, listed)
 
             self._transact(f"part {key}: its picture is {state}", apply)
-
-    def _file_identity(self) -> list[tuple[int, int]]:
-        """Return which files lie where the database and its log should; empty on PostgreSQL."""
-        path = self._config.sqlite_path
-        if path is None:
-            return []
-        try:
-            found = [path.stat(), path.with_name(path.name + "-wal").stat()]
-        except OSError:
-            return []
-        return [(one.st_dev, one.st_ino) for one in found]

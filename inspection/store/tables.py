@@ -13,6 +13,7 @@ Times: `*_mono` is seconds of the station's monotonic clock, comparable within o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,7 +37,16 @@ PROVEN = (
 KINDS = ("station", "recipe_number", "release", "decision", "reason", "defect_class")
 """Columns of `parts` that have few values; a part's `kind` holds all of them, each after a `|`."""
 
-KIND = " || ".join(f"'|' || coalesce(CAST({name} AS TEXT), '')" for name in KINDS)
+
+def kind_of(names: Sequence[str]) -> str:
+    """Return the SQL by which the database makes a row's kind; in a value `~0` is `~` and `~1` is `|`."""
+    return " || ".join(
+        f"'|' || replace(replace(coalesce(CAST({name} AS TEXT), ''), '~', '~0'), '|', '~1')"
+        for name in names
+    )
+
+
+KIND = kind_of(KINDS)
 """How the database makes a part's kind. There are some hundred kinds: a search steps from kind to kind."""
 
 metadata = sa.MetaData()
@@ -131,13 +141,15 @@ parts = sa.Table(
     sa.Index("parts_decision", "decision", "id"),
     sa.Index("parts_time", "triggered_at", "decision"),
     sa.Index("parts_kind", "kind", "triggered_at", "id"),
-    sa.Index("parts_part_id", "part_id"),
+    sa.Index("parts_part_id", "part_id", "triggered_at", "id"),
     sa.Index(
-        "parts_serial", "serial", "triggered_at", postgresql_ops={"serial": "text_pattern_ops"}
+        "parts_serial",
+        "serial",
+        "triggered_at",
+        "id",
+        postgresql_ops={"serial": "text_pattern_ops"},
     ),
     sa.Index("parts_station", "station", "id"),
-    sa.Index("parts_class", "defect_class", "id"),
-    sa.Index("parts_release", "release", "id"),
     sa.Index("parts_pictures", "image_state", "decision", "triggered_at"),
     sa.Index(
         "parts_open",

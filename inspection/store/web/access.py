@@ -1,26 +1,38 @@
 """WebStore: short transactions of the pages, beside the line that writes to the same store.
 
-A reader never stays open (SQLite's log would grow), a writer holds the lock for some milliseconds and
-waits its turn: the line goes first.
+A reader never stays open (SQLite's log would grow). On SQLite one thread of the process writes at a time,
+and the lock is left alone for `GAP` after each transaction: the line looks every two milliseconds, so it
+waits for one transaction of the pages at most, however many are to be written.
 """
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from inspection.errors import StoreError
 from inspection.store.config import StoreConfig
-from inspection.store.database import discard, make_engine, open_connection, store_error
+from inspection.store.database import discard, make_engine, move_log, open_connection, store_error
 from inspection.store.queries import VersionConflictError
 
 __all__ = ["VersionConflictError", "WebStore"]
 
 WAIT = 3.0
 """Seconds a page waits for its turn to write before it says NOT SAVED."""
+
+
+GAP = 0.005
+"""Seconds for which this process leaves SQLite's lock to others after it had it."""
+
+REST = 3.0
+"""So many times as long as it took, nothing more that is derived is written: on a busy machine the line needs
+longer than `GAP` to wake."""
 
 
 class WebStore:
@@ -39,9 +51,20 @@ class WebStore:
         discard(open_connection(self.config))
         self._reading = make_engine(self.config, read_only=True)
         self._writing = make_engine(self.config)
+        self._turn = threading.Lock()
+        self._left = self._quiet_until = 0.0
+        self._rest = threading.Event()
+        self._kept: sa.Connection | None = None
+        self._kept_file = (0, 0)
+        self._keep_log()
 
     def close(self) -> None:
         """Release everything. May be called twice."""
+        if self._kept is not None:
+            discard(self._kept)
+            self._kept = None
+            with suppress(sqlite3.Error):
+                move_log(self.config)  # who copies the file alone has everything
         self._reading.dispose()
         self._writing.dispose()
 
@@ -55,19 +78,78 @@ class WebStore:
             raise store_error(error, self.config, what) from error
 
     @contextmanager
-    def write(self, what: str) -> Generator[sa.Connection]:
+    def write(self, what: str, *, derived: bool = False) -> Generator[sa.Connection]:
         """Give a connection for one transaction; it is durable when the block has ended.
+
+        Args:
+            what: said when it fails.
+            derived: what is written can be made again from what is there, and its mark is in the same
+                transaction. It survives a kill, but may be undone by a power cut: the lock is not held while
+                the disk is busy.
 
         Raises:
             StoreError: nothing of the block was written, or nobody can know (a broken disk or server).
         """
-        connection = None
+        if derived:
+            self._rest.wait(max(0.0, min(self._quiet_until - time.monotonic(), WAIT)))
+        with self._take_turn(what):
+            connection, started = None, time.monotonic()
+            try:
+                self._keep_log()
+                connection = self._writing.connect()
+                driver = connection.connection.driver_connection
+                if derived and isinstance(driver, sqlite3.Connection):
+                    driver.execute("PRAGMA synchronous = NORMAL")
+                with connection.begin():
+                    if derived and connection.dialect.name == "postgresql":
+                        connection.execute(sa.text("SET LOCAL synchronous_commit = off"))
+                    yield connection
+            except SQLAlchemyError as error:
+                raise store_error(error, self.config, what) from error
+            finally:
+                if connection is not None:
+                    connection.close()
+                if derived:
+                    took = time.monotonic() - started
+                    self._quiet_until = started + took + REST * took
+
+    def _keep_log(self) -> None:
+        """Hold one idle connection to the SQLite file that is there now.
+
+        When the last connection closes, SQLite moves its log into the store and deletes it: some tens of
+        milliseconds after every transaction where no line runs. An idle connection reads nothing and hinders
+        nobody; it goes with the file when that is put aside.
+        """
+        path = self.config.sqlite_path
         try:
-            connection = self._writing.connect()
-            with connection.begin():
-                yield connection
-        except SQLAlchemyError as error:
-            raise store_error(error, self.config, what) from error
+            state = None if path is None else path.stat()
+        except OSError:
+            return  # who asks is told by their own connection
+        if state is None or (state.st_dev, state.st_ino) == self._kept_file:
+            return
+        if self._kept is not None:
+            discard(self._kept)
+        try:
+            self._kept = make_engine(self.config, read_only=True).connect()
+            self._kept.exec_driver_sql("SELECT count(*) FROM sqlite_schema")
+            self._kept.rollback()
+        except SQLAlchemyError:
+            return  # slower, and tried again
+        self._kept_file = (state.st_dev, state.st_ino)
+
+    @contextmanager
+    def _take_turn(self, what: str) -> Generator[None]:
+        """Let the threads of this process write one after the other, with a gap for other processes."""
+        if self.config.sqlite_path is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=WAIT):
+            raise StoreError(f"{what}: other pages are being saved; try again")
+        try:
+            early = self._left + GAP - time.monotonic()
+            if early > 0:
+                self._rest.wait(early)
+            yield
         finally:
-            if connection is not None:
-                connection.close()
+            self._left = time.monotonic()
+            self._turn.release()

@@ -42,7 +42,7 @@ BATCH = 100
 EVERY = 0.5
 """Seconds between two looks."""
 PAUSE = 0.02
-"""Seconds between two batches, in which the line may write."""
+"""Seconds between two batches, at least; see `access.REST`."""
 SETTLED = 10.0
 """Seconds after which no id below a seen one can still be filled by another transaction."""
 _SHOWN = {"saved", "pending"}
@@ -82,15 +82,17 @@ class Intake:
         self._seen.append((time.monotonic(), int(newest)))
         ready = [row for row in still if row["state"] != PartState.TRIGGERED]
         waiting = set(mark["open"]) - {row["id"] for row in ready}
-        added, cursor, kept = self._add(ready, seed, share), int(mark["record"]), mark
+        added = self._write(self._wanted(ready, seed, share), None, seed, share)
+        cursor = int(mark["record"])
         while not self._stop.is_set():
             with self._store.read("looking for parts to review") as connection:
                 found = _rows(connection, parts.c.id > cursor)
             decided = [row for row in found if row["state"] != PartState.TRIGGERED]
             waiting |= {row["id"] for row in found if row["state"] == PartState.TRIGGERED}
-            added += self._add(decided, seed, share)
             cursor = found[-1]["id"] if found else cursor
-            kept = self._keep(kept, cursor, waiting)
+            wanted, moved = self._wanted(decided, seed, share), self._moved(mark, cursor, waiting)
+            added += self._write(wanted, moved, seed, share)
+            mark = moved or mark
             if len(found) < BATCH:
                 break
             self._stop.wait(PAUSE)
@@ -101,14 +103,12 @@ class Intake:
             self._seed = seed_of(connection)
         return self._seed
 
-    def _keep(self, kept: Values, cursor: int, waiting: set[int]) -> Values:
-        """Write the mark where it is worth it: rarely while nothing but good parts pass."""
+    def _moved(self, kept: Values, cursor: int, waiting: set[int]) -> Values | None:
+        """Return the mark where it is worth writing: rarely while nothing but good parts pass."""
         settled = max(int(kept["record"]), min(cursor, self._settled()))
         mark = {"record": settled, "open": sorted(row for row in waiting if row <= settled)}
         if mark["open"] == kept["open"] and settled < int(kept["record"]) + BATCH:
-            return kept
-        with self._store.write("keeping where the intake is") as connection:
-            write_mark(connection, mark)
+            return None
         return mark
 
     def _settled(self) -> int:
@@ -118,20 +118,28 @@ class Intake:
             self._filled = max(self._filled, self._seen.popleft()[1])
         return self._filled
 
-    def _add(self, decided: Sequence[Values], seed: bytes, share: float) -> int:
-        chosen = [row for row in decided if is_flagged(row) or is_drawn(row, seed, share)]
+    def _wanted(self, decided: Sequence[Values], seed: bytes, share: float) -> list[Values]:
+        """Return the rows that get a review. All reading is done here, before the store is held."""
         ids = [row["id"] for row in decided]
         if not ids:
-            return 0
+            return []
+        chosen = {row["id"] for row in decided if is_flagged(row) or is_drawn(row, seed, share)}
         with self._store.read("looking which reviews are there") as connection:
             there = _records(connection, reviews.c.record, ids)
-            judged = _records(connection, verdicts.c.record, ids) - there
-        chosen_ids = {row["id"] for row in chosen} - there
-        wanted = [row for row in decided if row["id"] in chosen_ids | judged]
-        if not wanted:
+            judged = _records(connection, verdicts.c.record, ids)
+        return [row for row in decided if row["id"] in (chosen | judged) - there]
+
+    def _write(
+        self, wanted: Sequence[Values], mark: Values | None, seed: bytes, share: float
+    ) -> int:
+        """Add reviews and move the mark, in one transaction; without either the store is not held."""
+        if not wanted and mark is None:
             return 0
-        with self._store.write("taking parts in for review") as connection:
-            return insert(connection, wanted, seed, share)
+        with self._store.write("taking parts in for review", derived=True) as connection:
+            added = insert(connection, wanted, seed, share) if wanted else 0
+            if mark is not None:
+                write_mark(connection, mark)
+        return added
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):

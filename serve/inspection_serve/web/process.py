@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inspection.errors import ConfigError, InspectionError
-from inspection.store.web.counts import Counting
+from inspection.store.web.counting import Counting
 from inspection.store.web.intake import Intake
 from inspection_serve.web.site import Site, open_site
 
@@ -21,6 +21,8 @@ NO_ADDRESS = 71
 """Exit code when the address cannot be listened on."""
 NO_STORE = 72
 """Exit code when the store or the station file cannot be used."""
+SWITCH = 0.001
+"""Seconds after which a thread lets the next one run: one of them may hold the lock of the store."""
 GRACE = 3
 """Seconds for requests in flight when stopping."""
 _log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ def run(settings: Settings) -> int:
     from inspection_serve.web.app import build_app
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    sys.setswitchinterval(SWITCH)
     try:
         site = open_site(
             settings.store,

@@ -12,9 +12,10 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from inspection.errors import StoreError
 from inspection.store.web import commands
 from inspection.store.web.people import Person, Role
-from inspection_serve.web.guard import Needs, site_of
+from inspection_serve.web.guard import Needs, is_still_signed_in, site_of
 from inspection_serve.web.line.recipes import recipes_in
 from inspection_serve.web.line.state import STATION, read_picture
 from inspection_serve.web.line.watch import Look, StationLook, Watch
@@ -28,7 +29,9 @@ Station = Annotated[str, Path(pattern=STATION, description="name of the station"
 DETAIL = ("state", "counts", "parts", "alarms", "recipe")
 STREAM = 60.0
 """Seconds of one stream; the browser then opens the next, and is asked again who it is."""
-_LOOK_EVERY, _BEAT, _RETRY = 0.2, 1.0, 250
+_LOOK_EVERY, _RETRY = 0.2, 250
+_ASK_EVERY = 2.0
+"""Seconds between two looks whether the person of a stream is still signed in."""
 
 
 def watch_of(request: Request) -> Watch:
@@ -75,33 +78,50 @@ async def events(
     look = await asyncio.to_thread(watch.look)
     ending: Callable[[], bool] = request.app.state.is_ending
     until, told, due = time.monotonic() + STREAM, -1, 0.0
+    ask = time.monotonic() + _ASK_EVERY
     while time.monotonic() < until and not ending():
         look = watch.look()
         now = time.monotonic()
+        if now >= ask:
+            ask = now + _ASK_EVERY
+            if not await asyncio.to_thread(_is_signed_in, request):
+                return
         if look.number != told and now >= due:
             told, due = look.number, now + _LOOK_EVERY
             content = event_of(look, language, person, station=station, cards=cards)
-            yield ServerSentEvent(
-                raw_data=json.dumps(content, ensure_ascii=False), event="line", retry=_RETRY
-            )
+            yield ServerSentEvent(raw_data=content, event="line", retry=_RETRY)
         await asyncio.sleep(_LOOK_EVERY)
+
+
+def _is_signed_in(request: Request) -> bool:
+    try:
+        return is_still_signed_in(request)
+    except StoreError:  # nobody can tell now; the stream says that the store is down
+        return True
 
 
 def event_of(
     look: Look, language: Language, person: Person, *, station: str | None, cards: bool
-) -> dict[str, object]:
-    """Return one event: facts of all stations, and the pieces of HTML that this page shows."""
-    stations = []
-    for name, found in look.stations.items():
-        wanted = ("strip", *(("card",) if cards else ()), *(DETAIL if name == station else ()))
-        stations.append(
-            {
-                **facts(name, found),
-                "mine": found.control is not None and found.control.session == person.session,
-                "html": {piece: fragment(piece, language, found) for piece in wanted},
-            }
-        )
-    return {"store": look.store_down, "stations": stations}
+) -> str:
+    """Return one event as JSON: facts of all stations, and the pieces of HTML that this page shows.
+
+    It is made once for all browsers that show the same page in the same language; called from one thread.
+    """
+    mine = {
+        name
+        for name, found in look.stations.items()
+        if found.control is not None and found.control.session == person.session
+    }
+    key = (language.code, station, cards, frozenset(mine))
+    if key not in look.told:
+        stations = []
+        for name, found in look.stations.items():
+            wanted = ("strip", *(("card",) if cards else ()), *(DETAIL if name == station else ()))
+            pieces = {piece: fragment(piece, language, found) for piece in wanted}
+            stations.append({**facts(name, found), "mine": name in mine, "html": pieces})
+        content = {"store": look.store_down, "stations": stations}
+        look.told[key] = json.dumps(content, ensure_ascii=False)
+    return look.told[key]
 
 
 @router.get("/line/{station}")

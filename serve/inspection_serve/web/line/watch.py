@@ -26,6 +26,8 @@ from inspection_serve.web.line.state import LiveState, read_state, stations_in
 from inspection_serve.web.site import Site
 
 FILES_EVERY, STORE_EVERY, NAMES_EVERY = 0.25, 1.0, 10.0
+BEAT = 1.0
+"""Seconds between two looks that show nothing new but the ages."""
 STALE = 2.0
 """Seconds without news of the line after which what is shown is called old."""
 STRIP = 12
@@ -108,12 +110,14 @@ class Look:
     Attributes:
         stations: by name, in order.
         store_down: what is wrong with the store; empty when it can be read.
-        number: counts the looks.
+        number: counts the looks that showed something new, and one each second in any case.
+        told: events of this look as they were sent; what is the same for several browsers is made once.
     """
 
     stations: dict[str, StationLook] = field(default_factory=dict)
     store_down: str = ""
     number: int = 0
+    told: dict[tuple[object, ...], str] = field(default_factory=dict, compare=False)
 
 
 class Watch:
@@ -124,7 +128,7 @@ class Watch:
         self._look = Look()
         self._news: dict[str, tuple[tuple[float, str], float]] = {}
         self._names: list[str] = []
-        self._names_due = self._store_due = 0.0
+        self._names_due = self._store_due = self._beat_due = 0.0
         self._alarms_read = 0
         self._on: dict[tuple[str, str], Values] = {}
         self._rules = Rules()
@@ -178,7 +182,13 @@ class Watch:
         for name in stations_in(self._site.live):
             if name not in stations:  # it writes, but not into this store yet, or the store is down
                 stations[name] = self._with_state(StationLook(name), now)
-        self._look = Look(stations, look.store_down, look.number + 1)
+        before = self._look
+        new = look.store_down != before.store_down or _ageless(stations) != _ageless(
+            before.stations
+        )
+        if new or now >= self._beat_due:
+            self._beat_due = now + BEAT
+            self._look = Look(stations, look.store_down, before.number + 1)
 
     def _with_state(self, found: StationLook, now: float) -> StationLook:
         state = read_state(self._site.live, found.name)
@@ -250,6 +260,10 @@ class Watch:
                 continue
             listed.append(_line_alarm(row, done))
         return listed
+
+
+def _ageless(stations: dict[str, StationLook]) -> list[StationLook]:
+    return [replace(found, age=float(found.stale)) for found in stations.values()]
 
 
 def _line_alarm(row: Values, done: Values | None) -> Alarm:

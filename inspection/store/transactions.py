@@ -1,0 +1,120 @@
+"""The connection that the line writes through: one transaction for one call.
+
+    call ─▶ one transaction ─▶ is the file still ours? ─▶ return
+                 │ fails                │ no
+                 ▼                      ▼
+          connection thrown away, StoreError, until `open` has made a new one
+
+After an error the old connection is never used again: a disk that failed once may report success
+for data it lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from inspection.errors import StoreError
+from inspection.store import database
+from inspection.store.config import StoreConfig
+
+_T = TypeVar("_T")
+
+
+class RefusedError(StoreError):
+    """The database refuses this row for what it says; trying again cannot help."""
+
+
+class Transactions:
+    """Writes for one thread at a time; closed until `open`."""
+
+    def __init__(self, config: StoreConfig) -> None:
+        self._config = config
+        self._connection: sa.Connection | None = None
+        self._identity: list[tuple[int, int]] = []
+        self._check = True
+        self._met_damage = False
+
+    @property
+    def connection(self) -> sa.Connection | None:
+        """The open connection; None after an error."""
+        return self._connection
+
+    def put_aside_if_corrupt(self) -> str | None:
+        """Look at the file, where something gave reason to, and put it aside when it is corrupt.
+
+        Returns:
+            The name that it is kept under; None: it was not looked at, or it is whole.
+
+        Raises:
+            StoreError: it cannot be looked at or put aside.
+        """
+        if not self._check:
+            return None
+        aside = database.put_aside_if_corrupt(self._config, thorough=self._met_damage)
+        self._check = self._met_damage = False
+        return None if aside is None else aside.name
+
+    def open(self) -> None:
+        """Open a new connection, before every other writer, and bring the tables to the newest form.
+
+        Raises:
+            StoreError: the database cannot be opened.
+        """
+        try:
+            self._connection = database.open_connection(self._config, first=True)
+        except StoreError as error:
+            self._met_damage = database.is_corrupt(error)
+            self._check |= self._met_damage
+            raise
+        self._identity = self._file_identity()
+
+    def transact(self, what: str, apply: Callable[[sa.Connection], _T]) -> _T:
+        """Apply in one transaction; it is durable on return.
+
+        Raises:
+            RefusedError: the database refuses what the row says; the connection stays.
+            StoreError: not durable, and the connection is thrown away; or `apply` raised it itself, then
+                nothing is written and the connection stays.
+        """
+        connection = self._connection
+        if connection is None:
+            raise StoreError(f"{what}: the store is closed after an error; recover it first")
+        try:
+            with connection.begin():
+                answer = apply(connection)
+        except StoreError:
+            raise
+        except Exception as error:
+            said = database.store_error(error, self._config, what)
+            if database.is_refused(error):
+                raise RefusedError(str(said)) from error
+            self._met_damage |= database.is_corrupt(error)
+            self._check |= not database.is_busy(error)
+            self.drop()
+            raise said from error
+        if self._identity != self._file_identity():
+            self.drop()
+            raise StoreError(
+                f"{what}: store {self._config.sqlite_path} or its log was deleted or replaced; recover it"
+            )
+        return answer
+
+    def drop(self) -> None:
+        """Throw the connection away."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            database.discard(connection)
+
+    def _file_identity(self) -> list[tuple[int, int]]:
+        """Return which files lie where the database and its log should; empty on PostgreSQL."""
+        path = self._config.sqlite_path
+        if path is None:
+            return []
+        try:
+            found = [path.stat(), path.with_name(path.name + "-wal").stat()]
+        except OSError:
+            return []
+        return [(one.st_dev, one.st_ino) for one in found]

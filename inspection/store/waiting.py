@@ -1,0 +1,137 @@
+"""Calls that could not be written yet: kept in memory, parts also in the journal, written in order.
+
+    call fails ─▶ kept ─▶ the database is open again ─▶ written in order ─▶ forgotten
+                              │ the database refuses what it says
+                              ▼
+                           an alarm says so; the journal keeps its copy aside
+
+Memory is bounded; how many calls were lost is told by an alarm, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from inspection.store import rows, writes
+from inspection.store.journal import Journal, Note
+from inspection.store.transactions import RefusedError, Transactions
+from inspection.types import PartKey, Reason
+
+MAX_WAITING = 20_000
+"""Calls kept in memory while the database cannot be written; an alarm says how many more came."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A call that could not be written yet."""
+
+    what: str
+    station: str
+    apply: Callable[[sa.Connection], object]
+    key: PartKey | None = None
+    note: Note | None = None
+
+
+class WaitingCalls:
+    """The calls that wait, oldest first. Used by one thread at a time."""
+
+    def __init__(self, journal: Journal, given: Callable[[int], int]) -> None:
+        """Take up what the journal holds from an earlier process.
+
+        Args:
+            journal: open; calls with a note are cleared from it once they are written.
+            given: told the record id of each part that is written.
+        """
+        self._journal, self._given = journal, given
+        self._calls: deque[Waiting] = deque()
+        self._lost = 0
+        for note in journal.notes:
+            self._take_up(note)
+        for text in journal.damaged:
+            self.add_alarm("", text)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def of_part(self, key: PartKey, what: str = "") -> bool:
+        """Tell whether a call about a part waits; of one kind, where it is named."""
+        return any(call.key == key and what in {"", call.what} for call in self._calls)
+
+    def add(self, call: Waiting) -> None:
+        """Keep a call; one that only memory holds is lost when memory is full, and counted."""
+        if len(self._calls) >= MAX_WAITING and call.note is None:
+            self._lost += 1
+            _logger.error(
+                "the store cannot be written and memory is full: lost %s %s", call.what, call.key
+            )
+            return
+        self._calls.append(call)
+
+    def add_part(self, values: rows.Values, note: Note | None) -> None:
+        """Keep the row of a part; KeyError or TypeError when the values name none."""
+        key = PartKey(values["station"], values["epoch"], values["sequence"])
+
+        def apply(connection: sa.Connection) -> None:
+            self._given(writes.write_decision(connection, values, was_sent=False))
+
+        self.add(Waiting("part", key.station, apply, key, note))
+
+    def add_alarm(self, station: str, detail: str) -> None:
+        """Keep an alarm about the store."""
+        values = writes.alarm_values(station, Reason.STORE_FAILED, detail, on=True)
+        self.add(Waiting("alarm", station, lambda c: writes.insert_alarm(c, values)))
+
+    def count_lost(self) -> None:
+        """Count a call that could not be kept; an alarm will say so."""
+        self._lost += 1
+
+    def write(self, store: Transactions, station: str) -> None:
+        """Write everything that waits, in order; what the database refuses becomes an alarm.
+
+        Args:
+            store: open.
+            station: that an alarm about lost calls names.
+
+        Raises:
+            StoreError: it cannot be written; what is left goes on waiting.
+        """
+        while self._calls:
+            call = self._calls[0]
+            try:
+                store.transact(f"{call.what} {call.key or call.station} from memory", call.apply)
+            except (RefusedError, writes.RowMissingError) as error:
+                _logger.exception("a remembered call cannot be written")
+                self._calls.popleft()
+                if call.note is not None:
+                    self._journal.put_aside(call.note)
+                if call.what != "alarm":
+                    text = f"a remembered call was refused: {error}"
+                    self.add_alarm(call.station, text[:2000])
+            else:
+                self._calls.popleft()
+                if call.note is not None:
+                    self._journal.clear(call.note)
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self.add_alarm(station, f"{lost} calls were lost: memory was full")
+            self.write(store, station)
+
+    def forget(self) -> int:
+        """Forget everything; return how many calls were in memory alone."""
+        only_here = sum(1 for call in self._calls if call.note is None)
+        self._calls.clear()
+        return only_here
+
+    def _take_up(self, note: Note) -> None:
+        try:
+            self.add_part(note.values, note)
+        except (KeyError, TypeError) as error:
+            self._journal.put_aside(note)
+            self.add_alarm("", f"journal slot {note.slot} names no part ({error!r})")
