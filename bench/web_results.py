@@ -39,12 +39,15 @@ INSERT INTO parts (id, station, epoch, sequence, state, part_id, serial, recipe_
  deciding_score, defect_class, over_t1, detections, timings, frame_id, frame_mono, camera, source, simulated,
  triggered_mono, triggered_at, deadline_mono, decided_mono, decided_at, committed_mono, sent_mono, sent_at,
  acknowledged_mono, acknowledged_at, image_state)
-SELECT n, 'st' || (n % 3 + 1), n / 60000 + 1, n % 60000 + 1, 'acknowledged', 100000 + n,
- {lot}, n % 4 + 1, '{sha}', 'plate', 1,
+SELECT n, 'st' || (n % 3 + 1), n / 60000 + 1, n % 60000 + 1, 'acknowledged',
+ CASE WHEN n BETWEEN 200001 AND 260000 THEN 5 WHEN n % 5 = 0 THEN 6 ELSE 100000 + n END,
+ CASE WHEN n % 300 = 0 THEN 'RW' || n WHEN n BETWEEN 100001 AND 170000 THEN 'OLD' || n
+ WHEN n > 500000 THEN 'SN' || n ELSE {lot} END, n % 4 + 1, '{sha}', 'plate', 1,
  CASE WHEN d = 'NOT_INSPECTED' THEN NULL ELSE 'plate/' || (n / 200000 + 1) END,
  CASE WHEN d = 'NOT_INSPECTED' THEN NULL ELSE '{sha}' END, d,
  CASE d WHEN 'PASS' THEN 'NONE' WHEN 'FAIL' THEN 'DEFECT' WHEN 'REVIEW' THEN 'BORDERLINE' ELSE 'DEADLINE' END,
- '[]', '', 0, 0.5, CASE WHEN d IN ('FAIL', 'REVIEW') THEN 'class' || (n % 7) END, 0,
+ '[]', '', 0, 0.5, CASE WHEN n % 50000 = 48 THEN 'rare'
+ WHEN d IN ('FAIL', 'REVIEW') THEN 'class' || (n % 7) END, 0,
  CASE WHEN d = 'NOT_INSPECTED' THEN NULL ELSE {found} END, {timings},
  n, n * 0.3 + 0.01, 'top', '', {false}, n * 0.3, {at}, n * 0.3 + 1, n * 0.3 + 0.1, {at},
  n * 0.3 + 0.1, n * 0.3 + 0.1, {at}, n * 0.3 + 0.15, {at}, 'saved'
@@ -63,8 +66,13 @@ FROM parts WHERE decision <> 'PASS' OR id % 50 = 0
 SEARCHES = {
     "anything": Search(),
     "a class": Search(defect_class="class3"),
+    "a class of twenty parts": Search(defect_class="rare"),
     "a class that is not": Search(defect_class="none"),
+    "the commonest decision": Search(decision="PASS"),
     "a decision": Search(decision="FAIL"),
+    "the rarest decision": Search(decision="NOT_INSPECTED"),
+    "a reason": Search(reason="DEADLINE"),
+    "a station": Search(station="st2"),
     "decision, class, release, station": Search(
         decision="FAIL", defect_class="class3", release="plate/2", station="st1"
     ),
@@ -75,20 +83,51 @@ SEARCHES = {
     "a short range": Search(since="2026-02-01", until="2026-02-01T00:10"),
     "a range without parts": Search(since="2030-01-01"),
     "a range and a decision": Search(since="2026-01-05", until="2026-03-01", decision="REVIEW"),
-    "a serial": Search(serial="LOT00007"),
-    "serials of many, old": Search(serial="LOT000"),
-    "serials of many and a decision": Search(serial="LOT0", decision="FAIL"),
-    "serials of all, nothing": Search(serial="LOT", recipe_number=9),
-    "serials of many, old, a class": Search(serial="LOT000", defect_class="class3"),
+    "a serial": Search(serial="SN700007"),
+    "a lot": Search(serial="LOT00007"),
+    "a serial that is not": Search(serial="none"),
+    "serials of many": Search(serial="LOT000"),
+    "serials of many and a decision": Search(serial="LOT", decision="FAIL"),
+    "serials of half, a recipe that is not": Search(serial="SN", recipe_number=9),
+    "serials of half, a rare class": Search(serial="SN", defect_class="rare"),
+    "old lots, a class": Search(serial="LOT000", defect_class="class3"),
+    "70,000 old serials": Search(serial="OLD"),
+    "70,000 old serials and a decision": Search(serial="OLD", decision="NOT_INSPECTED"),
+    "3,333 serials everywhere": Search(serial="RW"),
+    "3,333 serials and a decision none has": Search(serial="RW", decision="FAIL"),
+    "3,333 serials and most of all": Search(serial="RW", decision="PASS"),
     "a part id": Search(part_id=600_123),
+    "a part id of 60,000 old parts": Search(part_id=5),
+    "that id and a rare class": Search(part_id=5, defect_class="rare"),
+    "that id and a decision": Search(part_id=5, decision="REVIEW"),
+    "a part id of every fifth part": Search(part_id=6),
+    "that id and an old release": Search(part_id=6, release="plate/1"),
     "a part id that is not": Search(part_id=7),
     "waiting for a person": Search(review="waiting"),
+    "waiting, an old release": Search(review="waiting", release="plate/1"),
+    "judged": Search(review="done"),
     "judged, a class": Search(review="done", defect_class="class3"),
+    "judged, a rare class": Search(review="done", defect_class="rare"),
+    "judged, a serial": Search(review="done", serial="SN7000"),
+    "nobody asked": Search(review="none"),
     "nobody asked, a decision": Search(review="none", decision="FAIL"),
+    "nobody asked, the commonest": Search(review="none", decision="PASS"),
+    "nobody asked, old lots": Search(review="none", serial="LOT000"),
     "a verdict": Search(verdict="false_call"),
+    "a verdict, a passed part": Search(verdict="false_call", decision="PASS"),
     "a verdict that is not": Search(verdict="missed"),
-    "a verdict and a serial": Search(verdict="real_defect", serial="LOT0001"),
-}
+    "a verdict and old lots": Search(verdict="real_defect", serial="LOT0001"),
+    "a verdict and a part id": Search(verdict="real_defect", part_id=5),
+    "everything asked": Search(
+        station="st1", recipe_number=1, release="plate/4", decision="FAIL", reason="DEFECT",
+        defect_class="class3", review="done", verdict="real_defect", since="2026-01-01", serial="SN",
+    ),
+}  # fmt: skip
+LATER = (
+    "the commonest decision", "a decision", "a station", "70,000 old serials", "3,333 serials everywhere",
+    "a part id of every fifth part", "waiting for a person", "nobody asked", "a verdict",
+)  # fmt: skip
+"""Searches of which pages further back are measured, too."""
 
 
 def fill(config: StoreConfig, number: int) -> None:
@@ -127,40 +166,48 @@ def fill(config: StoreConfig, number: int) -> None:
     engine.dispose()
 
 
-def timed(call: Callable[[], object]) -> str:
-    """Return p50, p95 and longest of a call, milliseconds."""
+def timed(call: Callable[[], object]) -> tuple[str, float]:
+    """Return p50, p95 and longest of a call in words, and the p95, milliseconds."""
     took: list[float] = []
     for _ in range(TIMES):
         started = time.perf_counter()
         call()
         took.append((time.perf_counter() - started) * 1e3)
-    p95 = statistics.quantiles(took, n=20)[-1]
-    return f"p50 {statistics.median(took):7.1f}  p95 {p95:7.1f}  longest {max(took):7.1f} ms"
+    p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
+    text = f"p50 {statistics.median(took):7.1f}  p95 {p95:7.1f}  longest {max(took):7.1f} ms"
+    return text, p95
 
 
 def searches(store: WebStore) -> None:
-    """Print how long the first page of each search takes."""
-    for name, wanted in SEARCHES.items():
-
-        def once(wanted: Search = wanted) -> None:
-            with store.read("a search") as connection:
-                search.page(connection, wanted)
-
-        print(f"{name:40} {timed(once)}", flush=True)
+    """Print how long the first page of each search takes, and of some a page further back."""
+    slowest = 0.0
     with store.read("a search") as connection:
-        middle = connection.execute(sa.select(sa.func.max(parts.c.id) / 2)).scalar() or 1
+        most = int(connection.execute(sa.select(sa.func.max(parts.c.id))).scalar() or 1)
+    tasks = [(name, wanted, None) for name, wanted in SEARCHES.items()]
+    tasks += [(f"{name}, deep", SEARCHES[name], most // 8) for name in LATER]
+    for name, wanted, below in tasks:
+        pages: list[search.Page] = []
 
-    def later() -> None:
-        with store.read("a search") as connection:
-            search.page(connection, Search(decision="FAIL"), below=int(middle))
+        def once(
+            wanted: Search = wanted, below: int | None = below, pages: list[search.Page] = pages
+        ) -> None:
+            with store.read("a search") as connection:
+                pages.append(search.page(connection, wanted, below=below))
 
-    print(f"{'a page in the middle':40} {timed(later)}")
+        text, p95 = timed(once)
+        slowest = max(slowest, p95)
+        found = pages[-1]
+        number = "many" if found.number is None else found.number
+        end = f", looked back to {found.reached[:16]}" if found.reached else ""
+        print(f"{name:40} {text}  {len(found.rows)} of {number}{end}", flush=True)
 
     def form() -> None:
         with store.read("a search") as connection:
             search.choices(connection)
 
-    print(f"{'the choices of the form':40} {timed(form)}")
+    text, p95 = timed(form)
+    print(f"{'the choices of the form':40} {text}")
+    print(f"the slowest p95 of {len(tasks) + 1}: {max(slowest, p95):.0f} ms")
 
 
 def export(store: WebStore, folder: Path, kind: str) -> None:

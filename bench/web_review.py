@@ -3,8 +3,9 @@
     python bench/web_review.py --results 100000 --presses 60
 
 It writes a store in a temporary folder, starts the pages as a process, judges parts in Debian's Chromium by
-keys as an operator would, and prints percentiles in milliseconds. 30 ms of each press is the wait for a
-scanner's next character.
+keys as an operator would, and prints percentiles in milliseconds, with the share of each stage:
+
+    key ─▶ sent (30 ms of it: a scanner's next character may come) ─▶ saved ─▶ the next part painted
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from inspection.store.web.intake import Intake
 from inspection.store.web.people import Person, Role
 from inspection.store.web.review_queue import QueueFilter
 
+STAGES = ("key to painted", "key to sent", "sent to saved", "saved to painted")
 FREE = '#review[data-phase="shown"][data-free="true"]'
 
 
@@ -115,15 +117,17 @@ def presses(config: StoreConfig, folder: Path, number: int) -> None:
             page.keyboard.press("o" if passed else "n")
             moved = page.locator(f'{FREE}:not([data-painted="{before}"])')
             expect(moved).to_be_attached(timeout=30_000)
-        found = page.evaluate(
-            "() => performance.getEntriesByName('key to painted').map(e => e.duration)"
+        for stage in STAGES:
+            found = page.evaluate(
+                "(name) => performance.getEntriesByName(name).map(e => e.duration)", stage
+            )
+            say(f"{stage}: {percentiles(found)}")
+        waits = page.evaluate(
+            "() => performance.getEntriesByType('resource').filter(e => e.name.endsWith('/verdict'))"
+            ".map(e => e.responseStart - e.requestStart)"
         )
-        say(f"key press to next part painted: {percentiles(found)}")
-        answers = page.evaluate(
-            "() => performance.getEntriesByType('resource')"
-            ".filter(e => e.name.endsWith('/verdict')).map(e => e.duration)"
-        )
-        say(f"of it the answer that it is saved: {percentiles(answers)}")
+        say(f"of it in the server and on the way: {percentiles(waits)}")
+        say(f"load of the machine at the end {os.getloadavg()[0]:.1f}")
         browser.close()
 
 

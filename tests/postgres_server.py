@@ -107,6 +107,11 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
+    def process(self) -> int:
+        """The id of the server's first process."""
+        return 0 if self._process is None else self._process.pid
+
+    @property
     def _data(self) -> Path:
         return self._folder / "data"
 

@@ -24,7 +24,11 @@ SIZES = {"desk": (1920, 1080), "touch": (1024, 768)}
 RECORD = 3
 VALUES = {"record": str(RECORD), "station": "st1", "part": "plate", "number": "1"}
 LEFT_OUT = ("/static", "/api/v1", "/pictures", "/setup", "/sign-in")
-QUERIES = {"/book/add": "?record=3", "/models/compare": "?part=plate&first=1&second=1"}
+QUERIES = {
+    "/book/add": "?record=3",
+    "/models/compare": "?part=plate&first=1&second=1",
+    "/quality/cell": "?column=1&row=1",
+}
 NO_PAGE = {"live.jpg", "events", "report", "picture", "thumb", "export", "log"}
 
 

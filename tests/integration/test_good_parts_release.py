@@ -136,8 +136,9 @@ def test_evaluate_gives_the_numbers_of_the_card(outcome: Outcome, version: Datas
     command = [str(outcome.release.folder), "--data", str(version.folder), "--json"]
     result = CliRunner().invoke(evaluate_app, command, catch_exceptions=False)
     assert json.loads(result.stdout)["auroc"] == stored["auroc"]
-    shown = CliRunner().invoke(evaluate_app, command[:-1], catch_exceptions=False)
-    assert "escape" in shown.stdout
+    for language, word in (("ko", "미검"), ("en", "escape")):
+        asked = [*command[:-1], "--language", language]
+        assert word in CliRunner().invoke(evaluate_app, asked, catch_exceptions=False).stdout
 
 
 @pytest.mark.parametrize("family", FAMILIES)

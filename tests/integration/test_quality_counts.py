@@ -23,21 +23,21 @@ from inspection.store.config import StoreConfig
 from inspection.store.sql import SqlStore
 from inspection.store.tables import parts
 from inspection.store.web.access import WebStore
+from inspection.store.web.counting import Counting
 from inspection.store.web.counts import (
     _KEYS,
     KEYS,
     OPEN,
-    Counting,
     Counts,
     Wanted,
     choices,
-    judged,
     latest_flagged,
     latest_good,
     read_mark,
     same_state,
 )
 from inspection.store.web.tables import reviews, slots
+from inspection.store.web.tallies import judged
 from inspection.types import Decision, Reason, Trigger
 
 
@@ -87,7 +87,20 @@ def whole(web: WebStore) -> dict[tuple[object, ...], int]:
         rows = connection.execute(sa.select(*columns, sa.func.count()).group_by(*columns))
         expected = {tuple(row[:-1]): row[-1] for row in rows}
     with web.read("counting") as connection:
-        assert Counts(connection, Wanted()).by(*KEYS) == expected
+        counts = Counts(connection, Wanted())
+        assert counts.by(*KEYS) == expected
+        coarse: dict[
+            object, int
+        ] = {}  # by day where days are whole, by bucket where they are asked for
+        for key, number in expected.items():
+            coarse[key[5]] = coarse.get(key[5], 0) + number
+        assert counts.by("decision") == {(key,): number for key, number in coarse.items()}
+        edge = "2026-11-20T12:00"
+        buckets = [("2000-01-01T00:00", edge), (edge, "2999-01-01T00:00")]
+        halved = counts.by("slot", buckets=buckets)
+        assert sum(halved.values()) == sum(expected.values())
+        before = sum(n for key, n in expected.items() if key[0] < edge)
+        assert sum(n for (slot,), n in halved.items() if slot < edge) == before
     return expected
 
 

@@ -85,6 +85,10 @@ def test_another_release_lists_every_part_that_would_change(shift: Rig, tmp_path
     for row in failed:
         key = f"test/{row['epoch']}/{row['sequence']}"
         assert re.search(rf"{key} .*: {row['decision']} -> PASS", out)
+    korean = call(*arguments)[1]  # the default, as of every other command
+    assert f"13개 중 {len(failed)}개의 판정이 바뀝니다" in korean
+    assert "다시 판정할 수 없는 부품 1개: 당시 미검사 (FRAME_DARK)" in korean
+    assert not {"PASS", "FAIL", "decisions", "then"} & set(re.findall(r"\w+", korean))
     page = report.read_text(encoding="utf-8")
     assert page.count("<figure>") == page.count("data:image/jpeg;base64,") == len(failed)
     assert not re.search(r"https?://|<script|@import|url\(", page)

@@ -15,7 +15,7 @@ from web_shift import bulk
 
 from inspection.store.database import make_engine
 from inspection.store.tables import parts
-from inspection.store.web import search, story
+from inspection.store.web import kinds, plan, search, story
 from inspection.store.web.access import WebStore
 from inspection.store.web.search import Search, SearchError
 from inspection.store.web.tables import reviews
@@ -140,15 +140,18 @@ VALUES: dict[str, list[Any]] = {
 }
 
 
+@pytest.mark.parametrize(("serials", "rows"), [(100, 0), (50_000, 0), (0, 300)])
 def test_every_pair_of_filters_finds_what_a_look_finds(
-    store: WebStore, monkeypatch: pytest.MonkeyPatch
+    store: WebStore, monkeypatch: pytest.MonkeyPatch, serials: int, rows: int
 ) -> None:
-    monkeypatch.setattr(search, "FEW", 100)  # so that each way of searching is taken
+    monkeypatch.setattr(plan, "SERIALS", serials)  # so that each way of searching is taken
+    monkeypatch.setattr(plan, "ROWS", rows)
+    monkeypatch.setattr(search, "CHUNKS", (50, 200, 800))
     since, until = _times(store)
     spans = [{}, {"since": since, "until": until}]
     one = [{name: value} for name, values in VALUES.items() for value in values]
     pairs = [a | b for a, b in itertools.combinations(one, 2) if a.keys() != b.keys()]
-    tried = [*({} for _ in range(1)), *one, *pairs[::3]]
+    tried = [*({} for _ in range(1)), *one, *pairs[serials % 17 :: 17]]
     with store.read("searches") as connection:
         every = dict.fromkeys(looked(connection, Search()))
         assert len(every) == NUMBER + 400
@@ -160,12 +163,11 @@ def test_every_pair_of_filters_finds_what_a_look_finds(
                 assert found == expected, wanted
 
 
-@pytest.mark.parametrize("arms", [100, 2])
+@pytest.mark.parametrize("first", [16, 2])
 def test_pages_join_without_gap_or_double(
-    store: WebStore, monkeypatch: pytest.MonkeyPatch, arms: int
+    store: WebStore, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
-    monkeypatch.setattr(search, "_ARMS", arms)
-    monkeypatch.setattr(search, "_NEWEST", 500)
+    monkeypatch.setattr(kinds, "_FIRST", first)
     for wanted in (
         Search(),
         Search(decision="FAIL"),
@@ -184,11 +186,33 @@ def test_pages_join_without_gap_or_double(
 
 def test_a_count_is_exact_up_to_a_thousand(store: WebStore) -> None:
     with store.read("counts") as connection:
-        assert search.page(connection, Search())[1] is None
-        rows, number = search.page(connection, Search(decision="REVIEW"), limit=10)
-        assert number == len(looked(connection, Search(decision="REVIEW")))
-        assert len(rows) == 10
-        assert search.page(connection, Search(defect_class="none")) == ([], 0)
+        assert search.page(connection, Search()).number is None
+        page = search.page(connection, Search(decision="REVIEW"), limit=10)
+        assert page.number == len(looked(connection, Search(decision="REVIEW")))
+        assert len(page.rows) == 10
+        assert search.page(connection, Search(defect_class="none")) == search.Page(
+            [], 0, 0, None, None
+        )
+
+
+def test_a_page_that_did_not_look_at_everything_says_so(
+    store: WebStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "SERIALS", 0)
+    monkeypatch.setattr(plan, "SPANNED", 0)
+    monkeypatch.setattr(plan, "ROWS", 0)
+    monkeypatch.setattr(search, "CHUNKS", (100, 300))
+    wanted = Search(serial="LOT00000", station="st1")  # the oldest
+    with store.read("bounded") as connection:
+        first = search.page(connection, wanted, limit=10)
+        assert (first.rows, first.number) == ([], None)
+        assert first.reached is not None
+        found, page = 0, first
+        while page.below is not None:
+            page = search.page(connection, wanted, below=page.below, limit=400)
+            found += len(page.rows)
+        assert found == len(looked(connection, wanted)) > 0
+        assert page.reached is None
 
 
 def test_a_first_verdict_is_told_to_nobody_else(store: WebStore) -> None:
@@ -234,6 +258,6 @@ def test_lots_to_sort_again_count_every_passed_part(store: WebStore) -> None:
 def test_the_form_offers_what_there_is(store: WebStore) -> None:
     with store.read("choices") as connection:
         found = search.choices(connection)
-    assert found["station"] == ["st1"]  # `st|2` cannot be told from its kind; it can be typed
+    assert found["station"] == ["st1", "st|2"]
     assert found["recipe_number"] == ["1", "2"]
     assert "" not in found["defect_class"]

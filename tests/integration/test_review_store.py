@@ -262,3 +262,30 @@ def test_parts_judged_before_keep_their_word(tmp_path: Path) -> None:
         assert rows[6][0] == "open"
         assert connection.execute(sa.select(sa.func.count()).select_from(parts)).scalar() == 9
     store.close()
+
+
+def test_pages_alone_keep_the_log_between_their_transactions(tmp_path: Path) -> None:
+    """Where no line runs SQLite would move its log into the store each time, tens of milliseconds a verdict.
+
+    A store that was put aside is let go of, and nothing of the new one is written to the old.
+    """
+    config = write_shift(tmp_path, 3)
+    path = config.sqlite_path
+    assert path is not None
+    log = path.with_name(path.name + "-wal")
+    store = WebStore(config)
+    for number in range(3):
+        with store.write("a test") as connection:
+            settings.change(connection, f"test.{number}", number, "kim")
+        assert log.stat().st_size > 0
+    for suffix in ("", "-wal", "-shm"):
+        there = path.with_name(path.name + suffix)
+        there.rename(there.with_name(there.name.replace("results", "aside")))
+    SqlStore(config).close()
+    with store.write("a test") as connection:
+        settings.change(connection, "test.new", 1, "kim")
+    assert log.stat().st_size > 0
+    with store.read("a test") as connection:
+        assert settings.read(connection, "test.0", None) is None
+    store.close()
+    assert not log.exists()

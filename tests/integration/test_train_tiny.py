@@ -131,8 +131,10 @@ def test_evaluate_gives_the_numbers_of_the_card(trained: dict[str, object], data
 
 def test_release_list_and_show(trained: dict[str, object]) -> None:
     releases = Path(str(trained["root"])) / "releases"
-    listed = CliRunner().invoke(release_app, ["list", str(releases)], catch_exceptions=False)
-    assert listed.stdout == "plate: 1 (in force)\n"
+    for language, words in (("ko", "적용 중"), ("en", "in force")):
+        asked = ["list", str(releases), "--language", language]
+        listed = CliRunner().invoke(release_app, asked, catch_exceptions=False)
+        assert listed.stdout == f"plate: 1 ({words})\n"
     shown = CliRunner().invoke(
         release_app,
         ["show", str(releases / "plate" / "1"), "--language", "en"],

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from inspection.release import load_release, sha256_file
 from inspection.types import ClassLimits, Tiling
 from inspection.variants import in_precision, list_variants
 from inspection_datasets.manifest import DatasetVersion, Sample, load_version, write_version
+from inspection_training.evaluation import samples_for
 from inspection_training.progress import Step
 from inspection_training.variants import cli as variant_cli
 from inspection_training.variants.judge import Wanted
@@ -127,6 +129,38 @@ def test_who_is_second_is_told_so(made: Path, release: Path, parts: DatasetVersi
     assert in_precision(load_release(release), "bf16")
 
 
+def whole(sample: Sample) -> Sample:
+    """The same part, of which only its class is known."""
+    if not sample.boxes:
+        return sample
+    told = {"boxes": [], "label": sample.boxes[0][0], "state": "unlabelled"}
+    return sample.model_copy(update=told)
+
+
+def test_a_part_of_which_only_its_class_is_known_proves_like_one_with_a_box(
+    tmp_path: Path, parts: DatasetVersion
+) -> None:
+    labelled = of(parts, tmp_path / "parts", *map(whole, parts.samples))
+    folder = learned_from(write_release(tmp_path / "releases"), labelled)
+    for precision in ("bf16", "int8"):
+        card = make_variant(folder, precision, labelled)
+        parity, rates = card.parity["openvino"], card.metrics[precision]
+        assert (parity.images, parity.defective, parity.equal) == (24, 12, 24)
+        assert rates["escape"]["of"] == 6
+        assert card.splits == ["val", "test"]
+    assert card.calibration_images == 12
+
+
+def test_what_must_be_there_and_was_not_counted_judges_no_variant(
+    tmp_path: Path, parts: DatasetVersion
+) -> None:
+    labelled = of(parts, tmp_path / "parts", *map(whole, parts.samples))
+    loaded = load_release(learned_from(write_release(tmp_path / "releases"), labelled))
+    limits = {**loaded.limits, CLASSES[0]: replace(loaded.limits[CLASSES[0]], expected=1)}
+    left = samples_for(replace(loaded, limits=limits), labelled, "test")
+    assert {s.label for s in left} == {None, *CLASSES[1:]}
+
+
 def test_a_variant_is_never_replaced(made: Path, parts: DatasetVersion) -> None:
     with pytest.raises(ReleaseError, match="never replaced"):
         make_variant(made, "bf16", parts)
@@ -163,6 +197,12 @@ def test_an_anomaly_release(tmp_path: Path) -> None:
         card = make_variant(folder, precision, version)
         parity, measured = card.parity["openvino"], card.metrics[precision]
         assert (parity.images, parity.equal, measured["auroc"]) == (16, 16, 1.0)
+        assert parity.defective == 8
+    labelled = of(version, tmp_path / "labelled", *map(whole, version.samples))
+    learned_from(folder, labelled)
+    shutil.rmtree(folder / "variants")
+    card = make_variant(folder, "bf16", labelled)
+    assert (card.parity["openvino"].images, card.parity["openvino"].defective) == (16, 8)
 
 
 def test_a_tiled_release(tmp_path: Path) -> None:

@@ -88,12 +88,13 @@ def test_the_command(tmp_path):
     changed = [sample("a", A, B), sample("b", split="val"), sample("c")]
     write_version(tmp_path, "plate", ["dent", "burr"], changed)
     runner = CliRunner()
+    english = ["--language", "en"]
     found = runner.invoke(app, ["diff", str(tmp_path), "v0001", "v0002", "--json"])
     told = json.loads(found.stdout)
     assert (told["added"], told["split"]) == (["images/c.png"], {"images/b.png": ["train", "val"]})
-    text = runner.invoke(app, ["diff", str(tmp_path), "v0001", "v0002"]).stdout
+    text = runner.invoke(app, ["diff", str(tmp_path), "v0001", "v0002", *english]).stdout
     assert "images/a.png: +dent" in text
-    same = runner.invoke(app, ["diff", str(tmp_path), "v0001", "v0001"])
+    same = runner.invoke(app, ["diff", str(tmp_path), "v0001", "v0001", *english])
     assert "hold the same" in same.stdout
     wrong = runner.invoke(app, ["diff", str(tmp_path), "v0001", "v0009"])
     with pytest.raises(DatasetError, match="does not exist"):

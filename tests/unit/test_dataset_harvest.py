@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -256,8 +257,26 @@ def test_the_command(plant):
     done = runner.invoke(app, ["harvest", store, "--to", to, "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == {"written": "v0002", "added": {"good": 1}, "left_out": {}}
-    assert "nothing to add" in runner.invoke(app, ["harvest", store, "--to", to]).stdout
+    told = runner.invoke(app, ["harvest", store, "--to", to]).stdout
+    assert "이미 데이터셋에 있는 이미지" in told
+    assert "추가할 것이 없습니다" in told
+    english = ["harvest", store, "--to", to, "--language", "en"]
+    assert "nothing to add" in runner.invoke(app, english).stdout
     nowhere = runner.invoke(app, ["harvest", str(plant.folder / "no.db"), "--to", to])
     assert isinstance(nowhere.exception, StoreError)
     empty = runner.invoke(app, ["harvest", store, "--to", str(plant.folder / "none")])
     assert isinstance(empty.exception, DatasetError)
+
+
+def test_everything_that_a_harvest_counts_can_be_told_in_korean() -> None:
+    """The words are found in the module itself: a new one without Korean fails here."""
+    from inspect import getsource
+
+    from inspection_datasets import harvest as module
+    from inspection_datasets.text import HARVEST, harvest_words
+
+    said = set(re.findall(r'"((?:the|no|unknown) [a-z ]+)"', getsource(module)))
+    assert said - {"the results store"} <= set(HARVEST), said
+    assert harvest_words("unlabelled (missed)", "ko") == "라벨 없음, 상자를 그려야 함 (미검)"
+    assert harvest_words("unlabelled (missed)", "en") == "unlabelled (missed)"
+    assert harvest_words("what comes later", "ko") == "what comes later"

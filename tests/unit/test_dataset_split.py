@@ -150,7 +150,7 @@ def test_the_command_joins_duplicates_and_checks_clean(tmp_path):
     samples += [real(tmp_path, "again", 0, "val"), real(tmp_path, "more", 1, "test")]
     write_version(tmp_path, "plate", ["dent"], samples)
     runner = CliRunner()
-    before = runner.invoke(app, ["check", str(tmp_path)])
+    before = runner.invoke(app, ["check", str(tmp_path), "--language", "en"])
     assert before.exit_code == 2
     done = runner.invoke(app, ["split", str(tmp_path), "--by", "duplicates", "--json"])
     assert done.exit_code == 0, done.output
@@ -160,7 +160,9 @@ def test_the_command_joins_duplicates_and_checks_clean(tmp_path):
     assert new["x1y"].split == new["more"].split == "test"
     after = runner.invoke(app, ["check", str(tmp_path), "--json"])
     assert json.loads(after.stdout)["error"] == 0
-    again = runner.invoke(app, ["split", str(tmp_path), "--by", "duplicates"])
+    asked = ["split", str(tmp_path), "--by", "duplicates"]
+    assert "이미 이렇게 나뉘어 있습니다" in runner.invoke(app, asked).stdout
+    again = runner.invoke(app, [*asked, "--language", "en"])
     assert "nothing changed" in again.stdout
     assert split_dataset(load_version(tmp_path), SplitPlan("group")) is None
     assert not (tmp_path / "v0003.jsonl").exists()

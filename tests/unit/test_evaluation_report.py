@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from inspection_training.evaluation import inspect_split
 from inspection_training.report.compare import compare_runs
 from inspection_training.report.page import confusion, report_html
 from inspection_training.report.pictures import histogram
+from inspection_training.report.terminal import comparison_lines
 from inspection_training.report.text import LANGUAGES, texts
 from inspection_training.variants.make import make_variant
 
@@ -147,6 +149,23 @@ def test_the_numbers_are_those_of_the_parts(house: tuple[Path, Path, Path]) -> N
     assert counts[3].tolist() == [2, 0, 0, 0]
 
 
+def test_the_confusion_of_boxes_leaves_out_parts_without_boxes(
+    house: tuple[Path, Path, Path],
+) -> None:
+    """Of a part that is labelled as a whole nobody said where: what was found there is not wrong."""
+    run = run_of(house[0], house[2])
+    whole = tuple(
+        s.model_copy(update={"boxes": [], "label": s.boxes[0][0], "state": "unlabelled"})
+        if s.boxes and s.boxes[0][0] == CLASSES[0]
+        else s
+        for s in run.samples
+    )
+    counts = confusion(replace(run, samples=whole))
+    assert counts[0].tolist() == [0, 0, 0, 0]
+    assert counts[1].tolist() == [0, 2, 0, 2]
+    assert counts[3].tolist() == [2, 0, 0, 0], "the false calls on good parts, and no more"
+
+
 def run_of(release: Path, data: Path):
     from inspection_datasets.manifest import load_version
 
@@ -170,7 +189,8 @@ def test_two_releases_on_the_same_parts(house: tuple[Path, Path, Path], tmp_path
     same = compare_runs(run_of(first, data), run_of(first, data))
     assert same.escape.p == 1.0
     assert same.changed == ()
-    assert "exact McNemar p = 1" in same.in_words()
+    assert "exact McNemar p = 1" in "".join(comparison_lines(same, "en"))
+    assert "정확 McNemar p = 1" in "".join(comparison_lines(same, "ko"))
 
 
 def test_a_report_on_good_parts_only_model(tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ def test_the_command_writes_and_says_what_is_lost(tmp_path: Path) -> None:
     row = {"name": "a", "group": "lot", "split": "train", "boxes": [], "state": "good"}
     build(tmp_path / "set", [row, row | {"name": "b"}])
     words = [str(tmp_path / "set"), "--to", str(tmp_path / "out"), "--layout", "voc"]
+    words += ["--language", "en"]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0
     assert "not carried: groups are not written" in result.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from pathlib import Path
 
@@ -33,6 +34,10 @@ from inspection_training.family import open_family
 from inspection_training.good_parts.backbone import load_backbone
 from inspection_training.good_parts.bank import PatchBank, PatchFeatures, k_center
 from inspection_training.good_parts.template import learn_template
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("INSPECTION_SHARED", ROOT.parent / "shared"))
+BOARDS = SHARED / "data" / "deeppcb_mini" / "PCBData"
 
 
 def weight_file(folder: Path, name: str) -> Path:
@@ -204,6 +209,29 @@ def test_defects_stand_out(golden):
         image = part(40)
         image[y : y + 6, x : x + 6] = value
         assert difference(golden, image) > 3 * worst, (y, x)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.skipif(not BOARDS.is_dir(), reason="DeepPCB is not there; set INSPECTION_SHARED")
+def test_real_boards_are_told_from_their_own_templates() -> None:
+    """docs/results.md has 0.957 for all 100; the good part is the board with its defects painted over."""
+    good, bad = [], []
+    for line in (BOARDS / "test.txt").read_text().splitlines()[::8]:
+        name, labels = (BOARDS / word for word in line.split())
+        board, plain = (
+            cv2.imread(str(name.with_name(f"{name.stem}_{kind}.jpg"))) for kind in ("test", "temp")
+        )
+        template = learn_template([torch.from_numpy(plain)[None]], shift=2, edge=1)
+        bad.append(difference(template, board))
+        for box in labels.read_text().splitlines():
+            x1, y1, x2, y2, _kind = map(int, box.split())
+            board[y1:y2, x1:x2] = plain[y1:y2, x1:x2]
+        good.append(difference(template, board))
+    found = auroc(np.array(good), np.array(bad))
+    assert len(bad) == 13
+    assert found is not None
+    assert found >= 0.8, (sorted(good), sorted(bad))  # 0.864 of these
 
 
 @pytest.mark.parametrize("value", [0, 114, 255])

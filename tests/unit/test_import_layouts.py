@@ -331,9 +331,11 @@ def test_the_command_imports_and_shows(yolo: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     assert report["samples"]["train"] == {"labelled": 1, "good": 1, "unlabelled": 1}
-    shown = runner.invoke(app, ["show", str(tmp_path / "set"), "--check"], catch_exceptions=False)
-    assert shown.exit_code == 0
-    assert "every image is there" in shown.stdout
+    for language, words in (("ko", "상자, burr"), ("en", "every image is there")):
+        asked = ["show", str(tmp_path / "set"), "--check", "--language", language]
+        shown = runner.invoke(app, asked, catch_exceptions=False)
+        assert shown.exit_code == 0
+        assert words in shown.stdout
     assert load_version(tmp_path / "set").sha256 == report["sha256"]
 
 

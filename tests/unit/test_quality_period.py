@@ -31,6 +31,14 @@ def test_a_time_that_cannot_be_shown() -> None:
             choose_period("custom", since, until, None, SHIFTS, NOW)
 
 
+@pytest.mark.parametrize("per", [None, "day", "shift"])
+def test_a_year_is_shown_by_day_or_shift(per: str | None) -> None:
+    period = choose_period("custom", NOW - timedelta(days=390), NOW, per, SHIFTS, NOW)  # type: ignore[arg-type]
+    assert len(period.buckets) in (390, 391, 392, 781, 782, 783)
+    with pytest.raises(ConfigError, match="points"):
+        choose_period("custom", NOW - timedelta(days=390), NOW, "hour", SHIFTS, NOW)
+
+
 @pytest.mark.parametrize(
     "value",
     [None, [], [{}], [{"name": "A", "start": "08:10"}], [{"name": "", "start": "08:00"}],

@@ -223,6 +223,18 @@ def test_nothing_to_learn_from_is_said() -> None:
         propose(_screws(), GREY, CPU, MOBILENET, {"family": "good_parts"})
 
 
+def test_parts_that_are_labelled_as_a_whole_count_for_the_claim() -> None:
+    boxes = [("scratch", 31.0, 38.0)]
+    told = {"state": "unlabelled", "label": "scratch"}
+    parts = _version(
+        *(_samples("train", 40, (640, 640), boxes), _samples("train", 40, (640, 640))),
+        *(_samples(split, 30, (640, 640), **told) for split in ("val", "test")),
+    )
+    proposal = propose(parts, GREY, CPU, YOLO)
+    assert not _codes(proposal) & {"no_val", "no_test"}
+    assert next(n for n in proposal.notes if n.code == "claim").facts["parts"] == 30
+
+
 def test_what_was_asked_for_goes_over_the_rules() -> None:
     given = {"imgsz": 416, "minutes": 5.0, "seed": 7, "augment": "light,noise", "epochs": None}
     proposal = propose(_screws(), GREY, CPU, YOLO, given)

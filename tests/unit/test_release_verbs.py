@@ -30,10 +30,12 @@ from inspection_datasets.manifest import (
 from inspection_training import release as release_module
 from inspection_training.candidate import Override, make_release
 from inspection_training.card_text import describe
+from inspection_training.claims import Targets
 from inspection_training.cli import evaluate_app, train_app
 from inspection_training.evaluation import inspect_split, refuse_known_pictures
 from inspection_training.experiment import Experiment
 from inspection_training.gates import RefusedError
+from inspection_training.recipe_limits import propose_limits
 from inspection_training.release import not_in_force
 from inspection_training.release_cli import app
 from inspection_training.release_diff import compare_releases
@@ -111,8 +113,7 @@ def run_of(folder: Path) -> Path:
 
 
 def call(*args: str | Path) -> tuple[int, str, str]:
-    english = ["--language", "en"] if args[0] in {"make", "show", "diff"} else []
-    result = CliRunner().invoke(app, [*(str(x) for x in args), *english])
+    result = CliRunner().invoke(app, [*(str(x) for x in args), "--language", "en"])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
@@ -265,7 +266,8 @@ def test_a_release_is_shown_in_korean_and_one_of_old_as_it_stands(house: Path):
     card = read_card(folder)
     said = describe(card, "ko")
     for words in ("약속: ", "2장이 더 필요합니다", "미검은 약속할 수 없습니다", "일치 검증 (parity)",
-                  "이미지 16장에서 내보낸", "김 품질: max_escape 변경"):  # fmt: skip
+                  "이미지 16장에서 내보낸", "변경한 사람 김 품질",
+                  "max_escape: 실험 설정은 5 %, 적용한 값은 묻지 않음"):  # fmt: skip
         assert words in said
     assert "No escape claim" not in said
     old = {k: v for k, v in card.metrics.items() if k != "claims"}
@@ -378,9 +380,7 @@ def test_numbers_of_parts_that_were_trained_on_are_called_flattered(version, tmp
     assert "plate/1 was trained on 8 of 8" in (tmp_path / "r.html").read_text()
 
 
-def test_groups_of_another_dataset_name_are_a_warning(
-    version: DatasetVersion, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
+def test_groups_of_another_dataset_name_are_a_warning(version: DatasetVersion, tmp_path: Path):
     release = train(version, tmp_path).release
     data = tmp_path / "night"
     shutil.copytree(version.folder / "images", data / "images")
@@ -389,11 +389,14 @@ def test_groups_of_another_dataset_name_are_a_warning(
     rows[0] = rows[0].model_copy(update={"group": train_group})
     night = write_version(data, "plate-night", ["spot"], rows)
     run = inspect_split(release.folder, night, "test", trained_on=version.folder)
-    assert "1 of 14 pictures of plate-night bear the group names" in run.warnings[0]
+    assert "1 of 14 pictures of plate-night bear the group names" in str(run.warnings[0])
+    assert "promise nothing" in str(run.warnings[0])
+    assert "1장의 그룹 이름이 plate 학습 이미지의 것과 같습니다" in run.warnings[0].told("ko")
     refuse_known_pictures(run, version.folder)
-    assert "promise nothing" in caplog.text
+    found = propose_limits(run, run.recipe, Targets(), pooled=False)
+    assert found.warnings[0] == run.warnings[0], "who signs the limits reads it too"
     unknown = inspect_split(release.folder, night, "test")
-    assert "nobody can tell whether it saw these pictures" in unknown.warnings[0]
+    assert "nobody can tell whether it saw these pictures" in str(unknown.warnings[0])
 
 
 def test_limits_are_those_of_the_candidate(house: Path, version: DatasetVersion):

@@ -2,44 +2,78 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import re
 import string
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from inspection.errors import ConfigError
-from inspection.sentences import card, claims, gates, language, shares, trade
+from inspection.sentences import card, claims, gates, language, trade
 from inspection_datasets.card_findings import finding_sentence, gate_in_words, keep
 from inspection_datasets.finding_texts import TEXTS
 from inspection_datasets.findings import Finding
-from inspection_training import gates as training_gates
-from inspection_training import limits_cli
-from inspection_training.replay import text as replay_text
-from inspection_training.report import text as report_text
+from inspection_training.replay import terminal as replay_terminal
 from inspection_training.scoring import COUNT
 
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("inspection", "datasets/inspection_datasets", "training/inspection_training")
+HANGUL = re.compile("[가-힣]")
+
+
+def tables_of(path: Path) -> dict[str, dict[str, tuple[str, str]]]:
+    """Return the tables of phrases in a module: name to code to (Korean, English)."""
+    name = path.relative_to(ROOT).with_suffix("").as_posix()
+    for folder in ("datasets/", "training/"):
+        name = name.removeprefix(folder)
+    module = importlib.import_module(name.replace("/", "."))
+    return {
+        f"{module.__name__}.{found}": table
+        for found, table in vars(module).items()
+        if isinstance(table, dict)
+        and table
+        and all(isinstance(code, str) for code in table)
+        and all(isinstance(x, tuple) and len(x) == 2 for x in table.values())
+        and all(isinstance(word, str) for x in table.values() for word in x)
+        and HANGUL.search(str(table))
+    }
+
+
 TABLES = {
-    "card": card.WORDS,
-    "difference": card.DIFFERENCE,
-    "names": claims.NAMES,
-    "escape": claims.ESCAPE,
-    "overkill": claims.OVERKILL,
-    "warnings": claims.WARNINGS,
-    "release": claims.RELEASE,
-    "gate names": gates.NAMES,
-    "remedies": gates.REMEDIES,
-    "gates": gates.WORDS,
-    "rates": shares._WORDS,
-    "trade": trade.WORDS,
-    "refusal": training_gates._REFUSED,
-    "limits": limits_cli._WORDS,
-    "report": report_text._TEXTS,
-    "replay": replay_text._TEXTS,
+    name: table
+    for folder in FOLDERS
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if HANGUL.search(path.read_text(encoding="utf-8"))
+    for name, table in tables_of(path).items()
 }
 ALIKE = {
     "T1", "T2", "{name}: {words}", "p", "AP50", "AP50:95", "AUROC", "PC", "AP50·AUROC",
+    "mAP50, mAP50:95",
 }  # fmt: skip
+
+
+def test_the_tables_of_every_command_are_found() -> None:
+    modules = {name.rpartition(".")[0].rpartition(".")[2] for name in TABLES}
+    assert modules >= {"card", "claims", "gates", "shares", "trade", "limits_cli", "terminal"}
+    assert f"{card.__name__}.DIFFERENCE" in TABLES
+    assert f"{replay_terminal.__name__.rpartition('.')[0]}.text._TEXTS" in TABLES
+
+
+def test_what_people_changed_is_said_in_the_words_of_the_trade() -> None:
+    """A card once said `적용 None`."""
+    assert card.setting_words("max_escape", None, "ko") == "묻지 않음"
+    assert card.setting_words("gates.max_latency_ms", None, "en") == "not asked"
+    assert card.setting_words("limits max_review", None, "ko") == "정하지 않음"
+    assert card.setting_words("max_escape", 0.025, "ko") == "2.5 %"
+    assert card.setting_words("max_latency_ms", 40.0, "en") == "40 ms"
+    assert card.setting_words("must_catch", [], "ko") == "없음"
+    assert card.setting_words("must_catch", ["a.png", "b.png"], "en") == "a.png, b.png"
+    assert card.setting_words("clean_dataset", value=True, language="ko") == "예"
+    assert card.setting_words("epochs", 40, "ko") == "40"
 
 
 def named(text: str) -> set[str]:
@@ -68,6 +102,23 @@ def test_the_language_is_one_of_two() -> None:
         language.phrases(trade.WORDS, "de")
     with pytest.raises(KeyError):
         language.phrase(trade.WORDS, "no such code", "ko")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [(None, "릴리스가 없습니다"), ("en", "no releases in"), ("de", "'de' is not one of")],
+)
+def test_a_person_chooses_the_language_of_every_command_once(
+    tmp_path: Path, wanted: str | None, said: str
+) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "INSPECTION_LANGUAGE"}
+    environment |= {} if wanted is None else {"INSPECTION_LANGUAGE": wanted}
+    done = subprocess.run(
+        [sys.executable, "-m", "inspection", "release", "list", str(tmp_path)],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert said in done.stdout + done.stderr
+    assert (done.returncode == 0) is (wanted != "de")
 
 
 def test_what_stands_for_wrong_counts_is_one_word_everywhere() -> None:

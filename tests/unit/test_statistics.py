@@ -6,7 +6,12 @@ jaspQualityControl's test set (agreement of 15 parts), Fleiss 1971, ISO 22514-7:
 Bowker), ISO 2859-1 (code letter J), Western Electric Handbook.
 """
 
+import json
 import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +44,9 @@ from inspection_training.studies.agreement import (
 from inspection_training.studies.gage import anova_study, range_study
 from inspection_training.studies.sampling import SamplingPlan
 
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("INSPECTION_SHARED", ROOT.parent / "shared"))
+PUBLISHED = SHARED / "reference" / "expected_values.json"
 CLOPPER_PEARSON = [
     ("0/59", 0.0, 0.06060890095033985),
     ("0/300", 0.0, 0.012220974694293554),
@@ -569,3 +577,29 @@ def test_sampling_plan() -> None:  # ISO 2859-1, code letter J, AQL 1.0
 def test_nonsense_is_refused(call) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         call()
+
+
+def numbers_in(value: object, where: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from numbers_in(inner, f"{where}/{name}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from numbers_in(inner, where)
+    elif isinstance(value, (int, float)):
+        yield where, float(value)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"no published values at {PUBLISHED}")
+def test_every_published_number_stands_in_these_tests() -> None:
+    """A number that is added to the list and asked by no test fails here, with its name."""
+    said = Path(__file__).read_text(encoding="utf-8")
+    here = np.array([float(x) for x in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", said)])
+    missing = [
+        where
+        for where, number in numbers_in(json.loads(PUBLISHED.read_text(encoding="utf-8")))
+        if not (np.abs(here - number) <= 1e-9 * max(1.0, abs(number))).any()
+        and not (np.abs(here / 100 - number) <= 1e-9).any()
+    ]
+    assert missing == []

@@ -6,12 +6,14 @@ A page that writes an error to the console fails its test, and so does a request
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from store_samples import store_config
 from web_process import PASSWORD, WebProcess, add_people
 from web_shift import write_shift
 
@@ -24,6 +26,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "touch": {"viewport": {"width": 1024, "height": 768}, "has_touch": True},
 }
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+AXE_OPTIONS = {"runOnly": RULES, "resultTypes": ["violations"]}
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +40,20 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def shift_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of 24 parts, their pictures and a person of each role: made once, copied."""
+    folder = tmp_path_factory.mktemp("shift")
+    add_people(write_shift(folder))
+    return folder
+
+
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> StoreConfig:
-    """A store with 24 parts, their pictures and a person of each role."""
-    config = write_shift(tmp_path_factory.mktemp("shop"))
-    add_people(config)
-    return config
+def shop(tmp_path_factory: pytest.TempPathFactory, shift_folder: Path) -> StoreConfig:
+    """A store with 24 parts, their pictures and a person of each role, for the tests of one file."""
+    folder = tmp_path_factory.mktemp("shop")
+    shutil.copytree(shift_folder, folder, dirs_exist_ok=True)
+    return store_config(folder)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +84,14 @@ class Visitor:
             self.complaints.append(f"a request left the host: {url}")
 
     def sign_in(self, role: str = "operator") -> Page:
-        """Sign in as the person of a role; return the page."""
+        """Start a session of the person of a role without looking at a page; return the page."""
+        form = {"name": role, "password": PASSWORD}
+        answer = self.context.request.post(f"{self.address}/sign-in", form=form, max_redirects=0)
+        assert answer.status == 303, answer.text()
+        return self.page
+
+    def type_in(self, role: str = "operator") -> Page:
+        """Sign in with the form as the person of a role; return the page."""
         self.page.goto(f"{self.address}/sign-in")
         self.page.locator("input[name=name]").fill(role)
         self.page.locator("input[name=password]").fill(PASSWORD)
@@ -90,7 +108,7 @@ class Visitor:
         """Fail on any violation of WCAG 2.2 AA that axe-core finds."""
         found = self.page.evaluate(
             AXE.read_text(encoding="utf-8")
-            + f";axe.run(document, {{runOnly: {json.dumps(RULES)}}}).then(r => r.violations"
+            + f";axe.run(document, {json.dumps(AXE_OPTIONS)}).then(r => r.violations"
             ".map(v => v.id + ': ' + v.help + ' ' + v.nodes.map(n => n.html).join(' | ')))"
         )
         assert not found, "\n".join(found)

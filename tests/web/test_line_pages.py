@@ -73,6 +73,40 @@ def test_every_page_shows_the_line(visit: Callable[..., Any], size: str, languag
     visitor.check_access()
 
 
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_the_header_of_an_administrator_has_two_rows(
+    visit: Callable[..., Any], language: str
+) -> None:
+    """With every area, a running line and a trusted terminal; each target is 48 px, also at 200 % zoom."""
+    visitor = visit("touch", language)
+    page = visitor.sign_in("administrator")
+    visitor.go("/people/me")
+    page.locator("#trust [name=name]").fill(f"Line 1 {language}")
+    page.locator("#trust button.primary").click()
+    expect(page.locator("#change-person")).to_be_enabled()
+    for width, height, most in (
+        (1920, 1080, 96),
+        (1024, 768, 96),
+        (800, 600, 144),
+        (512, 384, 288),
+    ):
+        page.set_viewport_size({"width": width, "height": height})
+        expect(page.locator("#strip-line .device")).to_have_count(4)
+        box = page.locator("header.top").bounding_box()
+        assert box
+        assert box["height"] <= most + 1, width
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), width
+        found = page.locator("header.top a, header.top button").all()
+        assert len(found) >= 12
+        for target in found:
+            size = target.bounding_box()
+            assert size
+            assert min(size["width"], size["height"]) >= 48, (width, target.inner_text())
+            assert size["x"] >= 0
+            assert size["x"] + size["width"] <= width
+        visitor.check_access()
+
+
 def test_freeze_keeps_the_picture_and_says_so(visit: Callable[..., Any]) -> None:
     visitor = visit()
     visitor.sign_in("viewer")

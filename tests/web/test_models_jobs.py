@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -236,6 +237,11 @@ def test_judged_parts_become_a_release_that_its_trainer_cannot_approve(engineer:
     assert found["outcome"]["release"] == "plate/2"
     assert found["outcome"]["harvest"]["written"] == "v0002"
     assert sum(found["outcome"]["harvest"]["added"].values()) == 1
+    begun = re.findall(r"^== \w+: inspection .*$", engineer.log(job), re.MULTILINE)
+    assert len(begun) == 3
+    assert all("--language en" in line for line in begun), (
+        "each speaks as the page of who started it"
+    )
     release = engineer.get("/api/v1/models/plate/2").json()
     assert (release["trained_by"], release["problem"]) == (["engineer"], "")
 
@@ -285,6 +291,8 @@ def test_pages(
     with store.read("a test") as connection:
         rows = {row["state"]: row["id"] for row in jobs.listing(connection)}
     store.close()
+    if (size, language) not in {("desk", "ko"), ("touch", "en")}:
+        rows = dict(list(rows.items())[:1])  # the others are the same template at both sizes
     visitor = visit(size, language)
     enter(visitor, "engineer")
     for name, path in {"jobs-list": "/models/jobs"}.items() | {

@@ -392,6 +392,13 @@ def test_asked_by_one_approved_by_another_switched_and_back_in_the_browser(
     button.click()
     expect(page.locator(".recipe .force")).to_have_count(1)
     assert place.in_force() == "plate/3"
+    page.get_by_label("Recipe number, as in the PLC").fill("7")
+    make = page.locator("#new-recipe button")
+    make.click()
+    expect(make).to_have_text("Really make recipe 7?")
+    make.click()
+    expect(page.locator(".recipe .force")).to_have_count(2)
+    assert place.in_force(7) == "plate/3"
     page = first.go("/models")
     back = page.get_by_role("button", name="Roll back to plate/1")
     back.click()

@@ -118,7 +118,7 @@ def test_the_reason_is_in_the_language_of_who_asks(viewer: httpx.Client) -> None
         texts[language] = viewer.get("/pictures/12/0").json()["detail"]
     viewer.cookies.delete("inspection_language")
     assert texts["en"] == "No picture was taken of this part."
-    assert texts["ko"] == "이 제품은 촬영된 사진이 없습니다."
+    assert texts["ko"] == "이 부품은 촬영된 이미지가 없습니다."
 
 
 def test_nobody_sees_a_picture_unseen(web: WebProcess) -> None:

@@ -92,7 +92,7 @@ def test_api_files_and_bad_input(visit: Callable[..., Any]) -> None:
     assert whole["escape"]["estimate"] is None
     assert whole["escape"]["upper"] == 1
     assert whole["overkill"]["reviewed"] == 4
-    for name in ("time", "defects", "reasons", "estimates", "confusion", "control"):
+    for name in ("time", "defects", "reasons", "estimates", "promises", "confusion", "control"):
         answer = page.request.get(f"{address}/api/v1/quality/tables/{name}.csv?span=day")
         assert answer.status == 200
         assert answer.body().startswith(b"\xef\xbb\xbf")
@@ -108,19 +108,3 @@ def test_api_files_and_bad_input(visit: Callable[..., Any]) -> None:
     empty = page.request.get(f"{address}/api/v1/quality/summary?station=%3Cb%3E").json()
     assert empty["totals"]["PASS"] == 0
     assert page.request.put(f"{address}/api/v1/quality/shifts", data=[]).status == 403
-
-
-def test_an_engineer_sets_the_shifts(visit: Callable[..., Any]) -> None:
-    visitor = visit()
-    visitor.expected = ["400", "422"]
-    visitor.sign_in("engineer")
-    page: Page = visitor.go("/quality?span=shift&per=shift")
-    page.locator("#shifts input").fill("early 06:00, late 14:07")
-    page.locator("#shifts button").click()
-    expect(page.locator("#shifts .said")).to_contain_text("NOT SAVED")
-    page.locator("#shifts input").fill("early 06:00, late 14:00, night 22:00")
-    page.locator("#shifts button").click()
-    expect(page.locator("#h-shifts + p")).to_contain_text("night 22:00")
-    assert visitor.page.request.get(f"{visitor.address}/api/v1/quality/shifts").json()[2] == {
-        "name": "night", "start": "22:00",
-    }  # fmt: skip

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import http.client
 import io
+import json
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import sqlalchemy as sa
@@ -30,10 +32,24 @@ HOSTILE = [
     "@SUM(A1)",
     "\t=1",
     "\r=1",
+    "＝1+1",
+    "＠SUM(A1)",
+    "a;=1+1",
     '<img src=x onerror="1">',
     'a"b,c\r\nd',
     "'; DROP--",
 ]
+
+SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+FORMULA = re.compile(r"(^|;)[=+\-@\t\r\n＝＋－＠]")
+"""Where spreadsheets begin a formula."""
+
+
+def harmless(text: str) -> str:
+    """Return how a text stands in a CSV."""
+    if text == "a;=1+1":
+        return "a;'=1+1"
+    return f"'{text}" if text[0] in "=+-@\t\r＝＠" else text
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +88,8 @@ def test_a_csv_is_harmless_and_whole(visit: Callable[..., Any], shop: StoreConfi
     assert list(by_id) == sorted(by_id, reverse=True)
     for record, text in enumerate(HOSTILE, start=1):
         cell = by_id[record][7]
-        assert cell == (f"'{text}" if text[0] in "=+-@\t\r" else text)
+        assert cell == harmless(text)
+        assert not FORMULA.search(cell)
     with_store = WebStore(shop)
     with with_store.read("audit") as connection:
         done = [row["action"] for row in audit.rows(connection, subject="results")]
@@ -90,7 +107,13 @@ def test_a_workbook_has_text_as_text_and_numbers_as_numbers(visit: Callable[...,
         assert not any("hyperlink" in name for name in book.namelist())
     assert "<f>" not in sheet
     assert "<v>1024</v>" in sheet
-    assert "=1+1" in sheet
+    cells = ElementTree.fromstring(sheet).iter(f"{SHEET}c")
+    rows = [c for c in cells if c.get("t") == "inlineStr"]
+    texts = ["".join(part.text or "" for part in c.iter(f"{SHEET}t")) for c in rows]
+    for text in HOSTILE:  # kept as text, never as a formula; an end of line is one in XML
+        assert text.replace("\r\n", "\n").replace("\r", "\n") in [
+            t.replace("_x000D_", "\r").replace("\r\n", "\n").replace("\r", "\n") for t in texts
+        ], text
     assert sheet.count("<row ") == 25
 
 
@@ -109,6 +132,10 @@ def test_two_exports_at_once_and_no_more(visit: Callable[..., Any], tmp_path: Pa
             link.request("GET", "/api/v1/results/export?format=csv", headers={"Cookie": session})
             answers.append(link.getresponse())
         assert [answer.status for answer in answers] == [200, 200, 429]
+        told = json.loads(answers[2].read())
+        assert told["code"] == "export_busy"
+        assert "Wait until one of them has ended" in told["detail"]
+        assert int(answers[2].getheader("Retry-After") or 0) > 0
         assert len(answers[0].read(4000)) == 4000
         web.kill()  # while it sends: what came must not look whole
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):

@@ -117,3 +117,17 @@ def test_sorting_begins_at_the_last_part_that_people_confirmed(
     expect(page.locator("main")).to_contain_text("is 4 of")
     page.get_by_role("link", name="Show the parts").click()
     expect(page.locator("#found")).to_contain_text("13 parts")
+
+
+def test_a_finding_leads_to_its_place_in_the_viewer(visit: Callable[..., Any]) -> None:
+    visitor = visit()
+    visitor.sign_in("engineer")
+    page = visitor.go("/results/3?finding=1")
+    expect(page.locator("#stage[data-shown=yes]")).to_be_visible()
+    expect(page.locator("a.finding[aria-current=true]")).to_have_count(1)
+    page = visitor.go("/results/3")
+    page.locator("a.finding").first.click()
+    expect(page.locator("a.finding").first).to_have_attribute("aria-current", "true")
+    expect(page).to_have_url(re.compile(r"finding=1$"))
+    page.get_by_role("link", name="Add to the limit samples").click()
+    expect(page.locator("#add")).to_have_attribute("data-record", "3")

@@ -51,12 +51,32 @@ def test_the_page(visit: Callable[..., Any], size: str, language: str) -> None:
         assert box["y"] + box["height"] <= page.viewport_size["height"], "in the window"
     ng, ok = page.locator("#ng").bounding_box(), page.locator("#ok").bounding_box()
     assert ok["y"] - (ng["y"] + ng["height"]) >= 16
+    nothing_is_below_the_window(page)
+    page.locator("[data-action=adjust]").click()
+    for button in page.locator(".tools:visible button, .tools:visible a").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 48, button.inner_text()
+    nothing_is_below_the_window(page)
+    visitor.check_access()
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     visitor.check_access()
     page.keyboard.press("Escape")
     visitor.go("/review/rules")
     visitor.check_access()
+
+
+def nothing_is_below_the_window(page: Page) -> None:
+    """The picture and what decides are seen without scrolling, whatever rows the header has."""
+    height = page.viewport_size["height"]
+    assert page.evaluate("document.documentElement.scrollHeight") <= height
+    assert page.locator(".panel").evaluate("(e) => e.scrollHeight - e.clientHeight") <= 0
+    for name in ("ng", "ok", "unsure", "undo", "viewer"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box is not None
+        assert box["height"] >= (200 if name == "viewer" else 48)
+        assert box["y"] + box["height"] <= height
 
 
 def at_review(
@@ -101,6 +121,31 @@ def test_keys_judge_what_was_seen(visit: Callable[..., Any], shop: StoreConfig) 
     assert [row["verdict"] for row in said(shop, third)] == ["false_call", "not_reviewed"]
     assert said(shop, third)[-1]["reason_code"] == "UNDO"
     expect(page.locator("#outcome")).to_contain_text("PLC")
+
+
+def test_the_next_part_waits_until_the_server_said_saved(
+    visit: Callable[..., Any], shop: StoreConfig
+) -> None:
+    """Drawn unseen beforehand, and shown not a moment too early; no key judges anything meanwhile."""
+    _, page = at_review(visit)
+    first, held = shown(page), []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/verdict", hold)
+    page.keyboard.press("s")
+    expect(page.locator('#review[data-phase="saving"]')).to_be_attached()
+    page.keyboard.press("n")
+    page.wait_for_timeout(400)
+    assert shown(page) == first
+    expect(page.locator("#part-title")).to_contain_text(str(first))
+    expect(page.locator("#ng")).to_be_disabled()
+    assert len(held) == 1
+    held[0].continue_()
+    free(page)
+    assert shown(page) != first
+    assert [row["verdict"] for row in said(shop, first)] == ["unsure"]
 
 
 def skip_to(page: Page, decision: str) -> None:
@@ -166,6 +211,7 @@ def test_two_browsers_on_one_part(visit: Callable[..., Any], shop: StoreConfig) 
     one.goto(first_visitor.address + "/review?")
     free(one)
     record = shown(one)
+    before = len(said(shop, record))
     two.keyboard.press("Escape")
     if shown(two) != record:
         two.locator(f"#items button[data-record='{record}']").click()
@@ -177,7 +223,7 @@ def test_two_browsers_on_one_part(visit: Callable[..., Any], shop: StoreConfig) 
     assert shown(two) == record, "the part on the screen stays"
     expect(two.locator("#ng")).to_be_disabled()
     two.keyboard.press("n")
-    assert [row["who"] for row in said(shop, record)] == ["operator"]
+    assert [row["who"] for row in said(shop, record)[before:]] == ["operator"]
     second_visitor.expected += ["409"]
     two.get_by_role("button", name="Go on").click()
     free(two)
@@ -207,6 +253,23 @@ def _judge_behind(shop: StoreConfig, record: int, version: int) -> None:
     with store.write("a test") as connection:
         review.decide(connection, record, word, kim, review.Rules(frozenset(), frozenset()))
     store.close()
+
+
+def test_the_view_is_set_by_touch(visit: Callable[..., Any]) -> None:
+    """Light, 1:1 and a zoom that stays have buttons with a text; what is set is said."""
+    _, page = at_review(visit, size="touch")
+    canvas = page.locator(".viewer-canvas canvas").first
+    page.locator("[data-action=adjust]").tap()
+    for name in ("brighter", "flatter", "stronger", "one", "keep"):
+        page.locator(f"[data-action={name}]").tap()
+    assert canvas.evaluate("(e) => e.style.filter") == "brightness(1.2) contrast(0.8)"
+    expect(page.locator("#view-state")).to_have_text("Brightness 120%, contrast 80%, heat map 80%")
+    expect(page.locator("[data-action=adjust]")).to_have_text("Adjusted")
+    expect(page.locator("[data-action=keep]")).to_have_attribute("aria-pressed", "true")
+    page.locator("[data-action=plain]").tap()
+    expect(page.locator("[data-action=adjust]")).to_have_text("Adjust")
+    page.locator("[data-action=adjust]").tap()
+    expect(page.locator("#adjusting")).to_be_hidden()
 
 
 def test_keys_can_be_changed(visit: Callable[..., Any]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from statistics import median
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -158,6 +159,67 @@ def test_nothing_leads_elsewhere(inside: Inside, aim: str) -> None:
         assert "x" not in answer.headers
     shown = inside.ask("GET", "/sign-in", params={"next": aim}).text
     assert 'name="next" value="/"' in shown
+
+
+@pytest.mark.parametrize(
+    "aim",
+    [
+        "/%5cevil.example",
+        "/%2fevil.example",
+        "/%252f%252fevil.example",
+        "/x//evil.example",
+        "/?u=//evil",
+    ],
+)
+def test_what_looks_like_elsewhere_stays_here(inside: Inside, aim: str) -> None:
+    answer = inside.ask("POST", "/language", data={"language": "ko", "next": aim})
+    to = urlsplit(urljoin(f"http://{HOST}/", answer.headers["location"]))
+    assert (to.scheme, to.netloc) == ("http", HOST)
+
+
+def place_shown(answer: Any) -> str:
+    """Return where the form of the languages would lead."""
+    form = answer.text.split('action="/language"')[1]
+    return unescape(form.split('name="next" value="')[1].split('"')[0])
+
+
+def test_the_language_keeps_path_and_query(inside: Inside) -> None:
+    viewer = inside.session("viewer")
+    for aim in (
+        "/results?serial=A%26B%20%EA%B0%80&page=2",
+        "/results",
+        "/sign-in?next=%2Fresults%3Fa%3D1",
+    ):
+        place = place_shown(inside.ask("GET", aim, viewer))
+        assert place == aim
+        form = {"language": "en", "next": place, "csrf": viewer.csrf}
+        assert inside.ask("POST", "/language", viewer, data=form).headers["location"] == aim
+    lost = inside.ask("GET", "/results?serial=A%26B", headers={"accept": "text/html"})
+    assert parse_qs(urlsplit(lost.headers["location"]).query)["next"] == ["/results?serial=A%26B"]
+
+
+def test_the_answer_to_a_form_leads_back_to_the_form(inside: Inside) -> None:
+    viewer = inside.session("viewer")
+    form = {"old": "wrong", "password": "a long one 123", "csrf": viewer.csrf}
+    for referer, place in (
+        (f"http://{HOST}/people/me?a=1", "/people/me?a=1"),
+        ("http://evil.example/people/me", "/"),
+        (f"http://{HOST}//evil.example", "//evil.example"),
+        ("", "/"),
+    ):
+        told = {"referer": referer}
+        shown = inside.ask("POST", "/people/me/password", viewer, told, data=form)
+        assert (shown.status_code, place_shown(shown)) == (400, place)
+        answer = inside.ask("POST", "/language", data={"language": "ko", "next": place})
+        assert answer.headers["location"] in {place, "/"}
+        assert not answer.headers["location"].startswith("//")
+
+
+def test_the_stream_of_somebody_signed_out_is_refused_in_words_for_programs(inside: Inside) -> None:
+    """A browser's EventSource follows a redirect to the sign-in page and complains about HTML."""
+    for who in (None, Session("ended", "")):
+        answer = inside.ask("GET", "/line/events", who, {"accept": "text/event-stream"})
+        assert (answer.status_code, answer.json()["code"]) == (401, "not_signed_in")
 
 
 @pytest.mark.parametrize(

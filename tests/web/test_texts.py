@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
 from inspection.store.web import access
@@ -19,6 +20,12 @@ KEYWORDS = {
     "_": None, "text": None, "ngettext": (1, 2), "plural": (1, 2), "_mark": None, "gettext": None,
 }  # fmt: skip
 IN_SCRIPT = re.compile(r'\b_\("((?:[^"\\]|\\.)*)"')
+OTHER_WORDS = {
+    "제품": "부품", "사진": "이미지", "상자": "박스", "설비": "스테이션", "불량 종류": "불량 유형",
+    "기술자": "엔지니어", "품질 담당자": "엔지니어", "모델 릴리스": "릴리스", "문턱": "한계값",
+    "다시 판정": "재판정", "결함": "불량", "저장되지 않음": "저장 안 됨", "세요": "십시오",
+}  # fmt: skip
+"""What another word would be for something that docs/glossary.md has a Korean word for, and that word."""
 PLACES = re.compile(r"\{(\w+)[^}]*\}")
 
 
@@ -83,3 +90,34 @@ def test_places_are_the_same() -> None:
 def test_a_catalogue_holds_no_text_twice(path: Path) -> None:
     ids = re.findall(r'^msgid "(.+)"$', path.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(ids) == len(set(ids))
+
+
+def korean() -> list[tuple[str, str, str]]:
+    """Return every text with its Korean and the catalogue that says so."""
+    found: list[tuple[str, str, str]] = []
+    for path in sorted((WEB / "locale" / "ko").glob("*.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, locale="ko"):
+                strings = message.string if isinstance(message.string, tuple) else (message.string,)
+                one = message.id if isinstance(message.id, str) else message.id[0]
+                found += [(one, str(text), path.name) for text in strings if one]
+    return found
+
+
+def test_a_text_is_the_same_korean_in_every_area() -> None:
+    """The catalogues are merged: one of two would win without anybody having chosen it."""
+    said: dict[str, dict[str, list[str]]] = {}
+    for english, text, file in korean():
+        said.setdefault(english, {}).setdefault(text, []).append(file)
+    differing = {english: texts for english, texts in said.items() if len(texts) > 1}
+    assert not differing, "\n".join(f"{english!r}: {texts}" for english, texts in differing.items())
+
+
+def test_one_thing_has_one_korean_word() -> None:
+    wrong = [
+        f"{file}: {other} in {text!r}, we say {ours}"
+        for _english, text, file in korean()
+        for other, ours in OTHER_WORDS.items()
+        if other in text
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -119,6 +119,30 @@ def test_the_newest_show_wins(stage: Callable[..., Any]) -> None:
     assert found == [[False, False, True], "/pictures/3/0", 1]
 
 
+def test_a_prepared_picture_is_swapped_in_and_only_one_is_held(stage: Callable[..., Any]) -> None:
+    page: Page = stage().page
+    show(page, part(3))
+    count = "window.viewer.main.osd.world.getItemCount()"
+    asked = page.evaluate(
+        """async ([other, next]) => {
+          await window.viewer.prepare(other);
+          await window.viewer.prepare(next);
+          await window.viewer.prepare(next);
+          const { main } = window.viewer, before = main.item;
+          let loads = 0;
+          const load = main.load.bind(main);
+          main.load = (...values) => (loads++, load(...values));
+          const unseen = main.item === before && window.viewer.part.picture.includes("/3/");
+          return [unseen, await window.viewer.show(next), loads];
+        }""",
+        [part(9), part(6)],
+    )
+    assert asked == [True, True, 0]
+    assert page.evaluate(count) == 1
+    assert pixel(page, 0.5, 0.5)[3] == 255
+    assert page.evaluate("window.viewer.part.picture") == "/pictures/6/0"
+
+
 def test_a_missing_picture_says_why_and_never_shows_the_old_one(stage: Callable[..., Any]) -> None:
     visitor = stage()
     visitor.expected = ["404"]

@@ -1,53 +1,34 @@
 """Counts for the quality pages: half hours counted once, by record id, and the rest counted as it stands.
 
-    parts ─▶ Counting.step (by id, from the mark, settled rows only) ─▶ slots
-    slots + rows above the mark + rows below it that were not settled ─▶ counted()
-
-A row is settled when its decision can never change: it was sent, or is NOT_INSPECTED. Rows that are not stay
-listed in the mark, so neither a row that is closed at a restart nor one that is written late, into
-an hour long gone, is missed or counted twice: at every moment the sum is what the table `parts` holds.
+slots (kept by `inspection.store.web.counting`) + rows above its mark + rows below that were not settled
+─▶ Counts.by: at every moment what the table `parts` holds
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from inspection.errors import StoreError
 from inspection.store.rows import Values
 from inspection.store.tables import parts
-from inspection.store.web.access import WebStore
-from inspection.store.web.tables import marks, reviews, slots
-from inspection.types import Decision, PartState
+from inspection.store.web.tables import days, marks, reviews, slots
+from inspection.types import Decision
 
 MARK = "counts"
-BATCH = 20_000
-"""Rows read at a time; reading holds nobody up."""
-EVERY = 10.0
-"""Seconds between two looks."""
-WORTH = 500
-"""Rows for which the mark is moved; fewer wait until `LATEST`."""
-LATEST = 60.0
-"""Seconds after which the mark is moved for any row."""
-PAUSE = 0.05
-"""Seconds between two batches."""
 OPEN = "OPEN"
 """Stands for the decision of a part that has none yet."""
 NONE = -1
 """Stands for the recipe of a part that has none."""
 _CHUNK = 500
-_logger = logging.getLogger(__name__)
 
 
-def _half_hour(table: str) -> sa.ColumnElement[str]:
+def half_hour(table: str) -> sa.ColumnElement[str]:
+    """Return the start of the half hour in which a row of the table was triggered, as in `KEYS`."""
     at = f"{table}.triggered_at"
     return sa.literal_column(
         f"(substr({at}, 1, 14) || CASE WHEN substr({at}, 15, 2) < '30' THEN '00' ELSE '30' END)",
@@ -55,27 +36,23 @@ def _half_hour(table: str) -> sa.ColumnElement[str]:
     )
 
 
-def _or(column: sa.ColumnElement[Any], instead: str) -> sa.ColumnElement[Any]:
+def or_else(column: sa.ColumnElement[Any], instead: str) -> sa.ColumnElement[Any]:
+    """Return the column, and a literal where it is NULL."""
     return sa.func.coalesce(column, sa.literal_column(instead))
 
 
 _KEYS: dict[str, sa.ColumnElement[Any]] = {
-    "slot": _half_hour("parts"),
+    "slot": half_hour("parts"),
     "station": parts.c.station,
-    "recipe_number": _or(parts.c.recipe_number, str(NONE)),
-    "part_name": _or(parts.c.part_name, "''"),
-    "release": _or(parts.c.release, "''"),
-    "decision": _or(parts.c.decision, f"'{OPEN}'"),
-    "reason": _or(parts.c.reason, "''"),
-    "defect_class": _or(parts.c.defect_class, "''"),
+    "recipe_number": or_else(parts.c.recipe_number, str(NONE)),
+    "part_name": or_else(parts.c.part_name, "''"),
+    "release": or_else(parts.c.release, "''"),
+    "decision": or_else(parts.c.decision, f"'{OPEN}'"),
+    "reason": or_else(parts.c.reason, "''"),
+    "defect_class": or_else(parts.c.defect_class, "''"),
 }
 KEYS = tuple(_KEYS)
 """What is counted by; `slot` is the start of the half hour, UTC, as `2026-11-21T08:30`."""
-
-_SETTLED = sa.or_(
-    parts.c.state.in_([PartState.SENT.value, PartState.ACKNOWLEDGED.value]),
-    parts.c.decision == Decision.NOT_INSPECTED.value,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +65,7 @@ class Wanted:
         station: its name.
         recipe_number: `NONE` for parts without a recipe.
         release: as `plate/3`; empty for parts that no model judged.
+        decisions: of the machine.
     """
 
     since: str | None = None
@@ -95,12 +73,37 @@ class Wanted:
     station: str | None = None
     recipe_number: int | None = None
     release: str | None = None
+    decisions: tuple[str, ...] | None = None
 
-    def of_slots(self) -> list[sa.ColumnElement[bool]]:
-        """Return the conditions on `slots`."""
-        found = [] if self.since is None else [slots.c.slot >= self.since]
-        found += [] if self.until is None else [slots.c.slot < self.until]
-        return found + self._equal({key: slots.c[key] for key in KEYS})
+    def of_slots(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions on a table of half hours: `slots` or `tallies`."""
+        return self._between(table.c.slot) + self.of_days(table)
+
+    def of_days(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions on a table of days, but not those of the time; see `whole_days`."""
+        return self._equal({c.name: c for c in table.c})
+
+    def whole_days(self) -> tuple[str, str]:
+        """Return the first day (UTC) that lies wholly within the time, and the day after the last one.
+
+        The second is not after the first when there is none.
+        """
+        first = "" if self.since is None else self.since[:10]
+        if self.since is not None and not self.since.endswith("T00:00"):
+            first = (date.fromisoformat(first) + timedelta(days=1)).isoformat()
+        return first, "9999" if self.until is None else self.until[:10]
+
+    def holds(self, row: Sequence[Any]) -> bool:
+        """Tell whether a group of `KEYS` is wanted."""
+        slot = row[0]
+        if (self.since is not None and slot < self.since) or (
+            self.until is not None and slot >= self.until
+        ):
+            return False
+        if self.decisions is not None and row[5] not in self.decisions:
+            return False
+        asked = zip((self.station, self.recipe_number, None, self.release), row[1:5], strict=True)
+        return all(wanted is None or wanted == value for wanted, value in asked)
 
     def of_parts(self) -> list[sa.ColumnElement[bool]]:
         """Return the conditions on `parts`; the index of times serves them."""
@@ -110,8 +113,9 @@ class Wanted:
         """Return the conditions on `reviews`."""
         keys = {
             "station": reviews.c.station,
-            "recipe_number": _or(reviews.c.recipe_number, str(NONE)),
-            "release": _or(reviews.c.release, "''"),
+            "recipe_number": or_else(reviews.c.recipe_number, str(NONE)),
+            "release": or_else(reviews.c.release, "''"),
+            "decision": reviews.c.decision,
         }
         return self._between(reviews.c.triggered_at) + self._equal(keys)
 
@@ -125,7 +129,8 @@ class Wanted:
             "recipe_number": self.recipe_number,
             "release": self.release,
         }
-        return [keys[name] == value for name, value in wanted.items() if value is not None]
+        found = [keys[name] == value for name, value in wanted.items() if value is not None]
+        return found + ([] if self.decisions is None else [keys["decision"].in_(self.decisions)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +148,11 @@ class Mark:
 
 def read_mark(connection: sa.Connection) -> Mark:
     """Return how far the counting came."""
-    return _mark(connection, sa.select(marks.c.value).where(marks.c.name == MARK))
+    return mark_of(connection, sa.select(marks.c.value).where(marks.c.name == MARK))
 
 
-def _hold(connection: sa.Connection) -> Mark:
-    """Return how far the counting came, and keep others from moving the mark in this transaction."""
-    start = _insert(connection, marks).values({"name": MARK, "value": _text(Mark())})
-    connection.execute(start.on_conflict_do_nothing())
-    query = sa.select(marks.c.value).where(marks.c.name == MARK)
-    return _mark(connection, query.with_for_update())
-
-
-def _mark(connection: sa.Connection, query: sa.Select[Any]) -> Mark:
+def mark_of(connection: sa.Connection, query: sa.Select[Any]) -> Mark:
+    """Return the mark that a query finds; the beginning where there is none."""
     found = connection.execute(query).scalar()
     if found is None:
         return Mark()
@@ -170,19 +168,17 @@ class Counts:
         same_state(connection)
         self._connection, self._wanted = connection, wanted
         self.mark = read_mark(connection)
-        self._live = _grouped(connection, parts.c.id > self.mark.record, *wanted.of_parts())
-        for chunk in _chunks(self.mark.open):
-            self._live += _grouped(connection, parts.c.id.in_(chunk), *wanted.of_parts())
+        live = grouped(connection, parts.c.id > self.mark.record)
+        for chunk in chunks(self.mark.open):
+            live += grouped(connection, parts.c.id.in_(chunk))
+        self._live = [row for row in live if wanted.holds(row)]  # few: by id, not by time
 
-    def by(self, *keys: str) -> dict[tuple[Any, ...], int]:
-        """Return the number of parts for each combination of the keys, of `KEYS`."""
-        columns = [slots.c[key] for key in keys]
-        query = sa.select(*columns, sa.func.sum(slots.c.number)).where(*self._wanted.of_slots())
-        counted = {
-            tuple(row[:-1]): int(row[-1])
-            for row in self._connection.execute(query.group_by(*columns))
-            if row[-1] is not None
-        }
+    def by(self, *keys: str, buckets: Sequence[tuple[str, str]] = ()) -> dict[tuple[Any, ...], int]:
+        """Return the number of parts for each combination of the keys, of `KEYS`.
+
+        With buckets (start, end) a `slot` may be the start of the one that holds it.
+        """
+        counted = sums(self._connection, self._wanted, slots, days, keys, buckets=buckets)
         places = [KEYS.index(key) for key in keys]
         for row in self._live:
             key = tuple(row[place] for place in places)
@@ -190,50 +186,96 @@ class Counts:
         return counted
 
 
+def sums(
+    connection: sa.Connection,
+    wanted: Wanted,
+    halves: sa.Table,
+    whole: sa.Table,
+    keys: Sequence[str],
+    *,
+    but: Sequence[str] = (),
+    buckets: Sequence[tuple[str, str]] = (),
+) -> dict[tuple[Any, ...], int]:
+    """Return the sum of counts for each combination of the keys.
+
+    Args:
+        connection: of the store.
+        wanted: which are summed.
+        halves: counts of half hours.
+        whole: the same counts of days (UTC): taken for whole days, where nobody asks for half hours.
+        keys: columns of both tables.
+        but: half hours that are left out.
+        buckets: starts and ends; half hours are summed to these, and `slot` is their start.
+    """
+
+    def rows(table: sa.Table, clauses: list[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+        return sa.select(*(table.c[key] for key in (*keys, "number"))).where(*clauses)
+
+    slot, day, (first, after) = halves.c.slot, whole.c.slot, wanted.whole_days()
+    found = rows(halves, wanted.of_slots(halves))
+    if but:
+        found = found.where(slot.not_in(but))
+    if "slot" not in keys and first < after:
+        torn = sorted({half[:10] for half in but})
+        summed = rows(whole, wanted.of_days(whole)).where(day >= first, day < after)
+        found = sa.union_all(
+            summed.where(day.not_in(torn)) if torn else summed,
+            found.where(slot < first),
+            found.where(slot >= after),
+            *(found.where(slot >= one, slot < one + "U") for one in torn if first <= one < after),
+        )
+    table = found.subquery()
+    columns = [table.c[key] for key in keys]
+    query = sa.select(*columns, sa.func.sum(table.c.number)).group_by(*columns)
+    if buckets and "slot" in keys:
+        query = _in_buckets(wanted, halves, keys, but, buckets)
+    return {
+        tuple(row[:-1]): int(row[-1]) for row in connection.execute(query) if row[-1] is not None
+    }
+
+
+def _in_buckets(
+    wanted: Wanted,
+    halves: sa.Table,
+    keys: Sequence[str],
+    but: Sequence[str],
+    buckets: Sequence[tuple[str, str]],
+) -> sa.Select[Any]:
+    """Return the query of sums by bucket: for each of them its half hours lie side by side."""
+    names = sa.column("start", sa.Text), sa.column("after", sa.Text)
+    held = sa.values(*names, name="held").data(list(buckets)).cte("buckets")
+    slot = halves.c.slot
+    columns = [held.c.start if key == "slot" else halves.c[key] for key in keys]
+    inside = held.join(halves, sa.and_(slot >= held.c.start, slot < held.c.after))
+    query = sa.select(*columns, sa.func.sum(halves.c.number)).select_from(inside)
+    query = query.where(*wanted.of_days(halves)).group_by(*columns)
+    return query.where(slot.not_in(but)) if but else query
+
+
 def same_state(connection: sa.Connection) -> None:
     """Let every statement of this transaction see the same state. Must be its first statement."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        connection.execute(sa.text("SET LOCAL jit = off"))  # compiling takes longer than counting
 
 
-def _grouped(connection: sa.Connection, *clauses: sa.ColumnElement[bool]) -> list[tuple[Any, ...]]:
+def grouped(connection: sa.Connection, *clauses: sa.ColumnElement[bool]) -> list[tuple[Any, ...]]:
+    """Count rows of `parts`; return `KEYS` and the number of each group."""
     columns = list(_KEYS.values())
     query = sa.select(*columns, sa.func.count()).where(*clauses).group_by(*columns)
     return [tuple(row) for row in connection.execute(query)]
 
 
-def _chunks(ids: Sequence[int]) -> Iterable[Sequence[int]]:
+def chunks(ids: Sequence[int]) -> Iterable[Sequence[int]]:
+    """Return the ids in pieces that a statement takes."""
     return (ids[i : i + _CHUNK] for i in range(0, len(ids), _CHUNK))
 
 
-def judged(connection: sa.Connection, wanted: Wanted, *keys: str) -> list[Values]:
-    """Return how many parts people were to judge and what they said, in groups.
-
-    Args:
-        connection: of the store.
-        wanted: which parts.
-        keys: grouped by, beside what is always told: `slot`, `recipe_number`, `part_name`, `release`.
-
-    Returns:
-        For each group the keys, `decision`, `why`, `state`, `verdict`, `probability` and `number`.
-    """
-    chosen: dict[str, sa.ColumnElement[Any]] = {
-        "slot": _half_hour("reviews"),
-        "recipe_number": _or(reviews.c.recipe_number, str(NONE)),
-        "part_name": _or(reviews.c.part_name, "''"),
-        "release": _or(reviews.c.release, "''"),
-    }
-    columns: list[sa.ColumnElement[Any]] = [chosen[key].label(key) for key in keys]
-    names = ("decision", "why", "state", "verdict", "probability")
-    columns += [reviews.c[name] for name in names]
-    grouped = [chosen[key] for key in keys] + [reviews.c[name] for name in names]
-    query = sa.select(*columns, sa.func.count().label("number"))
-    query = query.where(*wanted.of_reviews()).group_by(*grouped)
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
 def latest_flagged(connection: sa.Connection, wanted: Wanted, most: int) -> list[Values]:
-    """Return id, class, detections, images of the wanted among the `most` latest flagged parts."""
+    """Return what places need of the wanted among the `most` latest flagged parts.
+
+    That is id, triggered_at, station, decision, defect_class, detections and images.
+    """
     flagged = [Decision.FAIL.value, Decision.REVIEW.value]
     times = Wanted(wanted.since, wanted.until).of_parts()
     newest = (
@@ -243,7 +285,10 @@ def latest_flagged(connection: sa.Connection, wanted: Wanted, most: int) -> list
         .limit(most)
         .subquery()
     )
-    columns = (parts.c.id, parts.c.defect_class, parts.c.detections, parts.c.images)
+    names = (
+        "id", "triggered_at", "station", "decision", "defect_class", "detections", "images",
+    )  # fmt: skip
+    columns = [parts.c[name] for name in names]
     query = sa.select(*columns).join(newest, newest.c.id == parts.c.id).where(*wanted.of_parts())
     return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -273,125 +318,5 @@ def _named(*names: str) -> list[sa.ColumnElement[Any]]:
 def choices(connection: sa.Connection) -> list[Values]:
     """Return the combinations of station, recipe_number, part_name and release that were counted."""
     names = ("station", "recipe_number", "part_name", "release")
-    query = sa.select(*(slots.c[name] for name in names)).distinct()
+    query = sa.select(*(days.c[name] for name in names)).distinct()
     return [dict(row) for row in connection.execute(query).mappings()]
-
-
-class Counting:
-    """Keeps `slots` up to date, from a thread of its own, until it is closed.
-
-    It may run in several processes at once: only one of them moves the mark.
-    """
-
-    def __init__(self, store: WebStore) -> None:
-        self._store = store
-        self._stop = threading.Event()
-        self._seen: tuple[int, int] | None = None
-        self._moved, self._trouble = 0.0, ""
-        self._thread = threading.Thread(target=self._run, name="counting", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop the thread; a batch under way is finished. May be called twice."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(10)
-
-    def _run(self) -> None:
-        while True:
-            try:
-                more = self.step()
-                self._trouble = ""
-            except StoreError as error:
-                more = False
-                if str(error) != self._trouble:
-                    _logger.warning("counting parts waits: %s", error)
-                self._trouble = str(error)
-            if self._stop.wait(PAUSE if more else EVERY):
-                return
-
-    def step(self, *, worth: int = WORTH) -> bool:
-        """Count one batch where it is worth it; tell whether a full one was counted.
-
-        On PostgreSQL only rows seen at an earlier step are counted: an id below them may still be filled by
-        a transaction under way. Raises StoreError.
-        """
-        with self._store.read("reading what is to be counted") as connection:
-            same_state(connection)
-            mark = read_mark(connection)
-            last = self._last(connection, mark)
-            between = (parts.c.id > mark.record, parts.c.id <= last)
-            found = _grouped(connection, *between, _SETTLED)
-            still = list(
-                connection.execute(sa.select(parts.c.id).where(*between, ~_settled())).scalars()
-            )
-            for chunk in _chunks(mark.open):
-                found += _grouped(connection, parts.c.id.in_(chunk), _SETTLED)
-                query = sa.select(parts.c.id).where(parts.c.id.in_(chunk), ~_settled())
-                still += connection.execute(query).scalars()
-        moved = Mark(last, tuple(sorted(still)))
-        ready = sum(int(row[-1]) for row in found)
-        if moved == mark or (ready < worth and time.monotonic() - self._moved < LATEST):
-            return False
-        with self._store.write("counting parts") as connection:
-            if _hold(connection) != mark:
-                return False  # another process was quicker
-            _add(connection, found)
-            _keep(connection, moved)
-        self._moved = time.monotonic()
-        return ready >= BATCH // 2
-
-    def _last(self, connection: sa.Connection, mark: Mark) -> int:
-        """Return the id up to which rows may be looked at now: a batch at most."""
-        ids = sa.select(parts.c.id).where(parts.c.id > mark.record).order_by(parts.c.id)
-        newest = connection.execute(
-            sa.select(sa.func.max(ids.limit(BATCH).subquery().c.id))
-        ).scalar()
-        last = mark.record if newest is None else int(newest)
-        if connection.dialect.name != "postgresql":
-            return last  # one writer at a time: ids appear in order
-        oldest, following, highest = connection.execute(
-            sa.text(
-                "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,"
-                " (SELECT max(id) FROM parts) FROM pg_current_snapshot() s"
-            )
-        ).one()
-        if self._seen is not None and oldest < self._seen[0]:
-            return mark.record  # what ran when those rows were seen still runs
-        bound = mark.record if self._seen is None else self._seen[1]
-        self._seen = (following, highest or 0)
-        return max(mark.record, min(last, bound))
-
-
-def _settled() -> sa.ColumnElement[bool]:
-    return sa.func.coalesce(_SETTLED, sa.false())
-
-
-def _add(connection: sa.Connection, found: list[tuple[Any, ...]]) -> None:
-    rows: dict[tuple[Any, ...], int] = {}
-    for row in found:
-        rows[row[:-1]] = rows.get(row[:-1], 0) + int(row[-1])
-    if not rows:
-        return
-    statement = _insert(connection, slots)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(KEYS), set_={"number": slots.c.number + statement.excluded.number}
-    )
-    values = [{**dict(zip(KEYS, key, strict=True)), "number": n} for key, n in rows.items()]
-    connection.execute(statement, values)
-
-
-def _insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
-    on_server = connection.dialect.name == "postgresql"
-    return postgresql.insert(table) if on_server else sqlite.insert(table)
-
-
-def _keep(connection: sa.Connection, mark: Mark) -> None:
-    connection.execute(sa.update(marks).where(marks.c.name == MARK).values(value=_text(mark)))
-
-
-def _text(mark: Mark) -> str:
-    return json.dumps({"record": mark.record, "open": mark.open})

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from inspection.store.rows import Values
 from inspection.store.tables import MAX_RECORD, parts, verdicts
 from inspection.store.web import audit
+from inspection.store.web.kinds import PARTS, among
 from inspection.store.web.search import Search, SearchError, kinds_like
 from inspection.store.web.tables import reviews
 from inspection.types import Decision, Verdict
@@ -52,21 +53,22 @@ def read(connection: sa.Connection, record: int, who: str) -> Story | None:
     row = connection.execute(sa.select(parts).where(parts.c.id == record)).mappings().first()
     if row is None:
         return None
-    found = connection.execute(sa.select(reviews).where(reviews.c.record == record)).mappings()
+    shown = [column for column in reviews.c if column.name != "kind"]  # it holds the verdict
+    found = connection.execute(sa.select(*shown).where(reviews.c.record == record)).mappings()
     review = next((dict(values) for values in found), None)
     query = sa.select(verdicts).where(verdicts.c.record == record).order_by(verdicts.c.version)
     said = [dict(values) for values in connection.execute(query).mappings()]
     done = audit.rows(connection, subject=f"part:{record}")[::-1]
     blind = review is not None and review["state"] == "second"
-    shown = [verdict for verdict in said if not blind or verdict["who"] == who]
+    told = [verdict for verdict in said if not blind or verdict["who"] == who]
     if blind and review is not None and review["first_who"] != who:
         review |= dict.fromkeys(("verdict", "who", "first_who", "first_verdict"))
     return Story(
         row=dict(row),
         review=review,
-        verdicts=shown,
+        verdicts=told,
         audit=[entry for entry in done if not blind or entry["who"] == who],
-        hidden=len(said) - len(shown),
+        hidden=len(said) - len(told),
         before=_neighbour(connection, row["station"], record, newer=False),
         after=_neighbour(connection, row["station"], record, newer=True),
     )
@@ -136,7 +138,7 @@ def lots(connection: sa.Connection, wanted: Search) -> tuple[int, list[dict[str,
     The lots are those of `LOTS` with the most parts, oldest first; the number counts all.
     """
     kinds = kinds_like(connection, replace(wanted, decision=Decision.PASS.value))
-    conditions = [parts.c.kind.in_(kinds), parts.c.triggered_at >= (wanted.since or "")]
+    conditions = [among(connection, PARTS, kinds), parts.c.triggered_at >= (wanted.since or "")]
     if wanted.until is not None:
         conditions.append(parts.c.triggered_at < wanted.until)
     number = connection.execute(sa.select(sa.func.count()).where(*conditions)).scalar() or 0

@@ -4,7 +4,9 @@
     sessions     who is signed in, on which terminal terminals   where a PIN may be used
     sign_ins     attempts, for the limits            settings    what administrators set
     reviews      one row for each part to be judged  marks       how far a background job came
-    slots        counts of half hours, for charts
+    slots        parts counted by half hour          days        the same by day (UTC)
+    tallies      what people said, by half hour      tally_days  the same by day (UTC)
+    changes      half hours to be tallied anew
     commands     what people ask of a line           controls    who holds a station
     alarm_acks   who saw an alarm                    approvals   who approved a release; append-only
     book         golden parts and limit samples      jobs        training and harvest runs
@@ -16,7 +18,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from inspection.store.tables import json_type, metadata, record_type
+from inspection.store.tables import KINDS, json_type, kind_of, metadata, record_type
+
+REVIEW_KINDS = ("state", "verdict", *KINDS)
+"""Columns of `reviews` in the kind of a review, in its order."""
 
 
 def _id() -> sa.Column[int]:
@@ -127,23 +132,62 @@ reviews = sa.Table(
     sa.Column("score", sa.Double),
     sa.Column("triggered_at", sa.Text, nullable=False),
     sa.Column("changed_at", sa.Text, nullable=False),
+    # for searches: made by the database from other columns; holds the verdict, so it is shown to nobody
+    sa.Column("kind", sa.Text, sa.Computed(kind_of(REVIEW_KINDS), persisted=True)),
+    sa.Index("reviews_kind", "kind", "triggered_at", "record"),
     sa.Index("reviews_state", "state", "record"),
     sa.Index("reviews_time", "triggered_at"),
     sa.Index("reviews_found", "state", "verdict", "triggered_at", "record"),
 )
 
-slots = sa.Table(
-    "slots",
+
+def _counted(name: str) -> sa.Table:
+    """Return a table of counts of parts; its rows lie in the order of their times."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("slot", sa.Text, primary_key=True),
+        sa.Column("station", sa.Text, primary_key=True),
+        sa.Column("recipe_number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("part_name", sa.Text, primary_key=True),
+        sa.Column("release", sa.Text, primary_key=True),
+        sa.Column("decision", sa.Text, primary_key=True),
+        sa.Column("reason", sa.Text, primary_key=True),
+        sa.Column("defect_class", sa.Text, primary_key=True),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+def _tallied(name: str) -> sa.Table:
+    """Return a table of counts of reviews; its rows lie in the order of their times."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("slot", sa.Text, primary_key=True),
+        sa.Column("station", sa.Text, primary_key=True),
+        sa.Column("recipe_number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("part_name", sa.Text, primary_key=True),
+        sa.Column("release", sa.Text, primary_key=True),
+        sa.Column("decision", sa.Text, primary_key=True),
+        sa.Column("why", sa.Text, primary_key=True),
+        sa.Column("state", sa.Text, primary_key=True),
+        sa.Column("verdict", sa.Text, primary_key=True),
+        sa.Column("probability", sa.Double, primary_key=True),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+slots, days = _counted("slots"), _counted("days")
+tallies, tally_days = _tallied("tallies"), _tallied("tally_days")
+
+changes = sa.Table(
+    "changes",
     metadata,
-    sa.Column("slot", sa.Text, primary_key=True),
-    sa.Column("station", sa.Text, primary_key=True),
-    sa.Column("recipe_number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("part_name", sa.Text, primary_key=True),
-    sa.Column("release", sa.Text, primary_key=True),
-    sa.Column("decision", sa.Text, primary_key=True),
-    sa.Column("reason", sa.Text, primary_key=True),
-    sa.Column("defect_class", sa.Text, primary_key=True),
-    sa.Column("number", sa.BigInteger, nullable=False),
+    _id(),
+    sa.Column("slot", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 commands = sa.Table(

@@ -77,10 +77,21 @@ def describe(app: FastAPI) -> dict[str, Any]:
             operation["security"] = [] if role is None else [{"session": []}]
             answers = operation["responses"]
             answers.pop("422", None)
+            if role is not None:
+                answers["401"] = {"description": "`not_signed_in`", **_REFERENCE}
+                answers["403"] = {"description": _refusals(role, method), **_REFERENCE}
             answers["4XX"] = {"description": "refused; nothing was changed", **_REFERENCE}
             answers["503"] = {"description": "NOT SAVED: the store failed", **_REFERENCE}
     app.state.openapi = found
     return found
+
+
+def _refusals(role: Role, method: str) -> str:
+    """Return whom an operation refuses, and with which codes."""
+    below = [one.value for one in Role if not one.covers(role)]
+    codes = [f"`role`: refused to {', '.join(below)}"] if below else []
+    codes += ["`csrf` and `origin`: not a request of our own page"] if method != "GET" else []
+    return "; ".join([*codes, "`must_change`: the person must choose a password first"])
 
 
 def _groups(found: dict[str, Any], address: str) -> dict[str, list[dict[str, Any]]]:

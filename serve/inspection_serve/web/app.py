@@ -28,7 +28,7 @@ from inspection_serve.web.line.watch import Watch
 from inspection_serve.web.models import api as models_api
 from inspection_serve.web.models import jobs_api as models_jobs_api
 from inspection_serve.web.models import routes as models
-from inspection_serve.web.pages import page
+from inspection_serve.web.pages import page, place_of
 from inspection_serve.web.people import admin, audit_page, me, quick
 from inspection_serve.web.people import routes as people
 from inspection_serve.web.pictures import routes as pictures
@@ -102,10 +102,8 @@ def _not_signed_in(request: Request, _error: Exception) -> Response:
     if _is_api(request):
         return _problem(request, 401, "not_signed_in", "")
     if request.method == "GET" and "hx-request" not in request.headers:
-        query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(
-            request.url_for("sign_in_page").include_query_params(next=request.url.path + query), 303
-        )
+        to = request.url_for("sign_in_page").include_query_params(next=place_of(request))
+        return RedirectResponse(to, 303)
     return _problem(request, 401, "not_signed_in", "")
 
 
@@ -144,8 +142,10 @@ def _broken(request: Request, error: Exception) -> Response:
 
 
 def _is_api(request: Request) -> bool:
+    """Tell whether a program asks; the stream of events is one: it cannot follow us to a page."""
     wants = request.headers.get("accept", "")
-    return request.url.path.startswith(API) or "application/json" in wants
+    is_program = "application/json" in wants or "text/event-stream" in wants
+    return request.url.path.startswith(API) or is_program
 
 
 def _problem(request: Request, status: int, code: str, detail: str) -> Response:

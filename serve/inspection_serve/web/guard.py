@@ -100,6 +100,13 @@ def signed_in(request: Request) -> Person | None:
     return person
 
 
+def is_still_signed_in(request: Request) -> bool:
+    """Tell whether the session of a long answer still holds; looked up anew, and not noted as use."""
+    token = request.cookies.get(COOKIE, "")
+    with site_of(request).store.read("who is still signed in") as connection:
+        return people.who_is(connection, token, IDLE) is not None
+
+
 def check_origin(request: Request) -> None:
     """Refuse a request that another site's page made. Raises HTTPException 403."""
     fetched = request.headers.get("sec-fetch-site")

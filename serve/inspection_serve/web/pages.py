@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -89,7 +90,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         template: path below `templates/`.
         status: of HTTP.
         context: what the template uses, beside `_`, `ngettext`, `number`, `percent`, `when`, `language`,
-            `person`, `areas`, `path`, `csrf`.
+            `person`, `areas`, `path`, `place`, `csrf`.
     """
     language, person = language_of(request), signed_in(request)
     common: dict[str, Any] = {
@@ -103,9 +104,25 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
         "csrf": "" if person is None else person.csrf,
         "areas": [area for area in AREAS if person is not None and person.role.covers(area[2])],
         "path": request.url.path,
+        "place": place_of(request),
     }
     text = environment().get_template(template).render(common | context)
     return HTMLResponse(text, status, {"Cache-Control": "no-store"})
+
+
+def place_of(request: Request) -> str:
+    """Return path and query of the page that is shown, as the browser wrote them.
+
+    The answer to a form is shown at an address that no link leads to: the place is then the form's page.
+    """
+    if request.method != "GET":
+        told = urlsplit(request.headers.get("referer", ""))
+        is_ours = told.netloc == request.headers.get("host") and told.path.startswith("/")
+        return told._replace(scheme="", netloc="", fragment="").geturl() if is_ours else "/"
+    raw: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    query: bytes = request.scope["query_string"]
+    place = raw.partition(b"?")[0] + (b"?" + query if query else b"")
+    return place.decode("ascii", errors="replace")
 
 
 def texts_of(request: Request) -> Callable[..., str]:

@@ -13,13 +13,18 @@ depends_on = None
 
 # As it was when this migration was written: a later change of `tables.KIND` needs a migration of its own.
 KINDS = ("station", "recipe_number", "release", "decision", "reason", "defect_class")
-KIND = " || ".join(f"'|' || coalesce(CAST({name} AS TEXT), '')" for name in KINDS)
+REVIEW_KINDS = ("state", "verdict", *KINDS)
+
+
+def _kind_of(names: tuple[str, ...]) -> str:
+    return " || ".join(
+        f"'|' || replace(replace(coalesce(CAST({name} AS TEXT), ''), '~', '~0'), '|', '~1')"
+        for name in names
+    )
 
 
 def upgrade() -> None:
     op.add_column("parts", sa.Column("defect_class", sa.Text))
-    op.create_index("parts_class", "parts", ["defect_class", "id"])
-    op.create_index("parts_release", "parts", ["release", "id"])
     _searches()
     op.add_column("verdicts", sa.Column("defect_class", sa.Text))
     op.add_column("verdicts", sa.Column("boxes", json_type()))
@@ -34,11 +39,15 @@ def upgrade() -> None:
 
 def _searches() -> None:
     stored = op.get_bind().dialect.name == "postgresql"  # SQLite adds only columns that are not
-    op.add_column("parts", sa.Column("kind", sa.Text, sa.Computed(KIND, persisted=stored)))
+    op.add_column(
+        "parts", sa.Column("kind", sa.Text, sa.Computed(_kind_of(KINDS), persisted=stored))
+    )
     op.create_index("parts_kind", "parts", ["kind", "triggered_at", "id"])
     op.drop_index("parts_serial", "parts")
     order = {"serial": "text_pattern_ops"}  # finds how a serial begins, in any language's order
-    op.create_index("parts_serial", "parts", ["serial", "triggered_at"], postgresql_ops=order)
+    op.create_index("parts_serial", "parts", ["serial", "triggered_at", "id"], postgresql_ops=order)
+    op.drop_index("parts_part_id", "parts")
+    op.create_index("parts_part_id", "parts", ["part_id", "triggered_at", "id"])
 
 
 def _id() -> sa.Column:
@@ -144,7 +153,9 @@ def _reviews() -> None:
         sa.Column("score", sa.Double),
         _text("triggered_at"),
         _text("changed_at"),
+        sa.Column("kind", sa.Text, sa.Computed(_kind_of(REVIEW_KINDS), persisted=True)),
     )
+    op.create_index("reviews_kind", "reviews", ["kind", "triggered_at", "record"])
     op.create_index("reviews_state", "reviews", ["state", "record"])
     op.create_index("reviews_time", "reviews", ["triggered_at"])
     found = ["state", "verdict", "triggered_at", "record"]
@@ -152,15 +163,55 @@ def _reviews() -> None:
 
 
 def _counts() -> None:
-    keys = ("part_name", "release", "decision", "reason", "defect_class")
+    first = ("part_name", "release", "decision")
+    for name in ("slots", "days"):
+        _counted(name, *(_key(key) for key in (*first, "reason", "defect_class")))
+    for name in ("tallies", "tally_days"):
+        said = [_key(key) for key in (*first, "why", "state", "verdict")]
+        _counted(name, *said, sa.Column("probability", sa.Double, primary_key=True))
+    op.create_table("changes", _id(), _text("slot"), sqlite_autoincrement=True)
+    _note_changes()
+
+
+def _key(name: str) -> sa.Column:
+    return sa.Column(name, sa.Text, primary_key=True)
+
+
+def _counted(name: str, *keys: sa.Column) -> None:
     op.create_table(
-        "slots",
-        sa.Column("slot", sa.Text, primary_key=True),
-        sa.Column("station", sa.Text, primary_key=True),
+        name,
+        _key("slot"),
+        _key("station"),
         sa.Column("recipe_number", sa.Integer, primary_key=True, autoincrement=False),
-        *(sa.Column(name, sa.Text, primary_key=True) for name in keys),
+        *keys,
         sa.Column("number", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
     )
+
+
+def _note_changes() -> None:
+    """Let the database note the half hour of every review that changes, in the same transaction."""
+    half = (
+        "substr({row}triggered_at, 1, 14)"
+        " || CASE WHEN substr({row}triggered_at, 15, 2) < '30' THEN '00' ELSE '30' END"
+    )
+    if op.get_bind().dialect.name == "sqlite":
+        for event, row in {"INSERT": "NEW.", "UPDATE": "NEW.", "DELETE": "OLD."}.items():
+            op.execute(
+                f"CREATE TRIGGER reviews_note_{event.lower()} AFTER {event} ON reviews "  # noqa: S608  constants
+                f"BEGIN INSERT INTO changes (slot) VALUES ({half.format(row=row)}); END"
+            )
+        return
+    op.execute(
+        "CREATE FUNCTION reviews_note() RETURNS trigger LANGUAGE plpgsql AS "  # noqa: S608  constants
+        f"$$ BEGIN INSERT INTO changes (slot) SELECT DISTINCT {half.format(row='')} FROM changed; "
+        "RETURN NULL; END $$"
+    )
+    for event, rows in {"INSERT": "NEW", "UPDATE": "NEW", "DELETE": "OLD"}.items():
+        op.execute(
+            f"CREATE TRIGGER reviews_note_{event.lower()} AFTER {event} ON reviews "
+            f"REFERENCING {rows} TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION reviews_note()"
+        )
 
 
 def _station() -> None:

@@ -107,6 +107,16 @@ class Switch(_Body):
     )
 
 
+class NewRecipe(_Body):
+    """Make a recipe that names this release, with the release's limits and no regions."""
+
+    recipe: int = Field(ge=1, le=65535, description="number that the PLC asks for; not in use yet")
+    card_sha256: Sha256 = Field(description="hash of the card that the person saw")
+    deadline: float = Field(
+        1.0, gt=0, le=60, allow_inf_nan=False, description="seconds from trigger to decision"
+    )
+
+
 class Back(_Body):
     """Put the release before into a recipe again."""
 

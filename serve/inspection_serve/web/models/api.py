@@ -15,12 +15,13 @@ from inspection.store.web import approvals, jobs
 from inspection.store.web.approvals import ApprovalError, Step
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
-from inspection_serve.web.models import recipes, releases, switching
+from inspection_serve.web.models import new_recipe, recipes, releases, switching
 from inspection_serve.web.models.answers import (
     Approval,
     Back,
     GateAnswer,
     ModelsAnswer,
+    NewRecipe,
     RecipeAnswer,
     ReleaseAnswer,
     StepAnswer,
@@ -28,6 +29,7 @@ from inspection_serve.web.models.answers import (
     SwitchAnswer,
     VariantAnswer,
 )
+from inspection_serve.web.models.new_recipe import Wanted
 from inspection_serve.web.models.recipes import RecipeFile
 from inspection_serve.web.models.releases import Held
 from inspection_serve.web.models.runner import jobs_of, problem
@@ -273,6 +275,24 @@ def switch(
     return _switch(request, asked, person)
 
 
+@router.post("/{part}/{number}/recipe", status_code=201, response_model=RecipeAnswer)
+def make_recipe(
+    request: Request, person: Engineer, part: Part, number: Number, body: NewRecipe
+) -> Response | RecipeAnswer:
+    """Write a recipe file that names an approved release; the line takes it when the PLC asks for it.
+
+    409: `no_recipes`, `recipe_taken`, `no_release`, `card_changed`, `damaged`, `not_approved`, `not_written`.
+    Nothing was written then.
+    """
+    site = site_of(request)
+    wanted = Wanted(body.recipe, part, number, body.card_sha256, body.deadline)
+    try:
+        new_recipe.make(site, wanted, person.name)
+    except SwitchError as error:
+        return problem(request, 409, error.code, str(error))
+    return _recipe_now(request, body.recipe)
+
+
 @router.post("/recipes/{recipe}/back", response_model=SwitchAnswer)
 def roll_back(
     request: Request, person: Engineer, recipe: RecipeNumber, body: Back
@@ -309,9 +329,14 @@ def _switch(request: Request, asked: Asked, person: Person) -> Response | Switch
         kept = switching.switch(site, asked, person.name)
     except SwitchError as error:
         return problem(request, 409, error.code, str(error))
-    file = switching.find_recipe(site, asked.recipe)
+    return SwitchAnswer(recipe=_recipe_now(request, asked.recipe), kept=kept.name)
+
+
+def _recipe_now(request: Request, number: int) -> RecipeAnswer:
+    site = site_of(request)
+    file = switching.find_recipe(site, number)
     if file is None or file.config is None:
-        raise ConfigError(f"recipe {asked.recipe} cannot be read any more")
+        raise ConfigError(f"recipe {number} cannot be read any more")
     with site.store.read("the approvals of a part") as connection:
         rows = approvals.rows(connection, file.config.part)
-    return SwitchAnswer(recipe=recipe_answer(file, rows), kept=kept.name)
+    return recipe_answer(file, rows)

@@ -114,6 +114,7 @@ def train(
     steps: Steps = []
     if harvest:
         told = ["--to", str(data), "--images", str(site.images.resolve()), "--json"]
+        told += ["--language", language]
         steps.append(_step("harvest", ["dataset", "harvest", _store(site), *told], [0]))
     html = str(folder / "check.html")
     looked = ["dataset", "check", str(data), "--html", html, "--language", language]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,14 @@ class RecipeFile:
         sha256: of its bytes; empty when it cannot be read.
         config: None when it is not valid.
         problem: why not; empty: it is.
+        number: that it claims, also of two of one number; None when it cannot be read.
     """
 
     path: Path
     sha256: str
     config: RecipeConfig | None
     problem: str
+    number: int | None = None
 
 
 def recipes(folder: Path | None) -> list[RecipeFile]:
@@ -48,12 +50,13 @@ def recipes(folder: Path | None) -> list[RecipeFile]:
     for path in sorted(folder.glob("*.yaml")) if folder is not None else []:
         try:
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            found.append(RecipeFile(path, sha256, read_yaml(path, RecipeConfig), ""))
+            config = read_yaml(path, RecipeConfig)
+            found.append(RecipeFile(path, sha256, config, "", config.number))
         except (ConfigError, OSError) as error:
             found.append(RecipeFile(path, "", None, str(error).replace(f"{path.parent}/", "")))
     numbers = [one.config.number for one in found if one.config]
     return [
-        RecipeFile(one.path, one.sha256, None, f"two files have recipe number {one.config.number}")
+        replace(one, config=None, problem=f"two files have recipe number {one.config.number}")
         if one.config and numbers.count(one.config.number) > 1
         else one
         for one in found

@@ -13,7 +13,7 @@ from inspection.release import PART_NAME
 from inspection.store.web import approvals, jobs
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
-from inspection_serve.web.models import recipes, releases, words
+from inspection_serve.web.models import new_recipe, recipes, releases, words
 from inspection_serve.web.models.api import (
     Number,
     Part,
@@ -72,11 +72,8 @@ def release(request: Request, person: Viewing, part: Part, number: Number) -> Re
             for row in jobs.listing(connection, 200, "replay")
             if (row["arguments"].get("part"), row["arguments"].get("number")) == (part, number)
         ]
-    own = [
-        recipe_answer(one, every)
-        for one in recipes.recipes(site.recipes)
-        if one.config and one.config.part == part
-    ]
+    files = recipes.recipes(site.recipes)
+    own = [recipe_answer(one, every) for one in files if one.config and one.config.part == part]
     others = [one.number for one in releases.list_all(site.releases).get(part, [])]
     return page(
         request,
@@ -85,6 +82,7 @@ def release(request: Request, person: Viewing, part: Part, number: Number) -> Re
         card=held.card,
         steps=step_answers(rows, answer.card_sha256),
         recipes=own,
+        free_number=None if site.recipes is None else new_recipe.free_number(files),
         returns=approvals.may_return(rows, answer.card_sha256),
         others=[n for n in others if n != number],
         replays=[job_answer(request, row) for row in replays[:5]],

@@ -26,7 +26,8 @@ from inspection_serve.web.site import Site
 
 Limits = Literal["keep", "release", "then"]
 """Limits of the recipe after a switch: kept; the release's own; those of when the release was in force."""
-_lock = threading.Lock()
+lock = threading.Lock()
+"""Held by whoever changes a recipe file."""
 
 
 class SwitchError(InspectionError):
@@ -72,7 +73,7 @@ def switch(site: Site, asked: Asked, who: str) -> Path:
             `not_approved`, `same`, `unknown_classes`, `not_plain`, `not_written`.
         StoreError: it could not be told to the store; the file is as it was.
     """
-    with _lock:
+    with lock:
         file, held = _check(site, asked)
         config = file.config
         if config is None or held.card is None:

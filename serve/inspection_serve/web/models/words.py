@@ -25,6 +25,8 @@ PROBLEMS = {
     "no_release": _mark("There is no such release."),
     "not_approved": _mark("The release as it is now is not approved."),
     "same": _mark("The recipe names this release already."),
+    "no_recipes": _mark("The pages know no folder of recipes."),
+    "recipe_taken": _mark("There is a recipe of this number or name already."),
     "unknown_classes": _mark("The recipe names classes that the release does not know."),
     "limits_unsaid": _mark("The recipe has limits of its own. Say what becomes of them."),
     "not_plain": _mark("The recipe file cannot be changed in place. Change it by hand."),

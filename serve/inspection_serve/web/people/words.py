@@ -52,6 +52,8 @@ ACTIONS = {
     "release.asked": _mark("Asked to approve a release"),
     "release.approved": _mark("Approved a release"),
     "release.declined": _mark("Declined a release"),
+    "recipe.make_asked": _mark("Asked to make a recipe"),
+    "recipe.made": _mark("Made a recipe"),
     "release.in_force": _mark("A release came into force"),
     "release.switch_asked": _mark("Asked to switch the release"),
     "release.switched": _mark("Switched the release"),

@@ -113,6 +113,35 @@ class Estimate(_Answer):
         )
 
 
+class Promise(_Answer):
+    """What the limits of a recipe promise, beside what was measured in the time."""
+
+    what: Literal["escape", "overkill"] = Field(
+        description="escape: passed ones among the defective parts; overkill: failed ones among the good"
+    )
+    recipe: int = Field(description="recipe number")
+    release: str = Field(description="PART/NUMBER")
+    claimed: float | None = Field(description="promised share at most; null: no promise")
+    confidence: float = Field(description="of the promise")
+    why_none: str = Field(
+        description="no_claim, changed (the recipe was changed after it), unread; empty: there is one"
+    )
+    older: bool = Field(description="the recipe's file is younger than the first parts of the time")
+    state: Literal["kept", "open", "broken", "none"] = Field(
+        description="shown with 95 % confidence; open: not shown yet; none: no promise"
+    )
+    estimate: float | None = Field(description="measured share; null when not enough was reviewed")
+    low: float = Field(description="with 95 % confidence the measured share is no lower")
+    upper: float = Field(description="with 95 % confidence the measured share is no higher")
+    more: int | None = Field(
+        description="parts to be judged until it is shown, if none of them counts; null: see missing"
+    )
+    missing: str = Field(
+        description="defects: no NG part is known to be defective; passed: too few passed parts were "
+        "judged; never: more would be needed than there are in the time"
+    )
+
+
 class Confusion(_Answer):
     """What people said of the parts with one decision of the machine."""
 
@@ -173,6 +202,9 @@ class Summary(_Answer):
     estimates: tuple[Estimate, ...] = Field(description="escapes and overkill: all, then by group")
     missed: float | None = Field(description="estimate: passed ones among all defective parts")
     missed_upper: float = Field(description="upper limit of that, rounded up")
+    promises: tuple[Promise, ...] = Field(
+        description="by recipe, for those that have parts in the time"
+    )
     confusion: tuple[Confusion, ...] = Field(description="machine against people")
     control: Control = Field(description="control chart")
 

@@ -50,7 +50,7 @@ def table(
     _: Viewing,
     asked: AskedQuery,
     name: Annotated[
-        Literal["time", "defects", "reasons", "estimates", "confusion", "control"],
+        Literal["time", "defects", "reasons", "estimates", "promises", "confusion", "control"],
         Path(description="which table"),
     ],
 ) -> Response:

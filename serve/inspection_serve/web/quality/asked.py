@@ -17,6 +17,7 @@ from inspection.store.web import settings
 from inspection.store.web.counts import Wanted
 from inspection_serve.web.guard import site_of
 from inspection_serve.web.quality.answers import Kind, Measure, Summary
+from inspection_serve.web.quality.claims import read_claims
 from inspection_serve.web.quality.period import (
     DEFAULT_SHIFTS,
     SHIFTS,
@@ -34,6 +35,12 @@ def _absent(value: Any) -> Any:
     return None if value == "" else value
 
 
+Station = Annotated[str, Field(max_length=64)]
+Recipe = Annotated[int, Field(ge=0, le=65535)]
+Release = Annotated[str, Field(max_length=128)]
+"""The bounds stand on the value alone: on what may be absent they would be asked of None."""
+
+
 class Asked(BaseModel):
     """Which parts; a field that is empty or absent means any."""
 
@@ -49,13 +56,13 @@ class Asked(BaseModel):
     per: Annotated[Per | None, BeforeValidator(_absent)] = Field(
         None, description="length of a point; empty: one that can be read well"
     )
-    station: Annotated[str | None, BeforeValidator(_absent), Field(max_length=64)] = Field(
+    station: Annotated[Station | None, BeforeValidator(_absent)] = Field(
         None, description="name of the station"
     )
-    recipe: Annotated[int | None, BeforeValidator(_absent), Field(ge=0, le=65535)] = Field(
+    recipe: Annotated[Recipe | None, BeforeValidator(_absent)] = Field(
         None, description="recipe number"
     )
-    release: Annotated[str | None, BeforeValidator(_absent), Field(max_length=128)] = Field(
+    release: Annotated[Release | None, BeforeValidator(_absent)] = Field(
         None, description="released model, PART/NUMBER"
     )
     measure: Measure = Field("fail", description="what the control chart counts")
@@ -112,7 +119,8 @@ def summary_of(request: Request, asked: Asked) -> Summary:
     if found is not None and time.monotonic() - found[0] < KEPT:
         return found[1]
     began = time.monotonic()
-    summary = summarise(site.store, period, wanted, asked.measure, asked.kind)
+    claims = read_claims(site)
+    summary = summarise(site.store, period, wanted, asked.measure, asked.kind, claims)
     with _lock:
         _kept[key] = (began, summary)
         while len(_kept) > _MOST_KEPT:

@@ -47,7 +47,7 @@ class Judged:
     waiting: int = 0
 
     def add(self, row: Values) -> None:
-        """Count a group of `counts.judged`."""
+        """Count a group of `tallies.judged`."""
         number = int(row["number"])
         self.drawn += number
         setattr(self, name := _kind(row), getattr(self, name) + number)
@@ -82,7 +82,7 @@ class Group:
     draws: dict[float, Judged] = field(default_factory=lambda: defaultdict(Judged))
 
     def add(self, row: Values) -> None:
-        """Count a group of `counts.judged`."""
+        """Count a group of `tallies.judged`."""
         if row["decision"] == Decision.PASS.value:
             if row["why"] != SAMPLE:
                 return  # somebody chose it: it says nothing about the others
@@ -110,7 +110,7 @@ class Group:
 
 
 def group(rows: Iterable[tuple[object, Values]]) -> dict[object, Group]:
-    """Return a group for each key of (key, group of `counts.judged`)."""
+    """Return a group for each key of (key, group of `tallies.judged`)."""
     found: dict[object, Group] = defaultdict(Group)
     for key, row in rows:
         found[key].add(row)

@@ -146,7 +146,8 @@ def choose_period(
             f"it must end after it starts, and last at most {LONGEST.days} days"
         )
     chosen = per or _readable(end - start)
-    step = {"half_hour": HALF, "hour": 2 * HALF}.get(chosen, 4 * HALF)
+    day = timedelta(days=1)
+    step = {"half_hour": HALF, "hour": 2 * HALF, "day": day}.get(chosen, day / len(shifts))
     if (end - start) / step > MOST_BUCKETS:
         raise ConfigError(
             f"{(end - start) / step:.0f} points cannot be read; choose longer steps, or less time"

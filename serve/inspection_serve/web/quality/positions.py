@@ -10,7 +10,7 @@ from inspection.store.web.access import WebStore
 from inspection.store.web.counts import Wanted, latest_flagged, latest_good
 from inspection_serve.web.quality.answers import Positions
 
-MOST = 5000
+MOST = 2000
 """Flagged parts looked at."""
 COLUMNS = 32
 ROWS = 24
@@ -46,6 +46,21 @@ def find_positions(store: WebStore, wanted: Wanted) -> Positions:
         height=height,
         background=int(good[0]["id"]) if good and width else None,
     )
+
+
+def find_cell(store: WebStore, wanted: Wanted, column: int, row: int) -> list[Values]:
+    """Return the parts that `find_positions` counted in a cell, newest first, each with its `boxes` there.
+
+    Columns and rows begin with 0. Raises StoreError.
+    """
+    with store.read("reading the parts of a place") as connection:
+        rows = latest_flagged(connection, wanted, MOST)
+    found: list[Values] = []
+    for one in rows:
+        boxes = [cell for _, cell in _centres(one)].count((column, row))
+        if boxes:
+            found.append({**one, "boxes": boxes})
+    return sorted(found, key=lambda one: (one["triggered_at"], one["id"]), reverse=True)
 
 
 def _centres(row: Values) -> list[tuple[str, tuple[int, int]]]:

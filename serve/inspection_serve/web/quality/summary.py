@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from inspection.quality.charts import laney_chart, p_chart, western_electric
 from inspection.quality.intervals import missed_of_defective, round_up
 from inspection.store.rows import Values, utc_now
 from inspection.store.web.access import WebStore
-from inspection.store.web.counts import NONE, Counts, Wanted, judged
+from inspection.store.web.counts import NONE, Counts, Wanted
+from inspection.store.web.tallies import judged
 from inspection.types import Decision
 from inspection_serve.web.quality.answers import (
     Bar,
@@ -25,8 +28,10 @@ from inspection_serve.web.quality.answers import (
     Point,
     Summary,
 )
+from inspection_serve.web.quality.claims import Claim
 from inspection_serve.web.quality.estimates import Group, group
 from inspection_serve.web.quality.period import Period
+from inspection_serve.web.quality.promises import promises
 
 RULES = (1, 4)
 MOST_GROUPS = 70
@@ -40,17 +45,25 @@ _INSPECTED = ("PASS", "FAIL", "REVIEW")
 
 
 def summarise(
-    store: WebStore, period: Period, wanted: Wanted, measure: Measure, kind: Kind
+    store: WebStore,
+    period: Period,
+    wanted: Wanted,
+    measure: Measure,
+    kind: Kind,
+    claims: Sequence[Claim] = (),
 ) -> Summary:
     """Return the summary of a period. `wanted` has the period's times. Raises StoreError."""
-    at = utc_now()
+    at, told = utc_now(), replace(wanted, decisions=(Decision.PASS.value, Decision.FAIL.value))
+    long = period.per in ("shift", "day")  # many half hours are summed by the database
+    whole = [(bucket.start, bucket.end) for bucket in period.buckets] if long else []
     with store.read("counting for the quality page") as connection:
         counts = Counts(connection, wanted)
-        times = counts.by("slot", "decision")
+        times = counts.by("slot", "decision", buckets=whole)
         why = counts.by("decision", "reason", "defect_class")
         groups = counts.by("recipe_number", "part_name", "release", "decision")
-        said = judged(connection, wanted, "slot", "recipe_number", "part_name", "release")
-    places = period.places({slot for slot, _ in times} | {row["slot"] for row in said})
+        said = judged(connection, wanted, "recipe_number", "part_name", "release")
+        by_slot = judged(connection, told, "slot", buckets=whole) if period.per == "shift" else []
+    places = period.places({slot for slot, _ in times} | {row["slot"] for row in by_slot})
     points = _points(period, times, places)
     totals = _numbers(times)
     every = group(((), row) for row in said)[()]
@@ -69,12 +82,13 @@ def summarise(
         reasons=_bars(stopped, 1),
         estimates=(
             Estimate.of(every, group="all", name=""),
-            *_by_shift(period, points, said, places),
+            *_by_shift(period, points, by_slot, places),
             *_by_column(groups, said, ("recipe_number", "part_name"), "recipe"),
             *_by_column(groups, said, ("release",), "release"),
         ),
         missed=missed,
         missed_upper=round_up(missed_upper, 6),
+        promises=tuple(promises(claims, groups, said, period.since)),
         confusion=tuple(
             Confusion.of(d.value, getattr(totals, d.value), every.by[d.value]) for d in Decision
         ),

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from inspection_serve.web.quality.answers import Summary
 
-NAMES = ("time", "defects", "reasons", "estimates", "confusion", "control")
-_RISKY = ("=", "+", "-", "@", "\t", "\r", "\n")
+NAMES = ("time", "defects", "reasons", "estimates", "promises", "confusion", "control")
+_FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@＝＋－＠]|[\t\r\n])")
+"""Where a spreadsheet would begin a formula; some begin a cell after a semicolon."""
 _DECISIONS = ("PASS", "FAIL", "REVIEW", "NOT_INSPECTED")
 _SHARE = ("reviewed", "found", "estimate", "low", "high", "upper")
 _JUDGED = (
     "decision", "parts", "drawn", "defective", "good", "borderline", "doubted", "other", "waiting",
+)  # fmt: skip
+_PROMISE = (
+    "recipe", "release", "what", "claimed", "confidence", "why_none", "state", "estimate", "low", "upper",
+    "more", "missing",
 )  # fmt: skip
 _POINT = ("start", "end", "shift")
 _CONTROL = (*_POINT, "size", "count", "share", "lower", "upper")
@@ -30,8 +36,8 @@ def write_csv(name: str, summary: Summary) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_RISKY):
-        return "'" + value
+    if isinstance(value, str):
+        return _FORMULA.sub(r"\1'", value.replace("\x00", ""))
     return "" if value is None else value
 
 
@@ -62,6 +68,12 @@ def _estimates(summary: Summary) -> Iterable[list[Any]]:
         yield [one.group, one.name, one.start, one.end, one.passed, one.failed, *shares]
 
 
+def _promises(summary: Summary) -> Iterable[list[Any]]:
+    yield list(_PROMISE)
+    for one in summary.promises:
+        yield [getattr(one, name) for name in _PROMISE]
+
+
 def _confusion(summary: Summary) -> Iterable[list[Any]]:
     yield list(_JUDGED)
     for one in summary.confusion:
@@ -80,6 +92,7 @@ _TABLES: dict[str, Callable[[Summary], Iterable[list[Any]]]] = {
     "defects": _bars("defect_class"),
     "reasons": _bars("reason"),
     "estimates": _estimates,
+    "promises": _promises,
     "confusion": _confusion,
     "control": _control,
 }

@@ -49,8 +49,14 @@ class FoundPage(BaseModel):
     """A page of a search."""
 
     parts: list[Found] = Field(description="newest first")
-    number: int | None = Field(description="how many match from here on; null: more than 1,000")
+    number: int | None = Field(
+        description="how many match from here on; null: more than 1,000, or not known"
+    )
     below: int | None = Field(description="ask with it for the next page; null: this is the last")
+    reached: str | None = Field(
+        description="UTC; the search looked back to this time and has not looked at what is older: go on "
+        "with `below`; null: the page is full, or everything was looked at"
+    )
 
 
 class Step(BaseModel):
@@ -114,12 +120,12 @@ def find(
 ) -> FoundPage:
     """Search parts, newest first."""
     with site_of(request).store.read("searching") as connection:
-        rows, number = search.page(connection, asked.search(), below=asked.below, limit=asked.limit)
-    more = number is None or number > len(rows)
+        found = search.page(connection, asked.search(), below=asked.below, limit=asked.limit)
     return FoundPage(
-        parts=[Found.model_validate(row) for row in rows],
-        number=number,
-        below=rows[-1]["id"] if rows and more else None,
+        parts=[Found.model_validate(row) for row in found.rows],
+        number=found.number,
+        below=found.below,
+        reached=found.reached,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import re
 import tempfile
 import threading
 import time
@@ -20,15 +21,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from inspection.errors import InspectionError
 from inspection.store.web import audit, search
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
-from inspection_serve.web.pages import DECISION_TEXTS, language_of
+from inspection_serve.web.pages import DECISION_TEXTS, language_of, page, texts_of
 from inspection_serve.web.reasons import reason_text
 from inspection_serve.web.results.asked import Asked
 from inspection_serve.web.results.words import REVIEW_TEXTS, VERDICT_TEXTS
@@ -41,10 +42,13 @@ INTERVAL = 0.1
 """Seconds from one read to the next, at least: ten pages a second."""
 AT_ONCE = 2
 """Exports at the same time; the next is told to wait."""
+RETRY = 30
+"""Seconds after which a program may try again."""
 SHEET = 1_048_575
 """Rows of one sheet of a workbook, beside its header."""
 _LONGEST = 32_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FORMULA = re.compile(r"(^|;)(?=[=+\-@\t\r\n＝＋－＠])")
+"""Where a spreadsheet would begin a formula; some countries' spreadsheets begin a cell after a semicolon."""
 _TYPES = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -67,11 +71,11 @@ def export(
     request: Request,
     asked: Annotated[ExportAsked, Query()],
     person: Annotated[Person, Depends(Needs(Role.VIEWER))],
-) -> StreamingResponse:
+) -> Response:
     """Download every part that a search finds. 429: two exports run already."""
     site, language = site_of(request), language_of(request)
     if not _free.acquire(blocking=False):
-        raise HTTPException(429, "export_busy")
+        return _busy(request)
     try:
         _note(site, person, "results.exported", asked)
     except BaseException:
@@ -83,6 +87,21 @@ def export(
         _sent(job), headers={"Content-Disposition": f'attachment; filename="{name}"'},
         media_type=_TYPES[asked.format],
     )  # fmt: skip
+
+
+def _busy(request: Request) -> Response:
+    """Return what to do: as a page where a person pressed a button, else for a program."""
+    code, text = "export_busy", texts_of(request)
+    detail = text(
+        "Two exports are running already. Wait until one of them has ended, then try again."
+    )
+    if "text/html" in request.headers.get("accept", ""):
+        answer: Response = page(request, "problem.html", status=429, code=code, detail=detail)
+    else:
+        body = {"type": "about:blank", "status": 429, "code": code, "detail": detail}
+        answer = JSONResponse(body, 429, media_type="application/problem+json")
+    answer.headers["Retry-After"] = str(RETRY)
+    return answer
 
 
 async def _sent(job: Export) -> AsyncGenerator[bytes, None]:
@@ -122,14 +141,15 @@ class Export:
         while True:
             started = time.monotonic()
             with self.site.store.read("an export") as connection:
-                records = search.find(connection, wanted, below=below, limit=PAGE)
-                found = search.rows(connection, records)
-            if found:
-                yield found
-                self.sent += len(found)
-            if len(records) < PAGE:
+                looked = search.look(connection, wanted, below=below, limit=PAGE)
+                found = search.rows(connection, looked.records)
+            yield found  # also when it is empty: a browser that went away ends this
+            self.sent += len(found)
+            below = looked.reached
+            if len(looked.records) == PAGE:
+                below = looked.records[-1]
+            if below is None:
                 return
-            below = records[-1]
             took = time.monotonic() - started
             rest.wait(max(INTERVAL - took, took / 2))
 
@@ -140,8 +160,8 @@ class Export:
         text.write("\ufeff")
         writer.writerow([_harmless(self.language.text(name)) for name, _ in COLUMNS])
         try:
-            for page in self.pages():
-                for row in page:
+            for found in self.pages():
+                for row in found:
                     writer.writerow([_harmless(cell(row, self.language)) for _, cell in COLUMNS])
                 yield _taken(text)
         except InspectionError as error:
@@ -176,8 +196,8 @@ class Export:
             book.use_zip64()
             sheet: Any = None
             line = SHEET + 1
-            for page in self.pages():
-                for row in page:
+            for found in self.pages():
+                for row in found:
                     if line > SHEET:
                         sheet, line = self._sheet(book), 1
                     for place, (_, cell) in enumerate(COLUMNS):
@@ -217,10 +237,10 @@ def _taken(text: io.StringIO) -> bytes:
 
 
 def _harmless(cell: Cell) -> Cell:
-    """Return a cell that a spreadsheet takes for text: what begins like a formula gets a quote before it."""
+    """Return a cell that a spreadsheet takes for text: a quote stands before what begins like a formula."""
     if isinstance(cell, str):
         cell = cell.replace("\x00", "")
-        return f"'{cell}" if cell.startswith(_FORMULA) else cell
+        return _FORMULA.sub(r"\1'", cell)
     return cell
 
 

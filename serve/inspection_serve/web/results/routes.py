@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -16,6 +16,7 @@ from inspection_serve.web.guard import Needs, site_of
 from inspection_serve.web.pages import page, texts_of
 from inspection_serve.web.results import sorting, story
 from inspection_serve.web.results.asked import REASONS, AskedPage, local
+from inspection_serve.web.results.export import SHEET
 from inspection_serve.web.results.words import (
     REVIEW_TEXTS,
     STAGE_TEXTS,
@@ -39,12 +40,11 @@ def results(request: Request, _: Annotated[Person, Depends(Needs(Role.VIEWER))])
     except ValidationError as error:
         wrong = wrong_fields(error, texts_of(request))
         asked = AskedPage.model_validate({n: v for n, v in given.items() if n not in wrong})
-    found: list[dict[str, Any]] = []
-    number: int | None = 0
+    found = search.Page([], 0, 0, None, None)
     with site_of(request).store.read("searching") as connection:
         choices = search.choices(connection)
         if not wrong:
-            found, number = search.page(connection, asked.search(), below=asked.below, limit=ROWS)
+            found = search.page(connection, asked.search(), below=asked.below, limit=ROWS)
     fields = asked.model_dump(mode="json") | {
         "since": local(asked.since),
         "until": local(asked.until),
@@ -56,10 +56,12 @@ def results(request: Request, _: Annotated[Person, Depends(Needs(Role.VIEWER))])
         fields={name: "" if value is None else value for name, value in fields.items()}
         | {name: given[name] for name in wrong},
         wrong=wrong,
-        rows=found,
-        number_found=number,
-        counted=search.COUNTED,
-        more=number is None or number > len(found),
+        rows=found.rows,
+        number_found=found.number,
+        over=found.over,
+        older=found.below,
+        reached=found.reached,
+        sheet=SHEET,
         choices=choices,
         decisions=list(Decision),
         verdicts=[v.value for v in Verdict if v.value in VERDICT_TEXTS],
@@ -99,6 +101,7 @@ def sorting_page(request: Request, _: Annotated[Person, Depends(Needs(Role.VIEWE
         asked=asked,
         answer=answer,
         stations=stations,
+        sheet=SHEET,
         sentence="" if answer is None else sorting.sentence(request, answer),
     )
 
@@ -115,6 +118,7 @@ def part(
         request,
         "results/part.html",
         story=told,
+        may_add=person.role.covers(Role.ENGINEER),
         stage_texts=STAGE_TEXTS,
         verdict_texts=VERDICT_TEXTS,
         review_texts=REVIEW_TEXTS,

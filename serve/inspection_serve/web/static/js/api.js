@@ -25,6 +25,7 @@ export async function call(method, path, body, { timeout = 8000 } = {}) {
   }
   const type = answer.headers.get("content-type") || "";
   const found = type.includes("json") ? await answer.json() : null;
+  if (answer.status === 401 && found?.code === "not_signed_in") document.dispatchEvent(new Event("signed-out"));
   if (!answer.ok) throw new Problem(answer.status, found?.code ?? `http_${answer.status}`, found?.detail ?? "");
   return found;
 }

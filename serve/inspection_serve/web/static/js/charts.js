@@ -36,7 +36,7 @@ function mark(context, shape, x, y, size) {
   context.fill();
 }
 
-function marks(shape, chosen) {
+function marks(shape, chosen, size = 4) {
   return (plot, series) => {
     const context = plot.ctx;
     const values = plot.data[series];
@@ -46,7 +46,7 @@ function marks(shape, chosen) {
     for (let i = 0; i < values.length; i += 1) {
       if (values[i] === null || (chosen && !chosen(i))) continue;
       const x = plot.valToPos(plot.data[0][i], "x", true);
-      mark(context, shape, x, plot.valToPos(values[i], plot.series[series].scale, true), 4 * devicePixelRatio);
+      mark(context, shape, x, plot.valToPos(values[i], plot.series[series].scale, true), size * devicePixelRatio);
     }
     context.restore();
     return false;
@@ -107,7 +107,29 @@ export function timeChart(element, points, open) {
   );
 }
 
+const MARGIN = 130;
+
+// What each line is, beside its right end, where no point lies: so that the chart can also be read on paper.
+function nameLines(plot, names) {
+  const context = plot.ctx;
+  const line = 14 * devicePixelRatio;
+  context.save();
+  context.font = `${12 * devicePixelRatio}px sans-serif`;
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  let lowest = Infinity; // from the bottom up; names that lie close are moved apart
+  for (const [series, name] of names) {
+    const value = plot.data[series].at(-1);
+    const y = Math.min(plot.valToPos(value, "y", true), lowest - line);
+    lowest = y;
+    context.fillStyle = plot.series[series].stroke(plot, series);
+    context.fillText(`${name} ${value.toFixed(2)} %`, plot.bbox.left + plot.bbox.width + 6 * devicePixelRatio, y);
+  }
+  context.restore();
+}
+
 export function controlChart(element, control, open) {
+  const names = [[4, _("Lower limit")], [2, _("Centre")], [3, _("Upper limit")]];
   const points = control.points;
   const column = (name) => points.map((point) => point[name] * 100);
   const broken = (rule) => (i) => points[i].rules.includes(rule);
@@ -123,9 +145,11 @@ export function controlChart(element, control, open) {
         { label: _("Centre"), stroke: "#41484f", width: 1, ...none },
         { label: _("Upper limit"), stroke: "#b3261e", dash: [8, 4], width: 1.5, ...none },
         { label: _("Lower limit"), stroke: "#b3261e", dash: [8, 4], width: 1.5, ...none },
+        { label: "■ " + _("rule 4"), stroke: "#7a4a00", width: 0, value: percent, points: { show: marks("square", broken(4), 5) } },
         { label: "▲ " + _("rule 1"), stroke: "#b3261e", width: 0, value: percent, points: { show: marks("triangle", broken(1)) } },
-        { label: "■ " + _("rule 4"), stroke: "#7a4a00", width: 0, value: percent, points: { show: marks("square", broken(4)) } },
       ],
+      padding: [null, MARGIN, null, null],
+      hooks: { draw: [(plot) => nameLines(plot, names)] },
       scales: { y: { range: (plot, low, high) => [0, Math.max(high * 1.1, 0.01)] } },
       axes: [clock, { ...axis, values: (plot, ticks) => ticks.map((tick) => `${Number(tick.toFixed(3))} %`), size: 70 }],
     },
@@ -135,8 +159,8 @@ export function controlChart(element, control, open) {
       points.map(() => control.centre * 100),
       column("upper"),
       column("lower"),
-      shown(1),
       shown(4),
+      shown(1),
     ],
     open,
   );

@@ -63,6 +63,16 @@ for (const form of document.querySelectorAll("form.switch"))
     if (await save(button, `/api/v1/models/${part}/${number}/switch`, body)) location.reload();
   });
 
+document.getElementById("new-recipe")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { recipe, deadline } = event.currentTarget.elements;
+  const button = event.currentTarget.querySelector("button");
+  if (!sure(button, _("Really make recipe {number}?", { number: recipe.value }))) return;
+  const { part, number, sha256 } = release.dataset;
+  const body = { recipe: Number(recipe.value), card_sha256: sha256, deadline: Number(deadline.value) };
+  if (await save(button, `/api/v1/models/${part}/${number}/recipe`, body)) location.reload();
+});
+
 for (const button of document.querySelectorAll("button.roll-back"))
   button.addEventListener("click", async () => {
     if (!sure(button, _("Really go back to {name}?", { name: button.dataset.name }))) return;
@@ -103,7 +113,7 @@ document.getElementById("replay")?.addEventListener("submit", (event) => {
 });
 
 // Buttons come switched off: a press before this module listens would be lost without a word.
-for (const button of document.querySelectorAll("#approval button, .switch button, .roll-back, #train button, #replay button, #cancel"))
+for (const button of document.querySelectorAll("#approval button, .switch button, #new-recipe button, .roll-back, #train button, #replay button, #cancel"))
   button.disabled = false;
 
 const job = document.getElementById("job");

@@ -135,4 +135,23 @@ export class Pane {
   drop(item) {
     if (item && this.osd.world.getIndexOfItem(item) >= 0) this.osd.world.removeItem(item);
   }
+
+  // Resolves when the item that was put is on the screen: OpenSeadragon has drawn all of it, and the browser
+  // has painted the frame. Drawing happens in a frame's callback; a message sent there comes after the painting.
+  painted(item) {
+    return new Promise((resolve) => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      const drawn = () => {
+        if (this.item === item && !item.getFullyLoaded()) return;
+        this.osd.removeHandler("update-viewport", drawn);
+        port2.postMessage(null);
+      };
+      this.osd.addHandler("update-viewport", drawn);
+      this.osd.forceRedraw();
+    });
+  }
 }

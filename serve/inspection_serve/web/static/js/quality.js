@@ -40,18 +40,19 @@ function drawPlaces(found) {
   }
   const most = Math.max(...found.cells.map((one) => one[2]));
   const rows = places.querySelector("tbody");
-  for (const [column, row, number, record] of found.cells) {
+  for (const [column, row, number] of found.cells) {
+    const address = `${places.dataset.cell}&column=${column + 1}&row=${row + 1}`;
     const share = 0.15 + (0.6 * number) / most;
-    const link = make("a", { href: `/results/${record}`, "aria-label": _("{boxes}: column {column}, row {row}, newest part", { boxes: number, column: column + 1, row: row + 1 }) }, svg);
+    const link = make("a", { href: address, "aria-label": _("{boxes} boxes: column {column}, row {row}, show the parts", { boxes: number, column: column + 1, row: row + 1 }) }, svg);
     make("rect", { x: column * wide, y: row * high, width: wide, height: high, "fill-opacity": share.toFixed(3) }, link);
     make("text", { x: (column + 0.5) * wide, y: (row + 0.5) * high + 4 }, link).textContent = number;
     const line = rows.insertRow();
     for (const value of [column + 1, row + 1, number]) line.insertCell().textContent = value.toLocaleString(language);
     line.lastElementChild.className = "number";
-    const newest = document.createElement("a");
-    newest.href = `/results/${record}`;
-    newest.textContent = record;
-    line.insertCell().append(newest);
+    const parts = document.createElement("a");
+    parts.href = address;
+    parts.textContent = _("Show the parts");
+    line.insertCell().append(parts);
   }
   places.querySelector("details").hidden = false;
 }
@@ -74,13 +75,28 @@ async function loadPlaces() {
 loadPlaces();
 
 const shifts = document.getElementById("shifts");
-shifts?.addEventListener("submit", async (event) => {
+const rowsOf = () => [...shifts.querySelectorAll("ol > li")];
+const valueOf = (row, name) => row.querySelector(`[name=${name}]`).value.trim();
+
+function showEnds() {
+  const rows = rowsOf();
+  const starts = rows.map((row) => valueOf(row, "start")).filter(Boolean).sort();
+  for (const row of rows) {
+    const start = valueOf(row, "start");
+    const end = starts.find((one) => one > start) ?? starts[0];
+    const said = row.querySelector("output");
+    if (!start) said.textContent = "";
+    else if (end > start) said.textContent = _("until {end}", { end });
+    else said.textContent = _("until {end} on the next day", { end });
+    row.querySelector(".remove").disabled = rows.length === 1;
+  }
+  shifts.querySelector(".add").disabled = rows.length >= 8;
+}
+
+async function setShifts(event) {
   event.preventDefault();
   const said = shifts.querySelector(".said");
-  const wanted = shifts.elements.shifts.value.split(",").map((text) => {
-    const found = text.trim().match(/^(.+)\s+(\d{1,2}:\d\d)$/);
-    return { name: found?.[1] ?? text.trim(), start: (found?.[2] ?? "").padStart(5, "0") };
-  });
+  const wanted = rowsOf().map((row) => ({ name: valueOf(row, "name"), start: valueOf(row, "start") }));
   try {
     await call("PUT", "/api/v1/quality/shifts", wanted);
     location.reload();
@@ -88,4 +104,22 @@ shifts?.addEventListener("submit", async (event) => {
     if (!(problem instanceof Problem)) throw problem;
     said.textContent = "■ " + _("NOT SAVED: {why}", { why: problem.message });
   }
-});
+}
+
+if (shifts) {
+  shifts.addEventListener("input", showEnds);
+  shifts.addEventListener("submit", setShifts);
+  shifts.addEventListener("click", (event) => {
+    if (event.target.closest(".remove")) {
+      event.target.closest("li").remove();
+      shifts.querySelector(".add").focus();
+    } else if (event.target.closest(".add")) {
+      const row = rowsOf().at(-1).cloneNode(true);
+      for (const input of row.querySelectorAll("input")) input.value = "";
+      shifts.querySelector("ol").append(row);
+      row.querySelector("input").focus();
+    } else return;
+    showEnds();
+  });
+  showEnds();
+}

@@ -1,17 +1,17 @@
 // The review: one part on the screen, judged by the person who sees it.
 //
-//   load ─▶ open(record) ─▶ painted, 300 ms ─▶ judge ─┬▶ saving ─▶ saved ─▶ the next can be judged
-//                │                                    │     ├─▶ NOT SAVED: that part comes back, with Send again
-//                │                                    │     └─▶ someone else was faster: it comes back, locked
-//                └─ someone else judged it: locked    └▶ open(next), which cannot be judged while saving
+//   load ─▶ open(record) ─▶ painted, 300 ms ─▶ judge ─▶ saving ─┬▶ saved ─▶ open(next), held ready unseen
+//                │                                              ├▶ NOT SAVED: the part stays, with Send again
+//                └─ someone else judged it: locked              └▶ someone else was faster: it stays, locked
 //
-// The part on the screen changes only by what the person does.
+// The part on the screen changes only by what the person does, and not before it is saved.
 import { get, post, Problem } from "/static/js/api.js";
 import { _, language } from "/static/js/text.js";
 import { Viewer } from "/static/js/viewer.js";
 import { FUNCTION_KEYS, Keys } from "/static/js/keys.js";
 import * as view from "/static/js/review_view.js";
 import { KeyTable } from "/static/js/review_keys.js";
+import { pressed, viewActions } from "/static/js/view_tools.js";
 
 const SHOWN = 300; // milliseconds for which a part must be seen before it can be judged
 const LOOK = 1200; // milliseconds between two looks for news
@@ -88,10 +88,10 @@ function leave(call) {
   call();
 }
 
-async function open(record, { fresh = false, since = null, quiet = false } = {}) {
+async function open(record, { fresh = false, press = null } = {}) {
   const turn = ++station.turn;
   if (fresh) ready.delete(record);
-  if (!quiet) view.showBanner("");
+  view.showBanner("");
   setPhase("loading");
   try {
     const part = await dataOf(record);
@@ -100,15 +100,15 @@ async function open(record, { fresh = false, since = null, quiet = false } = {})
     const unseen = part.allowed.filter((verdict) => ["unsure", "aborted"].includes(verdict));
     station.part = { ...part, picture, can: picture ? part.allowed : unseen };
     view.showPart(part);
-    list();
     document.getElementById("samples").href = `/book?part=${encodeURIComponent(part.part_name ?? "")}&recipe=${part.recipe_number ?? ""}`;
-    const show = { picture: picture?.url ?? null, width: picture?.width ?? 1, height: picture?.height ?? 1, boxes: part.boxes, heat: part.anomaly_score === null ? null : `/pictures/${record}/heat`, golden: null };
+    const show = { ...pictureOf(part), boxes: part.boxes, heat: part.anomaly_score === null ? null : `/pictures/${record}/heat`, golden: null };
     golden(part).then((found) => { show.golden = found; if (found && viewer.state.golden && station.turn === turn) viewer.toggle("golden", true); });
     if (!(await viewer.show(show)) || turn !== station.turn) return;
     station.shownAt = performance.now();
     root.dataset.painted = String(record);
-    if (since !== null) performance.measure("key to painted", { start: since, end: station.shownAt });
+    if (press) timed(press);
     setPhase("shown");
+    list();
     setTimeout(refresh, SHOWN + 5);
     ahead(record);
     look();
@@ -117,19 +117,32 @@ async function open(record, { fresh = false, since = null, quiet = false } = {})
     root.dataset.painted = "";
     if (station.part?.record === record) station.part.can = [];
     setPhase("unseen");
-    if (!quiet) view.showBanner(_("This part cannot be shown: {why}", { why: problem.message }), [
+    list();
+    view.showBanner(_("This part cannot be shown: {why}", { why: problem.message }), [
       [_("Try again"), () => open(record, { fresh: true })],
       [_("Next part"), () => step(1)],
     ]);
   }
 }
 
-// Hold the next parts ready: data and picture.
+const pictureOf = ({ pictures: [picture] }) => ({ picture: picture?.url ?? null, width: picture?.width ?? 1, height: picture?.height ?? 1 });
+
+// Where the time of a press went; for bench/web_review.py.
+function timed({ since, sent, answered }) {
+  if (performance.getEntriesByName("key to painted").length >= 500) performance.clearMeasures();
+  performance.measure("key to painted", { start: since, end: station.shownAt });
+  performance.measure("key to sent", { start: since, end: sent });
+  performance.measure("sent to saved", { start: sent, end: answered });
+  performance.measure("saved to painted", { start: answered, end: station.shownAt });
+}
+
+// Hold the next parts ready: data and picture; of the very next the picture is drawn, unseen.
 function ahead(record) {
   const place = station.items.findIndex((item) => item.record === record);
   const next = station.items.slice(place + 1).filter((item) => !done.has(item.record)).slice(0, AHEAD);
   for (const known of [...ready.keys()]) if (known !== record && known !== station.press?.record && !next.some((item) => item.record === known)) ready.delete(known);
-  for (const item of next) dataOf(item.record).then((part) => viewer.preload(part.pictures[0]?.url)).catch(() => {});
+  const [first] = next;
+  for (const item of next) dataOf(item.record).then((part) => (item === first ? viewer.prepare(pictureOf(part)) : viewer.preload(part.pictures[0]?.url))).catch(() => {});
 }
 
 function nextItem(way) {
@@ -138,18 +151,21 @@ function nextItem(way) {
   return rest.find((item) => way < 0 || !done.has(item.record));
 }
 
-async function step(way, since = null) {
+async function step(way, press = null) {
   const next = nextItem(way);
-  if (next) return open(next.record, { since, fresh: done.has(next.record) });
+  if (next) return open(next.record, { press, fresh: done.has(next.record) });
   if (way < 0) return undefined;
   const last = station.query.get("order") === "uncertain" ? null : (station.items.at(-1)?.record ?? null);
+  const { turn } = station;
   try {
     await load(last);
   } catch (problem) {
+    if (turn !== station.turn) return undefined;
     return view.showBanner(_("The list cannot be read: {why}", { why: problem.message }), [[_("Try again"), () => step(1)]]);
   }
+  if (turn !== station.turn) return undefined; // the person has opened another part meanwhile
   const more = station.items.find((item) => !done.has(item.record) && item.record !== station.part?.record);
-  return more ? open(more.record, { since }) : nothing();
+  return more ? open(more.record, { press }) : nothing();
 }
 
 function nothing() {
@@ -176,21 +192,20 @@ function judge(verdict, event, extra = {}) {
 
 async function send() {
   const { press } = station;
+  press.sent = performance.now();
+  const answering = post(press.path, press.body);
   setPhase("saving");
   view.showBanner("");
-  const answer = post(press.path, press.body);
-  const next = press.verdict === "undo" || press.sent ? undefined : nextItem(1);
-  press.sent = true;
-  press.ahead = Boolean(next);
   viewer.endEdit();
   pressed("edit", false);
-  if (next) open(next.record, { since: press.since });
+  let answer;
   try {
-    saved(press, await answer);
+    answer = await answering;
   } catch (problem) {
-    if (press.ahead) await open(press.record, { quiet: true });
-    failed(press, problem);
+    return failed(press, problem);
   }
+  press.answered = performance.now();
+  return saved(press, answer);
 }
 
 function saved(press, answer) {
@@ -211,36 +226,26 @@ function saved(press, answer) {
   const what = press.verdict === "undo" ? _("taken back") : view.verdictText(press.verdict, press.decision);
   const after = { second: _("A second person looks at it."), engineer: _("The engineer looks at it.") }[answer.state] ?? "";
   view.showOutcome(`✓ ${_("Saved: part {record}, {what}.", { record: press.record, what })} ${after} ${press.verdict === "undo" ? told : ""}`.trim());
-  if (press.ahead) {
-    list();
-    return refresh();
-  }
-  station.phase = "shown";
-  return press.verdict === "undo" ? open(press.record, { fresh: true }) : step(1, press.since);
+  return press.verdict === "undo" ? open(press.record, { fresh: true }) : step(1, press);
 }
 
 function failed(press, problem) {
   const name = { record: press.record };
   if (problem.status === 409) {
     station.press = null;
-    return lock(_("NOT SAVED: someone else has judged part {record} meanwhile.", name));
+    const told = _("NOT SAVED: someone else has judged part {record} meanwhile.", name);
+    if (press.verdict !== "undo" || press.record === station.part?.record) return lock(told);
+    station.own.shift(); // the part on the screen is another one, and as it was
+    view.showUndo(station.own[0]);
+    setPhase(press.phase);
+    return view.showBanner(told);
   }
   setPhase("failed");
   const unknown = problem.status === 0 || problem.status >= 500;
-  const why = unknown ? _("there is no answer, or the store cannot be written") : refusal(problem);
+  const why = unknown ? _("there is no answer, or the store cannot be written") : view.refusal(problem);
   const buttons = [[_("Send again"), () => send()]];
   if (!unknown) buttons.push([_("Back to the part"), () => { station.press = null; open(press.record, { fresh: true }); }]);
   return view.showBanner(_("NOT SAVED: part {record}: {why}.", { ...name, why }), buttons);
-}
-
-function refusal(problem) {
-  const texts = {
-    not_signed_in: _("you are not signed in any more"), engineer: _("this part waits for the engineer"),
-    second: _("this part waits for a second person"), reason: _("the reason is not in the list any more"),
-    unseen: _("the stored picture is not the one you saw"), not_yours: _("it is not among your last decisions"),
-    boxes: _("a box is not in the picture"), csrf: _("this page is too old; load it again"),
-  };
-  return texts[problem.code] ?? problem.message;
 }
 
 function lock(text) {
@@ -254,7 +259,7 @@ function undo() {
   if (!own || station.press || !["shown", "empty", "unseen"].includes(station.phase)) return;
   station.press = {
     path: `/api/v1/reviews/${own.record}/undo`, record: own.record, verdict: "undo", decision: "",
-    body: { version: own.version, client: newName() }, since: performance.now(),
+    body: { version: own.version, client: newName() }, since: performance.now(), phase: station.phase,
   };
   send();
 }
@@ -276,11 +281,6 @@ async function confirm(event) {
   if (found !== null && station.part === part) judge("missed", { timeStamp: performance.now() }, { defect_class: found });
 }
 
-function pressed(name, on) {
-  document.querySelector(`[data-action="${name}"]`)?.setAttribute("aria-pressed", String(on));
-}
-
-const layer = (name) => () => pressed(name, viewer.toggle(name));
 async function edit() {
   if (station.press || station.phase !== "shown" || !station.part?.picture) return;
   if (viewer.editor) viewer.endEdit();
@@ -289,16 +289,14 @@ async function edit() {
 }
 
 const ACTIONS = {
+  ...viewActions(viewer),
   confirm, overrule, undo, edit,
   borderline: (event) => judge("borderline", event),
   unsure: (event) => judge("unsure", event),
   aborted: (event) => judge("aborted", event),
   previous: () => viewer.editor || leave(() => step(-1)),
   next: () => viewer.editor || leave(() => step(1)),
-  boxes: layer("boxes"), heat: layer("heat"), golden: layer("golden"),
-  blink: () => viewer.blink(),
   samples: () => window.open(document.getElementById("samples").href, "_blank", "noopener"),
-  defect: () => viewer.toDefect(), fit: () => viewer.fit(), closer: () => viewer.zoom(1.4), farther: () => viewer.zoom(1 / 1.4),
   full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
   mute: () => import("/static/js/sounds.js").then((sounds) => sounds.mute()).catch(() => {}),
   help: () => keys.show(),
@@ -349,21 +347,10 @@ async function look() {
       lock(_("Someone else has judged part {record} meanwhile ({who}). You cannot judge it any more.", { record: part.record, who: news.who ?? "–" }));
     }
   } catch {
-    if (performance.now() - station.heard > QUIET) lost();
+    if (performance.now() - station.heard > QUIET) view.showLost(station.heard);
   }
   clearTimeout(looking);
   looking = setTimeout(look, document.getElementById("lost") ? LOOK / 2 : LOOK);
-}
-
-function lost() {
-  if (document.getElementById("lost")) return;
-  const text = document.createElement("p");
-  text.id = "lost";
-  text.className = "banner lost";
-  text.setAttribute("role", "alert");
-  const since = new Date(Date.now() - (performance.now() - station.heard)).toLocaleTimeString(language);
-  text.textContent = `■ ${_("No connection to the server since {time}. What you see may be old.", { time: since })}`;
-  root.before(text);
 }
 
 async function restart() {

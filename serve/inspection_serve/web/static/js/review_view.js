@@ -32,24 +32,36 @@ function made(tag, text, attributes = {}) {
   return found;
 }
 
-// The list stays as it was loaded; judged parts keep their place with a ✓.
+function rowOf(item, onOpen) {
+  const button = made("button", undefined, { "data-record": item.record });
+  button.append(
+    made("span", `${SHAPES[item.decision]} ${decisionText(item.decision)}`, { class: `decision ${item.decision}` }),
+    made("span", String(item.record), { class: "record" }),
+    made("span", item.defect_class ? className(item.defect_class) : "", { class: "quiet" }),
+  );
+  button.addEventListener("click", () => onOpen(item.record));
+  const row = made("li");
+  row.append(button);
+  return row;
+}
+
+// The list stays as it was loaded; judged parts keep their place with a ✓. Only what differs is touched.
 export function showItems(items, current, done, onOpen) {
-  const rows = items.map((item) => {
-    const button = made("button", undefined, { "data-record": item.record });
-    const mark = done.has(item.record) ? "✓ " : "";
-    button.append(
-      made("span", `${SHAPES[item.decision]} ${decisionText(item.decision)}`, { class: `decision ${item.decision}` }),
-      made("span", `${mark}${item.record}`),
-      made("span", item.defect_class ? className(item.defect_class) : "", { class: "quiet" }),
-    );
-    if (item.record === current) button.setAttribute("aria-current", "true");
-    button.addEventListener("click", () => onOpen(item.record));
-    const row = made("li");
-    row.append(button);
-    return row;
+  const list = byId("items");
+  const kept = new Map([...list.querySelectorAll("button")].map((button) => [button.dataset.record, button.parentElement]));
+  const rows = items.map((item) => kept.get(String(item.record)) ?? rowOf(item, onOpen));
+  const same = list.children.length === rows.length && rows.every((row, index) => list.children[index] === row);
+  if (!same) list.replaceChildren(...rows);
+  items.forEach(({ record }, index) => {
+    const [button] = rows[index].children;
+    const text = `${done.has(record) ? "✓ " : ""}${record}`;
+    const place = button.querySelector(".record");
+    if (place.textContent !== text) place.textContent = text;
+    if ((record === current) === button.hasAttribute("aria-current")) return undefined;
+    if (record !== current) return button.removeAttribute("aria-current");
+    button.setAttribute("aria-current", "true");
+    return button.scrollIntoView({ block: "nearest" });
   });
-  byId("items").replaceChildren(...rows);
-  byId("items").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
 }
 
 export function showLeft(left, came) {
@@ -173,3 +185,26 @@ export function pressChoice(place) {
 }
 
 export const openDialog = () => document.querySelector("dialog[open]");
+
+// Why a verdict was refused, in words.
+export function refusal(problem) {
+  const texts = {
+    not_signed_in: _("you are not signed in any more"), engineer: _("this part waits for the engineer"),
+    second: _("this part waits for a second person"), reason: _("the reason is not in the list any more"),
+    unseen: _("the stored picture is not the one you saw"), not_yours: _("it is not among your last decisions"),
+    boxes: _("a box is not in the picture"), csrf: _("this page is too old; load it again"),
+  };
+  return texts[problem.code] ?? problem.message;
+}
+
+// heard: when the server answered last, as performance.now() tells.
+export function showLost(heard) {
+  if (document.getElementById("lost")) return;
+  const text = document.createElement("p");
+  text.id = "lost";
+  text.className = "banner lost";
+  text.setAttribute("role", "alert");
+  const since = new Date(Date.now() - (performance.now() - heard)).toLocaleTimeString(language);
+  text.textContent = `■ ${_("No connection to the server since {time}. What you see may be old.", { time: since })}`;
+  byId("review").before(text);
+}

@@ -1,5 +1,6 @@
 // The line's state in the header of every page, from one stream of events; other modules listen here too.
 import { _ } from "/static/js/text.js";
+import { get } from "/static/js/api.js";
 import { hear, soundButton } from "/static/js/sounds.js";
 
 const LOST = 2500; // milliseconds without a word from the server
@@ -11,9 +12,10 @@ let source = null;
 let heard = performance.now();
 let lost = null;
 let latest = null;
+let signedOut = false;
 
 export const current = () => latest;
-export const isLost = () => lost === true;
+export const isLost = () => lost === true || signedOut;
 
 // Call `listener(event)` for every event of the line, and with null when the server is lost.
 export function listen(listener) {
@@ -40,9 +42,40 @@ function open() {
     for (const listener of listeners) listener(latest);
   });
   source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED) setTimeout(reopen, RETRY);
+    if (source.readyState === EventSource.CLOSED) ask();
   });
 }
+
+// The stream was refused and does not say why: who signed out is told so, anything else is tried again.
+async function ask() {
+  try {
+    await get("/api/v1/me");
+  } catch (problem) {
+    if (problem.status === 401) return; // told by the event below
+  }
+  setTimeout(reopen, RETRY);
+}
+
+document.addEventListener("signed-out", () => {
+  if (signedOut) return;
+  signedOut = true;
+  source?.close();
+  const server = document.getElementById("strip-server");
+  if (server) server.textContent = "■ " + _("Signed out");
+  const link = document.createElement("a");
+  link.href = `/sign-in?next=${encodeURIComponent(place())}`;
+  link.className = "button";
+  link.id = "sign-in-again";
+  link.textContent = _("Sign in");
+  banner("■ " + _("You are signed out. What you see is old, and nothing more is saved."), link);
+  for (const listener of listeners) listener(null);
+});
+
+const place = () => location.pathname + location.search + location.hash;
+
+// The page may have changed its address since it was loaded.
+for (const form of document.querySelectorAll("form.languages"))
+  form.addEventListener("submit", () => (form.elements.next.value = place()));
 
 function reopen() {
   if (source?.readyState === EventSource.CLOSED && wanted()) open();
@@ -50,6 +83,7 @@ function reopen() {
 
 // A page nobody sees keeps no connection, unless it is there to be heard: browsers allow six to a host.
 function wanted() {
+  if (signedOut) return false;
   return !document.hidden || localStorage.getItem("sounds") === "on";
 }
 
@@ -62,23 +96,26 @@ document.addEventListener("visibilitychange", () => {
 });
 
 function setLost(now) {
-  if (now === lost) return;
+  if (now === lost || signedOut) return;
   lost = now;
   const server = document.getElementById("strip-server");
   if (server) server.textContent = now ? "■ " + _("Server lost") : "● " + _("Server");
-  let banner = document.getElementById("connection");
-  if (!banner) {
-    banner = document.createElement("p");
-    banner.id = "connection";
-    banner.className = "connection";
-    banner.setAttribute("role", "alert");
-    document.querySelector("header.top").after(banner);
-  }
-  banner.hidden = !now;
-  banner.textContent = now
-    ? "■ " + _("Connection lost. What you see is old; it is tried again by itself.")
-    : "";
+  banner(now ? "■ " + _("Connection lost. What you see is old; it is tried again by itself.") : "");
   if (now) for (const listener of listeners) listener(null);
+}
+
+// Say something above every page until it is over: no words, no banner.
+function banner(words, ...more) {
+  let shown = document.getElementById("connection");
+  if (!shown) {
+    shown = document.createElement("p");
+    shown.id = "connection";
+    shown.className = "connection";
+    shown.setAttribute("role", "alert");
+    document.querySelector("header.top").after(shown);
+  }
+  shown.hidden = !words;
+  shown.replaceChildren(words, ...more);
 }
 
 function show(event) {

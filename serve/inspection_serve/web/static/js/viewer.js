@@ -1,6 +1,7 @@
 // The picture of a part: zoom and pan, boxes, heat map, golden part beside it, correcting of boxes.
 //
 //   show(part) ─▶ old picture veiled ─▶ new one loaded unseen ─▶ swapped with its boxes in one frame ─▶ painted
+//   prepare(part): loaded unseen beforehand, so that show() of it only has to swap
 //
 // An old picture is never shown with the data of a new part: it is veiled at once, and gone when the new one
 // cannot be loaded. Nothing here changes the stored picture.
@@ -25,6 +26,7 @@ export class Viewer {
   #ready;
   #turn = 0;
   #kept = new Map();
+  #held = null; // {url, loading}: the picture that is prepared
   #extra = { heat: null, swap: null }; // layers over the picture
   #following = false;
   #corrected = null;
@@ -76,7 +78,7 @@ export class Viewer {
     this.endEdit();
     let item = null;
     try {
-      if (part.picture) item = await this.main.load(part.picture, part.width * part.height);
+      if (part.picture) item = await this.#load(part);
     } catch (problem) {
       if (turn !== this.#turn) return false;
       this.#settle(null, { ...part, picture: null, boxes: [] });
@@ -91,17 +93,42 @@ export class Viewer {
     this.#settle(item, part);
     if (item && !(this.keepZoom && same)) this.fit(true);
     this.#say(item ? "" : _("There is no picture of this part."));
-    await this.#painted();
+    await this.#painted(item);
     if (turn !== this.#turn) return false;
     this.onPainted?.(part);
     this.#layers();
     return true;
   }
 
-  async #painted() {
-    this.main.osd.forceRedraw();
+  async #painted(item) {
+    if (item) return this.main.painted(item);
     await frame();
-    await frame();
+    return frame();
+  }
+
+  // Load the picture of the part that is likely next, unseen; one is held. That it cannot be shown is said by
+  // show().
+  async prepare({ picture, width, height }) {
+    await this.#ready;
+    if (!picture || this.#held?.url === picture) return;
+    this.#release();
+    const held = { url: picture, loading: this.main.load(picture, width * height) };
+    this.#held = held;
+    await held.loading.catch(() => {
+      if (this.#held === held) this.#held = null;
+    });
+  }
+
+  #release() {
+    this.#held?.loading.then((item) => this.main.drop(item)).catch(() => {});
+    this.#held = null;
+  }
+
+  #load({ picture, width, height }) {
+    if (this.#held?.url !== picture) return this.main.load(picture, width * height);
+    const { loading } = this.#held;
+    this.#held = null;
+    return loading;
   }
 
   #settle(item, part) {
@@ -218,6 +245,7 @@ export class Viewer {
     const pane = made("div", "viewer-canvas", this.goldenElement);
     this.golden = new Pane(this.main.Library, pane, _("Golden part"));
     this.goldenNote = made("p", "viewer-caption", this.goldenElement);
+    this.adjust();
     const both = [
       [this.main, this.golden],
       [this.golden, this.main],
@@ -251,7 +279,7 @@ export class Viewer {
 
   // Show the whole picture.
   fit(immediately = false) {
-    this.main?.viewport?.goHome(immediately);
+    if (this.main?.item) this.main.viewport.fitBounds(this.main.item.getBounds(), immediately);
   }
 
   // One pixel of the camera for one of the screen.

@@ -1,0 +1,171 @@
+"""A recipe for a new part: made on the pages from an approved release, as the line would read it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from release_builder import write_release
+from web_inside import Inside, Session
+from web_process import add_people
+from web_shift import write_shift
+
+from inspection.cameras.render import CLASSES
+from inspection.recipe import RecipeBook
+from inspection.release import read_card, write_card
+from inspection.store.web import audit
+
+PART = "007"  # YAML takes it for a number where it is not quoted
+
+
+class Place(Inside):
+    """The pages of a station whose part has releases 1 and 3 (approved) and 2 (asked), no recipe."""
+
+    def __init__(self, folder: Path) -> None:
+        config = write_shift(folder, 3)
+        add_people(config)
+        super().__init__(config)
+        self.releases, self.recipes = folder / "releases", folder / "recipes"
+        for number in (1, 2, 3):
+            write_release(self.releases, PART, number, tuple(CLASSES))
+        self.recipes.mkdir()
+        self.site.releases, self.site.recipes = self.releases, self.recipes
+        self.engineer = self.session("engineer")
+        administrator = self.session("administrator")
+        for number, who, step in (
+            (1, self.engineer, "asked"),
+            (1, administrator, "approved"),
+            (2, self.engineer, "asked"),
+            (3, self.engineer, "asked"),
+            (3, administrator, "approved"),
+        ):
+            body = {"step": step, "card_sha256": self.sha(number)}
+            path = f"/api/v1/models/{PART}/{number}/approval"
+            assert self.ask("POST", path, who, json=body).status_code == 200
+
+    def sha(self, number: int) -> str:
+        card = self.releases / PART / str(number) / "release.json"
+        return hashlib.sha256(card.read_bytes()).hexdigest()
+
+    def make(self, number: int, recipe: Any, who: Session | None = None, **more: Any) -> Any:
+        body = {"recipe": recipe, "card_sha256": self.sha(number), **more}
+        path = f"/api/v1/models/{PART}/{number}/recipe"
+        return self.ask("POST", path, who or self.engineer, json=body)
+
+    def files(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.recipes.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with Place(tmp_path_factory.mktemp("new-recipe")) as found:
+        yield found
+
+
+def code(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.json().get("code", "")
+
+
+def test_the_line_reads_the_recipe_of_a_new_part(place: Place) -> None:
+    shown = place.ask("GET", f"/models/part/{PART}/1", place.engineer)
+    assert 'id="new-recipe"' in shown.text
+    made = place.make(1, 40, deadline=0.5)
+    assert made.status_code == 201, made.text
+    told = made.json()
+    assert (told["number"], told["part"], told["release"]) == (40, PART, 1)
+    assert (told["limits"], told["problem"], told["back"]) == (False, "", None)
+    recipe, release = RecipeBook(place.recipes, place.releases).get(40)
+    assert (release.name, recipe.deadline, recipe.regions) == (f"{PART}/1", 0.5, ())
+    assert recipe.limits == release.limits
+    assert hashlib.sha256(place.files()[told["file"]]).hexdigest() == told["sha256"]
+    assert not [name for name in place.files() if name.startswith(".")]
+    with place.site.store.read("the audit") as connection:
+        rows = audit.rows(connection, subject="recipe:40")
+        assert list(audit.breaches(connection)) == []
+    assert [row["action"] for row in rows] == ["recipe.made", "recipe.make_asked"]
+    assert json.loads(rows[0]["detail"])["recipe_now"] == told["sha256"]
+    steps = place.ask("GET", f"/api/v1/models/{PART}/1/steps", place.engineer).json()
+    assert (steps[0]["step"], steps[0]["comment"]) == ("in_force", "recipe:40")
+    free = place.ask("GET", f"/models/part/{PART}/1", place.engineer).text
+    assert 'name="recipe" type="number" min="1" max="65535" value="41"' in free
+    body = {
+        "recipe": 40, "recipe_sha256": told["sha256"], "card_sha256": place.sha(3), "limits": None,
+    }  # fmt: skip
+    path = f"/api/v1/models/{PART}/3/switch"
+    switched = place.ask("POST", path, place.engineer, json=body)
+    assert switched.status_code == 200, switched.text
+    assert switched.json()["recipe"]["back"] == 1
+
+
+def test_what_is_wrong_writes_nothing(place: Place) -> None:
+    place.make(1, 50)
+    before = place.files()
+    assert code(place.make(1, 50)) == (409, "recipe_taken")
+    assert code(place.make(2, 51)) == (409, "not_approved")
+    assert code(place.make(1, 51, card_sha256="0" * 64)) == (409, "card_changed")
+    for wrong in (0, 65536, -1, "../x", 1.5, None):
+        assert code(place.make(1, wrong)) == (422, "malformed")
+    for more in ({"deadline": 0}, {"deadline": 61}, {"file": "x.yaml"}):
+        assert code(place.make(1, 51, **more)) == (422, "malformed")
+    operator = place.session("operator")
+    assert code(place.make(1, 51, operator)) == (403, "role")
+    missing = {"recipe": 51, "card_sha256": "0" * 64}
+    path = f"/api/v1/models/{PART}/9/recipe"
+    answer = place.ask("POST", path, place.engineer, json=missing)
+    assert code(answer) == (409, "no_release")
+    assert place.files() == before
+
+
+def test_a_file_in_the_way_stays(place: Place) -> None:
+    other = place.recipes / f"{PART}-60.yaml"
+    for content in (f"number: 61\npart: {PART}x\nrelease: 1\n", "number: [1\n"):
+        other.write_text(content)
+        assert code(place.make(1, 60)) == (409, "recipe_taken")
+        assert other.read_text() == content
+    other.unlink()
+    for name in ("a.yaml", "b.yaml"):
+        (place.recipes / name).write_text("number: 62\npart: x\nrelease: 1\n")
+    assert code(place.make(1, 62)) == (409, "recipe_taken")
+    for name in ("a.yaml", "b.yaml"):
+        (place.recipes / name).unlink()
+
+
+def test_a_changed_card_is_not_approved_any_more(place: Place) -> None:
+    folder = place.releases / PART / "3"
+    card = read_card(folder)
+    try:
+        write_card(folder, card.model_copy(update={"licence": "changed"}))
+        assert code(place.make(3, 70)) == (409, "not_approved")
+    finally:
+        write_card(folder, card)
+
+
+def test_a_recipe_that_cannot_be_told_is_taken_away_again(place: Place) -> None:
+    before = place.files()
+    with closing(sqlite3.connect(place.site.store.config.url)) as store:
+        store.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON audit WHEN NEW.action = 'recipe.made' "
+            "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        )
+        store.commit()
+        failed = place.make(1, 80)
+        store.execute("DROP TRIGGER full")
+        store.commit()
+    assert code(failed) == (503, "store_failed")
+    assert place.files() == before
+
+
+def test_a_folder_that_cannot_be_written_says_so(place: Place) -> None:
+    place.site.recipes = place.recipes / "gone"
+    try:
+        assert code(place.make(1, 90)) == (409, "not_written")
+        place.site.recipes = None
+        assert code(place.make(1, 90)) == (409, "no_recipes")
+    finally:
+        place.site.recipes = place.recipes
