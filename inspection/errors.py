@@ -85,5 +85,9 @@ class StoreError(InspectionError):
     """A row could not be made durable."""
 
 
+class SupersededError(StoreError):
+    """A decision was taken back while it waited for its turn to be written; what replaced it follows."""
+
+
 class DatasetError(InspectionError):
     """Labelled images are missing, unreadable or contradictory."""

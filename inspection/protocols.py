@@ -7,6 +7,7 @@ driver. The contract tests in tests/contract run against every driver.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -170,8 +171,11 @@ class Store(Protocol):
         """Insert the row of a trigger and return its record id (1..2^32-1)."""
         ...
 
-    def decided(self, inspected: Inspected) -> int:
+    def decided(self, inspected: Inspected, wanted: Callable[[], bool] | None = None) -> int:
         """Record the decision; inserts the row if `triggered` never came. Returns the record id.
+
+        `wanted` is asked when it is this call's turn to write. A decision that was taken back while it
+        waited for its turn is not written: SupersededError.
 
         A decided row keeps its decision and the new one is kept as late, with one exception: while
         the row was never sent, NOT_INSPECTED replaces any other decision (what the PLC is told wins,

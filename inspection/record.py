@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 
 from inspection.channel import Channel, ChannelClosedError
-from inspection.errors import StoreError
+from inspection.errors import StoreError, SupersededError
 from inspection.part import PartInFlight, utc_now
 from inspection.protocols import ImageSink, Store
 from inspection.types import Command, CommandState, PartKey, Reason, Result, StoredImage
@@ -180,7 +180,10 @@ class Record:
         try:
             if not self.healthy:
                 raise StoreError("the results store is down")
-            part.record_id = self._store.decided(inspected)
+            part.record_id = self._store.decided(inspected, lambda: part.result is inspected.result)
+        except SupersededError as error:
+            log.warning("%s; what replaced it is written next", error)
+            return
         except Exception as error:
             self._down(error)
             part.reject(Reason.STORE_FAILED, str(error))

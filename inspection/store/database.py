@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
     DataError,
     DBAPIError,
     IntegrityError,
+    OperationalError,
     SQLAlchemyError,
     StatementError,
 )
@@ -136,15 +137,14 @@ def _wait_for_turn(connection: sa.Connection, timeout: float) -> None:
         raise ValueError("the connection is closed")
     driver.execute(f"PRAGMA busy_timeout = {_LOOK_EVERY_MS}")  # nothing else waits in a transaction
     end = time.monotonic() + timeout
-    while time.monotonic() < end:
+    while True:
         try:
             driver.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if not is_busy(error):
-                break
+        except sqlite3.OperationalError as error:  # any but "busy" is never tried again here
+            if not is_busy(error) or time.monotonic() >= end:
+                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
         else:
             return
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def move_log(config: StoreConfig) -> None:

@@ -21,7 +21,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from inspection.errors import StoreError
+from inspection.errors import StoreError, SupersededError
 from inspection.store import commands, database, images, rows, writes
 from inspection.store.config import StoreConfig
 from inspection.store.journal import Journal, Marks
@@ -142,10 +142,11 @@ class SqlStore:
                 )
             )
 
-    def decided(self, inspected: Inspected) -> int:
+    def decided(self, inspected: Inspected, wanted: Callable[[], bool] | None = None) -> int:
         """See `protocols.Store`.
 
         Raises:
+            SupersededError: not wanted any more when its turn came; nothing was written.
             StoreError: not durable; or a PASS that is not proven: no frame of this trigger, no
                 model, no detections, a reason, past its deadline, or a number that is not finite.
         """
@@ -153,12 +154,13 @@ class SqlStore:
             key = inspected.trigger.key
             values = rows.part_values(inspected)
             was_sent = self._waiting.of_part(key, "sent")
-            return self._given(
-                self._transact(
-                    f"part {key}: {inspected.result.decision}",
-                    lambda c: writes.write_decision(c, values, was_sent=was_sent),
-                )
-            )
+
+            def write(connection: sa.Connection) -> int:
+                if wanted is not None and not wanted():
+                    raise SupersededError(f"part {key}: the answer was taken back while it waited")
+                return writes.write_decision(connection, values, was_sent=was_sent)
+
+            return self._given(self._transact(f"part {key}: {inspected.result.decision}", write))
 
     def remember(self, inspected: Inspected) -> bool:
         """See `protocols.Store`."""

@@ -13,7 +13,7 @@ from inspection.part import PartInFlight
 from inspection.record import Record
 from inspection.store.images import ImageWriter
 from inspection.store.sql import SqlStore
-from inspection.types import Decision, Reason, Result
+from inspection.types import Decision, Inspected, Reason, Result
 
 
 def opened(folder: Path) -> tuple[Record, SqlStore, ImageWriter]:
@@ -75,3 +75,40 @@ def test_an_answer_that_was_taken_back_is_never_the_recorded_one(tmp_path: Path)
     part.record_answer(part.inspected().result)
     assert part.recorded is not None
     assert part.recorded.decision is Decision.NOT_INSPECTED
+
+
+def test_a_pass_that_was_taken_back_while_it_waited_is_never_written(tmp_path: Path) -> None:
+    """Pages hold the lock past the deadline: the PLC is told NOT_INSPECTED, and no kill can leave a PASS."""
+    config = store_config(tmp_path, busy_timeout=20.0)
+    store = SqlStore(config)
+    store.begin_epoch("st1", "start")
+    images = ImageWriter(config, lambda *_: None)
+    record = Record(store, images, "st1", lambda: None, lambda _state: None)
+    handed = threading.Event()
+
+    class Watched(PartInFlight):
+        def inspected(self) -> Inspected:
+            found = super().inspected()
+            handed.set()
+            return found
+
+    part = Watched(trigger(1), None)
+    store.triggered(part.trigger, 1)
+    part.frame, part.detections = frame(1), detections(0)
+    part.settle(PASSED)
+    locker = sqlite3.connect(tmp_path / "results.db", isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    record.start()
+    try:
+        record.decided(part)
+        assert handed.wait(20)
+        part.reject(Reason.STORE_FAILED, "the store did not answer in time")
+        locker.execute("ROLLBACK")
+        record.stop(20)  # nothing followed, as when the process is killed here
+        told = [row[0] for row in locker.execute("select decision from parts")]
+        assert record.healthy
+    finally:
+        locker.close()
+        images.close()
+        store.close()
+    assert told == [None]
