@@ -14,8 +14,16 @@ setup: .venv/ready ## virtual environment and system packages
 demo: setup ## train, release, and run a shift of 100 simulated parts
 	$(BIN)/inspection demo $(DEMO)
 
-test: setup ## the whole test suite, under 25 minutes on two cores
+ifdef TEST
+test: setup ## the whole test suite, or TEST='what pytest should be told'
 	$(BIN)/pytest $(TEST)
+else
+test: setup
+	@failed=0; \
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/web || failed=1; \
+	$(BIN)/pytest tests/integration tests/line tests/e2e || failed=1; \
+	exit $$failed
+endif
 
 soak: setup ## the long versions: 1,000 parts at a 150 ms takt, 60 kills, a fault at every system call
 	$(BIN)/python tests/soak.py $(SOAK)

@@ -38,6 +38,8 @@ def running_station(
             [
                 "plc-sim", "--port", str(station.plc_port), "--parts", str(_total(station, parts)),
                 "--takt", str(takt), "--log", str(station.plc_log), "--lot", "DEMO",
+                # a disk that others keep busy may hold one commit for a second
+                "--ack-timeout", "3", "--result-timeout", "6",
             ],
             station.folder / "plc-sim.log",
             finite=True,
