@@ -222,7 +222,7 @@ TEXTS: dict[str, Kind] = {
         Words(
             "빈 분할",
             "{split} 에 라벨 있음·양품 이미지가 없습니다",
-            "다시 분할하세요. val 없이는 한계값을, test 없이는 약속을 정할 수 없습니다.",
+            "다시 분할하세요. val 없이는 한계값을, test 없이는 보증 한도를 정할 수 없습니다.",
         ),
     ),
     "class_empty": Kind(
@@ -257,10 +257,10 @@ TEXTS: dict[str, Kind] = {
             "Collect more, or claim less.",
         ),
         Words(
-            "약속에 부족한 불량 수",
-            "{name} 부품 {parts}개로는 신뢰수준 {confidence}에서 미검률 {bound}까지만 약속할 수 있습니다. "
+            "보증에 부족한 불량 수",
+            "{name} 부품 {parts}개로는 신뢰수준 {confidence}에서 미검률 {bound}까지만 보증할 수 있습니다. "
             "{wanted} 에는 {needed}개가 필요합니다 (박스 {defects}개, val·test {held_back}개)",
-            "더 수집하거나 약속 수준을 낮추세요.",
+            "더 수집하거나 보증 수준을 낮추세요.",
         ),
     ),
     "claim": Kind(
@@ -272,10 +272,10 @@ TEXTS: dict[str, Kind] = {
             "A claim counts held-back parts only; this is the best there can be.",
         ),
         Words(
-            "불량 수로 약속할 수 있는 값",
-            "{name} 부품 {parts}개로는 신뢰수준 {confidence}에서 미검률 {bound}까지 약속할 수 있습니다 "
+            "불량 수로 보증할 수 있는 값",
+            "{name} 부품 {parts}개로는 신뢰수준 {confidence}에서 미검률 {bound}까지 보증할 수 있습니다 "
             "(박스 {defects}개, val·test {held_back}개)",
-            "약속에는 학습에 쓰지 않은 부품만 셉니다. 이것이 최선의 값입니다.",
+            "보증에는 학습에 쓰지 않은 부품만 셉니다. 이것이 최선의 값입니다.",
         ),
     ),
     "few_good": Kind(
@@ -287,8 +287,8 @@ TEXTS: dict[str, Kind] = {
             "Collect more good parts.",
         ),
         Words(
-            "약속에 부족한 양품 수",
-            "양품 {parts}개로는 신뢰수준 {confidence}에서 과검률 {bound}까지만 약속할 수 있습니다. "
+            "보증에 부족한 양품 수",
+            "양품 {parts}개로는 신뢰수준 {confidence}에서 과검률 {bound}까지만 보증할 수 있습니다. "
             "{wanted} 에는 {needed}개가 필요합니다 (val·test {held_back}개)",
             "양품을 더 수집하세요.",
         ),

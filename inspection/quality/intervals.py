@@ -199,28 +199,6 @@ def parts_to_show(limit: float, confidence: float = CONFIDENCE) -> int:
     return math.ceil(math.log(1 - confidence) / math.log1p(-limit) - 1e-9)
 
 
-def missed_of_defective(
-    passed: int, escape: Share, found_low: float, found: float | None
-) -> tuple[float | None, float]:
-    """Return how many of all defective parts were passed: estimate and upper limit.
-
-    The limit takes the high end of the escapes with the low end of the defects that were stopped, so it
-    holds with at least the confidence of both intervals' outer ends together.
-
-    Args:
-        passed: parts passed.
-        escape: their share that is defective.
-        found_low: at least so many defective parts were stopped.
-        found: estimate of that; None when unknown.
-    """
-    most = passed * escape.high
-    upper = 1.0 if most + found_low <= 0 else most / (most + found_low)
-    if escape.estimate is None or found is None:
-        return None, upper
-    missed = passed * escape.estimate
-    return (missed / (missed + found) if missed + found > 0 else None), upper
-
-
 def round_up(share: float, digits: int) -> float:
     """Return the share with so many digits after the point, never smaller than it was."""
     return _rounded(share, digits, ROUND_CEILING)

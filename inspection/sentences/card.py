@@ -32,7 +32,7 @@ WORDS: Table = {
         "input {width}x{height}, classes {classes}",
     ),
     "licence": ("모델의 라이선스: {licence}", "licence of the model: {licence}"),
-    "claim": ("약속: {claim}", "claim: {claim}"),
+    "claim": ("보증 한도: {claim}", "claim: {claim}"),
     "no_claim": ("없음", "none"),
     "measured": ("측정", "Measured"),
     "measured_head": (
@@ -47,11 +47,11 @@ WORDS: Table = {
     ),
     "limits": ("한계값", "Limits"),
     "limits_head": ("| 클래스 | T1 | T2 |", "| class | T1 | T2 |"),
-    "gates": ("관문", "Gates"),
-    "gates_head": ("| 관문 | 통과 | 결과 |", "| gate | passed | found |"),
+    "gates": ("합격 기준", "Gates"),
+    "gates_head": ("| 합격 기준 | 통과 | 결과 |", "| gate | passed | found |"),
     "yes": ("예", "yes"),
     "no": ("아니요", "NO"),
-    "not_asked": ("묻지 않은 관문: {names}.", "Not asked: {names}."),
+    "not_asked": ("묻지 않은 합격 기준: {names}.", "Not asked: {names}."),
     "changed": (
         "{gate}: 실험 설정은 {before}, 적용한 값은 {after} (변경한 사람 {by}, {at}).",
         "{by} changed {gate}: the experiment says {before}, it was asked with {after} ({at}).",

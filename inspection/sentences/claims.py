@@ -33,32 +33,32 @@ ESCAPE = {
         "{name}: at most {bound} escape at {sure} confidence ({facts})",
     ),
     "unknown": (
-        "{name}: {target} 약속 불가. 릴리스가 모르는 클래스이며, 이 불량이 있는 부품 {parts}개 중 "
+        "{name}: {target} 보증 불가. 릴리스가 모르는 클래스이며, 이 불량이 있는 부품 {parts}개 중 "
         "{missed}개가 "
         "합격합니다. 이 클래스를 아는 릴리스를 학습하십시오",
         "{name}: no claim of {target}: the release does not know this class; {missed} of {parts} parts "
         "with it PASS. Train a release that knows it",
     ),
     "no_parts": (
-        "{name}: 약속 불가. 이 불량이 있는 부품이 없습니다. {target} 약속에는 {missing}개가 필요합니다",
+        "{name}: 보증 불가. 이 불량이 있는 부품이 없습니다. {target} 보증에는 {missing}개가 필요합니다",
         "{name}: no claim: no part with this defect; {missing} are needed for {target}",
     ),
     "blind": (
-        "{name}: {target} 약속 불가. {facts}. 신뢰수준 {sure}에서 {best}. 모델이 이 불량을 보지 못합니다. "
+        "{name}: {target} 보증 불가. {facts}. 신뢰수준 {sure}에서 {best}. 모델이 이 불량을 보지 못합니다. "
         "이런 불량을 "
         "더 학습하거나 라벨을 확인하십시오",
         "{name}: no claim of {target}: {facts}; they support {best} at {sure}. The model does not see "
         "these: train on such defects, or look at the labels",
     ),
     "few": (
-        "{name}: {target} 약속 불가. 부품 {parts}개로는 신뢰수준 {sure}에서 {best}. {target} 약속에는 "
+        "{name}: {target} 보증 불가. 부품 {parts}개로는 신뢰수준 {sure}에서 {best}. {target} 보증에는 "
         "{missing}개가 더 "
         "필요합니다",
         "{name}: no claim of {target}: {parts} parts support {best} at {sure}; {missing} more are needed "
         "for {target}",
     ),
-    "nothing": ("아무것도 약속할 수 없습니다", "nothing"),
-    "best": ("미검률 {bound}까지만 약속할 수 있습니다", "at best {bound} escape"),
+    "nothing": ("아무것도 보증할 수 없습니다", "nothing"),
+    "best": ("미검률 {bound}까지만 보증할 수 있습니다", "at best {bound} escape"),
 }
 
 OVERKILL = {
@@ -68,15 +68,15 @@ OVERKILL = {
         ", {by_count} of them by counts, whatever T2 is",
     ),
     "no_parts": (
-        "과검: {target} 약속 불가. 양품이 없습니다",
+        "과검: {target} 보증 불가. 양품이 없습니다",
         "overkill: no claim of {target}: there is no good part",
     ),
     "unmet": (
-        "과검: {target} 약속 불가. {facts}. 신뢰수준 {sure}에서 {best}",
+        "과검: {target} 보증 불가. {facts}. 신뢰수준 {sure}에서 {best}",
         "overkill: no claim of {target}: {facts}; they support {best} at {sure}",
     ),
-    "nothing": ("아무것도 약속할 수 없습니다", "nothing"),
-    "best": ("과검률 {bound}까지만 약속할 수 있습니다", "at best {bound}"),
+    "nothing": ("아무것도 보증할 수 없습니다", "nothing"),
+    "best": ("과검률 {bound}까지만 보증할 수 있습니다", "at best {bound}"),
     "met": (
         "과검: 신뢰수준 {sure}에서 {bound} 이하 ({facts})",
         "overkill: at most {bound} at {sure} confidence ({facts})",
@@ -111,7 +111,7 @@ WARNINGS = {
     ),
     "group_names": (
         "{name} 이미지 {of}장 중 {known}장의 그룹 이름이 {dataset} 학습 이미지의 것과 같습니다. 예: "
-        "{image}. 같은 부품이나 로트라면 값이 실제보다 좋게 나오고 아무것도 약속하지 못합니다. 두 "
+        "{image}. 같은 부품이나 로트라면 값이 실제보다 좋게 나오고 아무것도 보증하지 못합니다. 두 "
         "데이터셋을 비교하십시오",
         "{known} of {of} pictures of {name} bear the group names of training pictures of {dataset}, the "
         "first is {image}; if these are the same parts or lots, the numbers are flattered and promise "
@@ -128,13 +128,13 @@ WARNINGS = {
         "{torn} of these are labelled in different ways: look at the labels",
     ),
     "val_parts": (
-        "val 부품입니다. 학습이 한계값을 정할 때 이미 본 부품이므로, 약속은 test로 하십시오",
+        "val 부품입니다. 학습이 한계값을 정할 때 이미 본 부품이므로, 보증 한도는 test로 정하십시오",
         "these are val parts: training looked at them to choose its limits. Claims belong on test",
     ),
     "few_groups": (
         "{name}: 불량 부품 {parts}개가 그룹 {groups}개에서 나왔고, 한 그룹에서 {largest_group}개가 "
-        "나왔습니다. 같은 "
-        "그룹의 부품은 서로 비슷하므로, 다른 로트의 불량을 더하기 전까지 이 약속은 이 그룹들에 대한 것입니다",
+        "나왔습니다. 같은 그룹의 부품은 서로 비슷하므로, 다른 로트의 불량을 더하기 전까지 이 보증 한도는 이 "
+        "그룹들에 대한 것입니다",
         "{name}: {parts} defective parts come from {groups} groups, {largest_group} from one. Parts of one "
         "group are alike: the claim is about these groups until defects of more lots are added",
     ),
@@ -143,7 +143,7 @@ WARNINGS = {
         "{name}: no part has it here; its T1 was not raised and proves nothing",
     ),
     "single_claims": (
-        "약속마다 따로 신뢰수준 {confidence}입니다. {claims}개가 함께 성립한다는 것은 그만큼 확실하지 "
+        "보증 한도마다 따로 신뢰수준 {confidence}입니다. {claims}개가 함께 성립한다는 것은 그만큼 확실하지 "
         "않습니다",
         "each claim holds by itself at {confidence}; that all {claims} hold together is less sure",
     ),
@@ -152,13 +152,13 @@ WARNINGS = {
         "no good part is here: T2 is 1, and nothing is known of overkill and review",
     ),
     "good_parts_only": (
-        "모델이 양품만 학습했습니다. 약속은 여기 있는 종류의 불량에 대한 것입니다",
+        "모델이 양품만 학습했습니다. 보증 한도는 여기 있는 종류의 불량에 대한 것입니다",
         "the model learned from good parts only: the claim is about these kinds of defects",
     ),
     "pooled_would_hold": (
-        "모든 클래스에 T1 하나를 쓰면(--pooled) 부품 {parts}개의 불량 구성에 대해 {target}를 약속할 수 "
+        "모든 클래스에 T1 하나를 쓰면(--pooled) 부품 {parts}개의 불량 구성에 대해 {target}를 보증할 수 "
         "있습니다. "
-        "클래스별 약속은 아닙니다",
+        "클래스별 보증 한도는 아닙니다",
         "one T1 for all classes (--pooled) supports {target} for the mix of defects in these {parts} parts, "
         "though not for each class",
     ),
@@ -173,19 +173,19 @@ RELEASE = {
         "parts like these.",
     ),
     "overkill_unsupported": (
-        "과검 약속 불가. 학습하지 않은 양품 이미지 {parts}장으로는 신뢰수준 {confidence}에서 {best}까지만 "
-        "약속할 수 있습니다.",
+        "과검 보증 불가. 학습하지 않은 양품 이미지 {parts}장으로는 신뢰수준 {confidence}에서 {best}까지만 "
+        "보증할 수 있습니다.",
         "No overkill claim: {parts} held-out good images support at best {best} at {confidence}.",
     ),
     "overkill_needs": (
-        "과검 약속 불가. 학습하지 않은 양품 이미지 {parts}장으로는 신뢰수준 {confidence}에서 {best}까지만 "
-        "약속할 수 "
-        "있습니다. {share} 약속에는 {needed}장이 더 필요합니다.",
+        "과검 보증 불가. 학습하지 않은 양품 이미지 {parts}장으로는 신뢰수준 {confidence}에서 {best}까지만 "
+        "보증할 수 "
+        "있습니다. {share} 보증에는 {needed}장이 더 필요합니다.",
         "No overkill claim: {parts} held-out good images support at best {best} at {confidence}; {needed} "
         "more are needed for {share}.",
     ),
     "no_escape_claim": (
-        "미검은 약속할 수 없습니다. 한계값을 정할 때 불량 부품이 쓰이지 않았습니다.",
+        "미검은 보증할 수 없습니다. 한계값을 정할 때 불량 부품이 쓰이지 않았습니다.",
         "No escape claim is possible: no defective part took part in choosing the limits.",
     ),
 }

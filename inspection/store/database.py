@@ -60,7 +60,9 @@ def dumps(value: object) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
 
 
-def make_engine(config: StoreConfig, *, read_only: bool = False, first: bool = False) -> sa.Engine:
+def make_engine(
+    config: StoreConfig, *, read_only: bool = False, first: bool = False, create: bool = True
+) -> sa.Engine:
     """Return an engine whose connections are opened one by one and closed for good after use.
 
     Args:
@@ -68,9 +70,10 @@ def make_engine(config: StoreConfig, *, read_only: bool = False, first: bool = F
         read_only: nothing can be written.
         first: on SQLite, look for the right to write every two milliseconds, so that the gaps other writers
             leave are enough; without it, SQLite looks more and more rarely.
+        create: a SQLite file that is not there is made; else connecting fails.
     """
     if config.sqlite_path is not None:
-        return _sqlite_engine(config, read_only=read_only, first=first)
+        return _sqlite_engine(config, read_only=read_only, first=first, create=create)
     lock = int(config.busy_timeout * 1000)
     options = f"-c synchronous_commit=on -c lock_timeout={lock} -c statement_timeout={lock + 4000}"
     if read_only:
@@ -92,11 +95,11 @@ def make_engine(config: StoreConfig, *, read_only: bool = False, first: bool = F
     )
 
 
-def _sqlite_engine(config: StoreConfig, *, read_only: bool, first: bool) -> sa.Engine:
+def _sqlite_engine(config: StoreConfig, *, read_only: bool, first: bool, create: bool) -> sa.Engine:
     path = config.sqlite_path
     if path is None:
         raise ValueError(config.url)
-    query = {"mode": "ro" if read_only else "rwc", "uri": "true"}
+    query = {"mode": "ro" if read_only else "rwc" if create else "rw", "uri": "true"}
     if read_only and not os.access(path.parent, os.W_OK) and not _has_log(path):
         query["immutable"] = "1"  # a read-only disk: no one can be writing
     url = sa.URL.create("sqlite", database=path.absolute().as_uri(), query=query)
@@ -264,25 +267,28 @@ def _check_file(path: Path, config: StoreConfig, *, thorough: bool) -> str | Non
             connection.close()
 
 
-def open_connection(config: StoreConfig, *, first: bool = False) -> sa.Connection:
+def open_connection(
+    config: StoreConfig, *, first: bool = False, create: bool = True
+) -> sa.Connection:
     """Connect for writing and bring the tables to the newest migration.
 
     Args:
         config: which store.
         first: as for `make_engine`; for the line.
+        create: as for `make_engine`; the pages make none.
 
     Raises:
         StoreError: it cannot be opened, is newer than this program, or is not a results store.
     """
     path = config.sqlite_path
-    if path is not None:
+    if path is not None and create:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the folder of store {path} cannot be made: {error}") from error
     connection = None
     try:
-        connection = make_engine(config, first=first).connect()
+        connection = make_engine(config, first=first, create=create).connect()
         if path is not None:
             _use_log(connection, path)
         migrate(connection, config)

@@ -98,8 +98,8 @@ print(memory.card.claim)
 # many pixels a good part may be moved.
 
 # %% [markdown] tags=["ko"]
-# 약속 문장을 읽으십시오. 과검에 대한 문장은 있습니다. 양품을 세었기 때문입니다. 그리고 어떤 설정으로도 지울 수 없는 문장이
-# 하나 있습니다. **미검에 대해서는 아무 약속도 할 수 없습니다.** 한계값을 정하는 데 불량이 하나도 쓰이지 않았기 때문입니다.
+# 보증 한도 문장을 읽으십시오. 과검에 대한 문장은 있습니다. 양품을 세었기 때문입니다. 그리고 어떤 설정으로도 지울 수 없는 문장이
+# 하나 있습니다. **미검에 대해서는 아무것도 보증할 수 없습니다.** 한계값을 정하는 데 불량이 하나도 쓰이지 않았기 때문입니다.
 #
 # ## 기준 이미지 비교
 #
@@ -249,10 +249,10 @@ show_table([say("moved, pixels", "밀린 픽셀"), memory.card.family, template.
 # the claim that they support, for these kinds of defects. The labelled test parts play that role here.
 
 # %% [markdown] tags=["ko"]
-# ## 약속할 수 없는 것
+# ## 보증할 수 없는 것
 #
 # 불량이 없으면 몇 개가 유출되는지 아무도 모릅니다. 이 프로그램도, 다른 어떤 프로그램도 모릅니다. "가지고 있던 다섯 개를 다
-# 찾았다"는 비율이 아닙니다. 5개 중 0개로 약속할 수 있는 것은 잘해야 45 %입니다.
+# 찾았다"는 비율이 아닙니다. 5개 중 0개로 보증할 수 있는 것은 잘해야 45 %입니다.
 #
 # | 가진 것 | 말할 수 있는 것 |
 # |---|---|
@@ -262,7 +262,7 @@ show_table([say("moved, pixels", "밀린 픽셀"), memory.card.family, template.
 # | 한 종류의 불량 | 다른 종류에 대해서는 아무것도 |
 #
 # 그러니 나오는 불량은 로트와 함께 모두 보관하십시오. 불량이 어느 정도 모이면 `inspection limits`가 그 종류의 불량에 대해
-# 근거가 되는 만큼의 약속을 말해 줍니다. 여기서는 라벨 붙은 시험용 부품이 그 역할을 합니다.
+# 근거가 되는 만큼의 보증 한도를 말해 줍니다. 여기서는 라벨 붙은 시험용 부품이 그 역할을 합니다.
 
 # %%
 from inspection_training.claims import Targets

@@ -337,5 +337,5 @@ def test_training_needs_nothing_of_the_agpl(version, tmp_path: Path):
         command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "미검은 약속할 수 없습니다" in done.stdout, "of the language that nobody chose"
+    assert "미검은 보증할 수 없습니다" in done.stdout, "of the language that nobody chose"
     assert read_card(tmp_path / "releases" / "plate" / "1").licence == "Apache-2.0"

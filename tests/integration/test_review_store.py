@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from postgres_server import NoServerError, PostgresServer
+from release_builder import write_release
 from store_samples import PASSED, inspected, store_config, trigger
 from web_shift import RECIPE, judged, write_shift
 
@@ -15,14 +16,16 @@ from inspection.store.config import StoreConfig
 from inspection.store.queries import StoreReader, VersionConflictError
 from inspection.store.sql import SqlStore
 from inspection.store.tables import parts
-from inspection.store.web import audit, review, review_queue, settings
+from inspection.store.web import alarms, audit, review, review_queue, settings
 from inspection.store.web.access import WebStore
 from inspection.store.web.intake import PASS_SHARE, Intake, is_drawn, read_mark
 from inspection.store.web.people import Person, Role
 from inspection.store.web.review import RefusedVerdictError, Rules, Saved, Word
 from inspection.store.web.review_queue import QueueFilter
 from inspection.store.web.tables import reviews
-from inspection.types import StoredImage, Verdict
+from inspection.types import ClassLimits, StoredImage, Verdict
+from inspection_serve.web.review.middles import middles
+from inspection_serve.web.site import open_site
 
 FREE = Rules(frozenset({"dust"}), frozenset())
 TWICE = Rules(frozenset({"dust"}), frozenset({"dent", "burr", "missing_hole"}))
@@ -108,8 +111,52 @@ def test_flagged_parts_are_taken_in_once(store: WebStore) -> None:
         assert [row["record"] for row in page] == [9, 15]
         first = review_queue.waiting(connection, QueueFilter(), KIM, order="uncertain", limit=2)
         assert [row["record"] for row in first] == [6, 18], "0.45 is nearest to the middle"
+        high = {(1, row["defect_class"]): 0.9 for row in found} | {(2, "dent"): 0.45}
+        first = review_queue.waiting(
+            connection, QueueFilter(), KIM, order="uncertain", limit=2, middles=high
+        )
+        assert [row["record"] for row in first] == [3, 9], (
+            "0.91 is nearest where T1 and T2 are high"
+        )
         assert review_queue.scanned(connection, "s9") == 9
         assert review_queue.scanned(connection, "1015") == 15
+
+
+def test_the_middles_are_those_of_the_recipes_in_force(tmp_path: Path) -> None:
+    """The release's limits, changed by the recipe; what cannot be read is left out."""
+    config = store_config(tmp_path)
+    SqlStore(config).close()
+    releases, recipes = tmp_path / "releases", tmp_path / "recipes"
+    limits = {name: ClassLimits(0.05, 0.2) for name in ("scratch", "dent")}
+    write_release(releases, "plate", 1, ("scratch", "dent"), limits=limits)
+    recipes.mkdir()
+    recipe = "number: {}\npart: plate\nrelease: {}\ndeadline: 1.0\n"
+    own = "limits: {scratch: {t1: 0.6, t2: 0.8}}\n"
+    (recipes / "a.yaml").write_text(recipe.format(1, 1) + own)
+    (recipes / "b.yaml").write_text(recipe.format(2, 9) + own)
+    (recipes / "c.yaml").write_text("number: three\n")
+    site = open_site(config.url, releases=releases, recipes=recipes)
+    try:
+        assert middles(site) == pytest.approx(
+            {(1, "scratch"): 0.7, (1, "dent"): 0.125, (2, "scratch"): 0.7}
+        )
+    finally:
+        site.close()
+
+
+def test_the_alarm_of_false_calls_counts_last_words_on_failed_parts(store: WebStore) -> None:
+    say(store, 3, Verdict.FALSE_CALL, reason_code="dust")
+    say(store, 6, Verdict.FALSE_CALL)  # the machine was not sure either
+    say(store, 9, Verdict.REAL_DEFECT)
+    say(store, 15, Verdict.UNSURE)
+    say(store, 21, Verdict.FALSE_CALL, rules=TWICE, reason_code="dust")  # a second person must look
+    with store.read("a test") as connection:
+        found = alarms.latest_judged(connection, "st1", 50)
+        assert [(row["id"], row["verdict"]) for row in found] == [
+            (9, "real_defect"),
+            (3, "false_call"),
+        ]
+        assert alarms.latest_judged(connection, "st2", 50) == []
 
 
 def test_a_part_still_open_is_not_passed_by(config: StoreConfig) -> None:
@@ -120,11 +167,13 @@ def test_a_part_still_open_is_not_passed_by(config: StoreConfig) -> None:
     later = judged(9, epoch)
     line.triggered(later.trigger, 1)
     line.decided(later)
+    line.sent(later.trigger.key, later.decided_mono, later.decided_at)
     store = WebStore(config)
     intake = Intake(store)
     assert intake.take_all() == 1
     assert Intake(store).take_all() == 0
     line.decided(waiting)
+    line.sent(waiting.trigger.key, waiting.decided_mono, waiting.decided_at)
     assert Intake(store).take_all() == 1
     with store.read("a test") as connection:
         assert review_queue.state_of(connection, first) is not None
@@ -142,6 +191,7 @@ def test_the_sample_of_passed_parts(config: StoreConfig) -> None:
         part = inspected(trigger(sequence, epoch=epoch), PASSED)
         line.triggered(part.trigger, 1)
         line.decided(part)
+        line.sent(part.trigger.key, part.decided_mono, part.decided_at)
         state = "sampled_out" if sequence > 100 else "saved"
         line.images(part.trigger.key, state, [])
     line.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -18,12 +20,14 @@ import sqlalchemy as sa
 from postgres_server import NoServerError, PostgresServer
 from store_samples import store_config
 
+from inspection.errors import StoreError
 from inspection.store.sql import SqlStore
 from inspection.store.web import approvals, audit, jobs
 from inspection.store.web.access import WebStore
 from inspection.store.web.approvals import ApprovalError, Step
 from inspection.store.web.jobs import JobBusyError, JobState
-from inspection_serve.web.models.jobs import JobError, Jobs
+from inspection_serve.web.models import jobs as runner_of_jobs
+from inspection_serve.web.models.jobs import HOST, JobError, Jobs
 from inspection_serve.web.models.steps import identity, write_whole
 from inspection_serve.web.site import Site, open_site
 
@@ -171,12 +175,16 @@ def job_of(site: Site, process: dict[str, Any] | None) -> int:
     return job
 
 
-def settled(site: Site, job: int) -> dict[str, Any]:
-    Jobs(site).settle()
+def row_of(site: Site, job: int) -> dict[str, Any]:
     with site.store.read("a test") as connection:
         row = jobs.find(connection, job)
     assert row is not None
     return row
+
+
+def settled(site: Site, job: int) -> dict[str, Any]:
+    Jobs(site).settle()
+    return row_of(site, job)
 
 
 def test_a_job_that_still_runs_is_left_alone(site: Site) -> None:
@@ -268,3 +276,96 @@ def test_a_log_is_given_in_pieces_of_whole_lines(site: Site) -> None:
     assert pieces > 1
     assert text == "".join(f"line {n}\n" for n in range(9000))
     assert runner.log(job, 10**9)["text"] == ""
+
+
+@pytest.mark.parametrize("other", ["host", "folder"])
+def test_a_job_of_another_machine_is_left_to_it(site: Site, tmp_path: Path, other: str) -> None:
+    host, work = (HOST, tmp_path / "b") if other == "folder" else ("station-b", site.work)
+    with site.store.write("a test") as connection:
+        job = jobs.add(connection, "train", {}, "kim", host=host, work=str(work))
+        jobs.started(connection, job, {"pid": 4_000_000, "start": 1, "boot": "theirs"})
+    ours = Jobs(site)
+    folder = ours.folder(job)
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text("of a job before\n")
+    write_whole(folder / "exit.json", {"code": 0, "step": "train"})
+    row = settled(site, job)
+    assert (row["state"], row["host"]) == ("running", host)
+    assert not ours.is_own(row)
+    with pytest.raises(JobError, match="cancel it there") as told:
+        ours.cancel(row, "kim")
+    assert told.value.code == "elsewhere"
+    with pytest.raises(JobBusyError, match=host):
+        ours.start("replay", {}, lambda _folder: [], "lee")
+
+
+def test_a_machine_that_never_comes_back_does_not_stop_jobs_for_ever(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site.store.write("a test") as connection:
+        job = jobs.add(connection, "train", {}, "kim", host="station-b", work="/gone")
+    monkeypatch.setattr(runner_of_jobs, "FORGOTTEN", -1.0)
+    assert settled(site, job)["state"] == "lost"
+
+
+def test_a_store_that_is_busy_after_the_start_leaves_a_job_that_can_be_cancelled(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise StoreError("the store is busy")
+
+    runner = Jobs(site)
+    steps = [{"name": "train", "arguments": ["line", "--help"], "go_on": [0]}] * 500
+    with monkeypatch.context() as failing:
+        failing.setattr(jobs, "started", busy)
+        job = runner.start("train", {}, lambda _folder: steps, "kim")
+        assert row_of(site, job)["process"] is None
+    process = runner._ours[job]
+    again = Jobs(site)  # as after a restart of the pages
+    end = time.monotonic() + 60
+    while not (again.folder(job) / "step.json").exists() and time.monotonic() < end:
+        threading.Event().wait(0.05)
+    group = process.pid
+    try:
+        late = row_of(site, job)
+        again.settle()
+        noted = row_of(site, job)
+        assert (noted["state"], noted["process"]["pid"]) == ("running", group)
+        again.cancel(late, "kim")
+        while row_of(site, job)["ended_at"] is None and time.monotonic() < end:
+            runner.settle()
+            threading.Event().wait(0.05)
+        assert row_of(site, job)["state"] == "cancelled"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        process.wait(60)
+
+
+def test_a_job_that_was_cut_after_its_release_keeps_its_trainer(site: Site) -> None:
+    job = job_of(site, None)
+    folder = site.work / "jobs" / str(job)
+    (folder / "train.out").write_text(json.dumps({"release": "plate/4"}))
+    (folder / "log.txt").write_text("killed\n")
+    row = settled(site, job)
+    assert (row["state"], jobs.outcome(row["process"])["said"]) == ("lost", "killed")
+    with site.store.read("a test") as connection:
+        assert jobs.trained_by(connection, "plate/4") == {"kim"}
+
+
+def test_a_full_store_keeps_nobody_from_looking(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    job = job_of(site, None)
+    runner = Jobs(site)
+    with monkeypatch.context() as failing:
+        failing.setattr(jobs, "ended", full)
+        runner.look()
+        with pytest.raises(StoreError):
+            runner.start("replay", {}, lambda _folder: [], "kim")
+    assert row_of(site, job)["state"] == "running"
+    runner.look()
+    assert row_of(site, job)["state"] == "lost"

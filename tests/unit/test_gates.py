@@ -245,7 +245,7 @@ def test_a_refusal_is_told_in_korean():
     results = candidate_gates(gates, PARITY, measured(escape=(5, 50)))
     error = RefusedError("plate", results, Path("data"), Path("runs/x"))
     words = error.told("ko")
-    assert "통과하지 못한 관문: 미검 상한 (escape), 처리 시간 (latency)" in words
+    assert "통과하지 못한 합격 기준: 미검 상한 (escape), 처리 시간 (latency)" in words
     assert "test 불량 부품 50개 중 5개가 합격했습니다" in words
     assert words.count("조치:") == 2
     assert str(error) == error.told("en"), "a log is in one language"

@@ -208,8 +208,8 @@ def test_the_claim_in_words() -> None:
     assert said(fixed).startswith("wrong counts: at most 12 % escape at 95 %")
     assert said(fixed, "ko").startswith("수량 불일치: 신뢰수준 95 %에서 미검률 12 % 이하")
     assert said(few, "ko") == (
-        "scratch: 1 % 약속 불가. 부품 37개로는 신뢰수준 95 %에서 미검률 7.8 %까지만 약속할 수 있습니다. 1 "
-        "% 약속에는 "
+        "scratch: 1 % 보증 불가. 부품 37개로는 신뢰수준 95 %에서 미검률 7.8 %까지만 보증할 수 있습니다. 1 "
+        "% 보증에는 "
         "262개가 더 필요합니다"
     )
 
@@ -369,8 +369,8 @@ def test_too_few_defects_are_said_plainly(house: tuple[Path, Path]) -> None:
     code, out, _ = run(house[0], "--data", house[1])
     assert code == 1
     text = " ".join(out.split())
-    assert "scratch: 1 % 약속 불가. 부품 6개로는" in text
-    assert "목표 미달: scratch: 1 % 약속 불가" in text
+    assert "scratch: 1 % 보증 불가. 부품 6개로는" in text
+    assert "목표 미달: scratch: 1 % 보증 불가" in text
     assert "그룹 6개에서 나왔고" in text
     assert "no claim" not in text
     _, _, error = run(house[0], "--data", house[1], "--language", "de")

@@ -284,7 +284,7 @@ def test_what_is_not_met_stands_in_both_files(tmp_path: Path) -> None:
     assert limit_sentences(claim, "en") == claim["words"]
     (korean,) = not_met_sentences(claim, "ko")
     assert korean.startswith(
-        "scratch: 1 % 약속 불가. 부품 20개로는 신뢰수준 95 %에서 미검률 14 %까지만"
+        "scratch: 1 % 보증 불가. 부품 20개로는 신뢰수준 95 %에서 미검률 14 %까지만"
     )
     assert [x["code"] for x in claim["warning_codes"]] == ["few_groups"][: len(claim["warnings"])]
     assert file.read_text().startswith("# not every target is proven: see the claim file\n")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from inspection.store.web.alarms import NG_RATE, REPEATED_NG, Rules, compute
+from inspection.store.web.alarms import (
+    NG_RATE,
+    OVERRULE_RATE,
+    REPEATED_NG,
+    Rules,
+    compute,
+    compute_overruled,
+)
 from inspection.types import Reason
 from inspection_serve.web.reasons import ALARMS, REASONS, words_of
 from inspection_serve.web.texts import load_texts
@@ -50,3 +57,21 @@ def test_the_ng_rate_waits_for_a_whole_window() -> None:
     assert (alarm.code, alarm.number) == (NG_RATE, 50)
     assert compute(rows("FPPPFFFF"), rules) == []
     assert compute([], rules) == []
+
+
+def judged(verdicts: str) -> list[dict[str, Any]]:
+    """Newest first: `o` was overruled, `b` is on the limit, anything else is a real defect."""
+    names = {"o": "false_call", "b": "borderline"}
+    return [
+        {"id": len(verdicts) - place, "verdict": names.get(one, "real_defect"), "triggered_at": "t"}
+        for place, one in enumerate(verdicts)
+    ]
+
+
+def test_many_overruled_parts_are_an_alarm() -> None:
+    rules = Rules(overrule_percent=50, overrule_window=4)
+    assert compute_overruled(judged("ooo"), rules) == [], "the window is not full"
+    (alarm,) = compute_overruled(judged("oxobxx"), rules)
+    assert (alarm.code, alarm.record, alarm.number) == (OVERRULE_RATE, 4, 50)
+    assert compute_overruled(judged("oxxboo"), rules) == []
+    assert compute_overruled(judged("oooo"), Rules(overrule_percent=0)) == []

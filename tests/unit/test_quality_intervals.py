@@ -14,7 +14,6 @@ from inspection.quality.intervals import (
     exact_interval,
     incomplete_beta,
     lower_limit,
-    missed_of_defective,
     parts_to_show,
     round_down,
     round_up,
@@ -112,15 +111,6 @@ def test_nothing_reviewed_says_nothing() -> None:
     assert sampled_share([(0.5, 0, 0)]) == NOTHING
     assert NOTHING.upper == 1.0
     assert NOTHING.estimate is None
-
-
-def test_missed_of_defective() -> None:
-    escape = sampled_share([(0.02, 2000, 1)])
-    estimate, upper = missed_of_defective(100_000, escape, 800.0, 900.0)
-    assert estimate == pytest.approx(50 / 950)
-    assert upper == pytest.approx(100_000 * escape.high / (100_000 * escape.high + 800))
-    assert missed_of_defective(100, NOTHING, 0.0, None) == (None, 1.0)
-    assert missed_of_defective(0, NOTHING, 0.0, None) == (None, 1.0)
 
 
 def test_limits_are_rounded_outwards() -> None:

@@ -1,11 +1,13 @@
 """Periods of the quality page: whole shifts and half hours, without gaps."""
 
+import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from inspection.errors import ConfigError
-from inspection_serve.web.quality.period import DEFAULT_SHIFTS, choose_period, read_shifts
+from inspection_serve.web.quality.period import DEFAULT_SHIFTS, Per, choose_period, read_shifts
 
 NOW = datetime(2026, 11, 21, 13, 22, tzinfo=UTC)
 SHIFTS = read_shifts(DEFAULT_SHIFTS)
@@ -47,3 +49,25 @@ def test_a_year_is_shown_by_day_or_shift(per: str | None) -> None:
 def test_wrong_shifts_are_refused(value: object) -> None:
     with pytest.raises(ConfigError):
         read_shifts(value)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "Australia/Eucla", "Asia/Seoul"])
+@pytest.mark.parametrize("per", ["half_hour", "hour", "shift", "day"])
+def test_buckets_are_whole_half_hours_in_every_zone(
+    monkeypatch: pytest.MonkeyPatch, zone: str, per: Per
+) -> None:
+    """Parts are counted by half hours of UTC: none may lie in two buckets, or in none."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for minutes in range(0, 24 * 60, 10):
+            now = NOW + timedelta(minutes=minutes)
+            period = choose_period("custom", now - timedelta(days=4), now, per, SHIFTS, now)
+            for one, after in pairwise(period.buckets):
+                assert one.end == after.start
+            assert {bucket.start[14:] for bucket in period.buckets} <= {"00", "30"}
+            assert period.since <= (now - timedelta(days=4)).isoformat()[:16]
+            assert now.isoformat()[:16] < period.until
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -63,6 +63,8 @@ def test_every_page_shows_the_line(visit: Callable[..., Any], size: str, languag
     page = visitor.go("/line")
     expect(page.locator("[data-part=card] .stands")).to_contain_text("●")
     expect(page.locator("#strip-server")).to_contain_text("●")
+    expect(page.locator(".strip-release")).to_have_text(re.compile("(Recipe|레시피) 1 · .+/1"))
+    expect(page.locator(".strip-shift")).to_be_visible(visible=size == "desk")
     visitor.check_access()
     page = visitor.go("/line/test")
     expect(page.locator("[data-frame-age]")).to_contain_text(re.compile("[0-9]"))

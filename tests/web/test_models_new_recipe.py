@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,15 @@ from web_process import add_people
 from web_shift import write_shift
 
 from inspection.cameras.render import CLASSES
+from inspection.errors import StoreError
 from inspection.recipe import RecipeBook
 from inspection.release import read_card, write_card
 from inspection.store.web import audit
+from inspection_serve.web.models import recipes, releases, switching
+from inspection_serve.web.models.switching import Asked, SwitchError
+from inspection_serve.web.results.in_force import in_force
+from inspection_serve.web.review import rules
+from inspection_serve.web.review.rules import limits_in_force
 
 PART = "007"  # YAML takes it for a number where it is not quoted
 
@@ -169,3 +177,120 @@ def test_a_folder_that_cannot_be_written_says_so(place: Place) -> None:
         assert code(place.make(1, 90)) == (409, "no_recipes")
     finally:
         place.site.recipes = place.recipes
+
+
+@contextmanager
+def refusing(place: Place, action: str) -> Iterator[None]:
+    """Let the store refuse an audit entry, as a full one does."""
+    with closing(sqlite3.connect(place.site.store.config.url)) as store:
+        store.execute(
+            f"CREATE TRIGGER full BEFORE INSERT ON audit WHEN NEW.action = '{action}' "
+            "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        )
+        store.commit()
+        try:
+            yield
+        finally:
+            store.execute("DROP TRIGGER full")
+            store.commit()
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def switch(place: Place, recipe: int, number: int) -> Path:
+    file = switching.find_recipe(place.site, recipe)
+    assert file is not None
+    asked = Asked(recipe, file.sha256, number, place.sha(number), "keep", back=False)
+    return switching.switch(place.site, asked, "engineer")
+
+
+def test_a_switch_is_taken_back_without_space(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert place.make(1, 100).status_code == 201
+    before = place.files()
+    kept = {path.name for path in (place.recipes / recipes.HISTORY).glob("*")}
+    monkeypatch.setattr(switching, "write_atomic", no_space, raising=False)
+    with refusing(place, "release.switched"), pytest.raises(StoreError):
+        switch(place, 100, 3)
+    assert place.files() == before
+    assert {path.name for path in (place.recipes / recipes.HISTORY).glob("*")} == kept
+
+
+def test_a_switch_that_cannot_be_taken_back_says_what_holds(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert place.make(1, 101).status_code == 201
+    monkeypatch.setattr(recipes, "put_back", no_space, raising=False)
+    monkeypatch.setattr(switching, "write_atomic", no_space, raising=False)
+    with refusing(place, "release.switched"), pytest.raises(SwitchError) as told:
+        switch(place, 101, 3)
+    assert told.value.code == "not_taken_back"
+    assert "names release 3" in str(told.value)
+    assert RecipeBook(place.recipes, place.releases).get(101)[1].number == 3
+
+
+def test_a_recipe_that_cannot_be_taken_away_says_what_holds(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stays(path: Path, *_: object, **__: object) -> None:
+        if path.name == f"{PART}-102.yaml":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        os.unlink(path)
+
+    with refusing(place, "recipe.made"), monkeypatch.context() as failing:
+        failing.setattr(Path, "unlink", stays)
+        answer = place.make(1, 102)
+    assert code(answer) == (500, "not_taken_back")
+    assert f"{PART}-102.yaml" in answer.json()["detail"]
+
+
+def test_a_folder_without_links_takes_a_recipe_too(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refused_link)
+    assert place.make(1, 103).status_code == 201
+    assert RecipeBook(place.recipes, place.releases).get(103)[1].number == 1
+    assert not [name for name in place.files() if name.startswith(".")]
+
+
+def refused_link(*_: object) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_the_limits_of_earlier_parts_are_known_after_a_switch(place: Place) -> None:
+    assert place.make(1, 104).status_code == 201
+    path = place.recipes / f"{PART}-104.yaml"
+    path.write_text(path.read_text() + "limits:\n  scratch: {t1: 0.2, t2: 0.4}\n")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    card = read_card(place.releases / PART / "1")
+    part = {
+        "release": f"{PART}/1", "model_sha256": card.files["model.onnx"], "recipe_sha256": sha256,
+        "part_name": PART, "release_number": 1,
+    }  # fmt: skip
+    elsewhere = path.rename(path.with_suffix(".away"))
+    assert limits_in_force(place.site, part) == {}
+    elsewhere.rename(path)
+    assert limits_in_force(place.site, part)["scratch"] == (0.2, 0.4), "an empty answer is not kept"
+    switch(place, 104, 3)
+    rules._known.clear()  # as after a restart
+    assert limits_in_force(place.site, part)["scratch"] == (0.2, 0.4)
+    found = in_force(place.site, part)
+    assert (found.recipe, found.certain) == ("found", True)
+    assert found.limits["scratch"].t1 == 0.2
+    for strange in ("*", "../x", "0" * 64):
+        assert in_force(place.site, {**part, "recipe_sha256": strange}).recipe == "changed"
+
+
+def test_comparisons_wait_for_each_other_and_then_say_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "COMPARE_WAIT", 0.05)
+    path = f"/api/v1/models/compare?part={PART}&first=1&second=3"
+    with releases._one_compare:
+        answer = place.ask("GET", path, place.engineer)
+        assert answer.status_code == 400
+        assert "Another comparison is running" in answer.json()["detail"]
+    assert place.ask("GET", path, place.engineer).status_code == 200

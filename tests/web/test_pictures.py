@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,6 +26,7 @@ from inspection.store.images import write_picture
 from inspection.store.sql import SqlStore
 from inspection.store.tables import parts
 from inspection.types import Detections, Frame, Recipe
+from inspection_serve.web.pictures.files import Kept
 
 
 @contextmanager
@@ -258,3 +261,15 @@ def test_the_heat_map_is_a_layer_of_the_viewer(
     assert page.evaluate(f"{world}.getItemAt({world}.getItemCount() - 1).getOpacity()") == 0.6
     page.evaluate("window.viewer.setHeatOpacity(0.25)")
     assert page.evaluate(f"{world}.getItemAt({world}.getItemCount() - 1).getOpacity()") == 0.25
+
+
+def test_a_small_picture_that_cannot_be_kept_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    for number in range(3):
+        assert Kept(tmp_path, 10).get(f"{number:064x}", lambda: b"small") == b"small"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -168,6 +168,35 @@ def test_the_chart_is_that_of_the_parts(
     assert {rule for point in chart["points"] for rule in point["rules"]} == {1, 4}
 
 
+def test_a_time_without_failed_parts_has_a_page(
+    visit: Callable[..., Any], shop: StoreConfig
+) -> None:
+    """Passed parts only, some of them judged good: the promise of few rejects is kept, and no error."""
+    times: dict[datetime, Counter[str]] = {}
+    store = WebStore(shop)
+    with store.read("a test") as connection:
+        for at, decision in connection.execute(sa.select(parts.c.triggered_at, parts.c.decision)):
+            moment = datetime.fromisoformat(at).astimezone(UTC).replace(second=0, microsecond=0)
+            moment -= timedelta(minutes=moment.minute % 30)
+            times.setdefault(moment, Counter())[decision] += 1
+    store.close()
+    start = next(at for at, c in times.items() if c["PASS"] > 20 and not c["FAIL"])
+    written = [f"{at:%Y-%m-%dT%H:%M}:00%2B00:00" for at in (start, start + timedelta(minutes=30))]
+    query = asked(since=written[0], until=written[1], per="half_hour")
+    visitor = visit()
+    enter(visitor, "viewer")
+    page: Page = visitor.go(f"/quality?{query}")
+    expect(page.locator(".promises li").nth(1).locator("strong")).to_contain_text("●")
+    found = visitor.context.request.get(f"{visitor.address}/api/v1/quality/summary?{query}").json()
+    assert found["estimates"][0]["escape"]["reviewed"] > 0
+    assert (found["missed"], found["missed_upper"]) == (None, 1)
+    escape, overkill = found["promises"]
+    assert (escape["state"], escape["missing"]) == ("open", "defects")
+    assert (overkill["state"], overkill["upper"]) == ("kept", 0)
+    table = f"{visitor.address}/api/v1/quality/tables/promises.csv?{query}"
+    assert visitor.context.request.get(table).status == 200
+
+
 @pytest.mark.parametrize("language", ["ko", "en"])
 @pytest.mark.parametrize("size", ["desk", "touch"])
 def test_the_page_with_a_process_out_of_control(

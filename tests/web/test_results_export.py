@@ -8,11 +8,13 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import anyio
 import pytest
 import sqlalchemy as sa
 from playwright.sync_api import expect
@@ -24,6 +26,7 @@ from inspection.store.database import make_engine
 from inspection.store.tables import parts
 from inspection.store.web import audit
 from inspection.store.web.access import WebStore
+from inspection_serve.web.results import export
 
 HOSTILE = [
     "=1+1",
@@ -211,3 +214,33 @@ def test_nobody_reads_without_signing_in(web: WebProcess) -> None:
         answer.read()
         assert answer.status == 401
     link.close()
+
+
+def test_a_download_that_stands_still_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(export, "STALLED", 0.05)
+    ended: list[str] = []
+
+    async def file() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"first"
+            yield b"second"
+        finally:
+            ended.append("closed")
+
+    async def download() -> None:
+        sent: list[object] = []
+
+        async def send(message: MutableMapping[str, object]) -> None:
+            if message.get("body") == b"second":
+                await anyio.sleep_forever()  # as where a browser was told to pause
+            sent.append(message.get("body"))
+
+        await export.Sending(file()).stream_response(send)
+        assert sent == [None, b"first"], "what came does not look whole"
+
+    with ThreadPoolExecutor(1) as thread:  # a browser's loop may run in this one
+        thread.submit(anyio.run, download).result(60)
+    assert ended == ["closed"]
+    assert "nothing of an export was taken" in caplog.text

@@ -24,6 +24,7 @@ OTHER_WORDS = {
     "제품": "부품", "사진": "이미지", "상자": "박스", "설비": "스테이션", "불량 종류": "불량 유형",
     "기술자": "엔지니어", "품질 담당자": "엔지니어", "모델 릴리스": "릴리스", "문턱": "한계값",
     "다시 판정": "재판정", "결함": "불량", "저장되지 않음": "저장 안 됨", "세요": "십시오",
+    "관문": "합격 기준", "약속": "보증 한도",
 }  # fmt: skip
 """What another word would be for something that docs/glossary.md has a Korean word for, and that word."""
 PLACES = re.compile(r"\{(\w+)[^}]*\}")

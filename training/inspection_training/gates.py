@@ -81,15 +81,15 @@ class GateResult:
 
 _REFUSED: Table = {
     "refused": (
-        "{part}: 릴리스하지 않았습니다. 통과하지 못한 관문: {names}",
+        "{part}: 릴리스하지 않았습니다. 통과하지 못한 합격 기준: {names}",
         "{part} was not released; not passed: {names}",
     ),
-    "gate": ("  관문 {name}: {words}", "  gate {name}: {words}"),
+    "gate": ("  합격 기준 {name}: {words}", "  gate {name}: {words}"),
     "remedy": ("    조치: {remedy}", "    to do: {remedy}"),
     "untrained": ("학습은 시작하지 않았습니다", "nothing was trained"),
     "kept": (
-        "후보와 카드는 {candidate}에 보관되어 있습니다. `inspection release make`로 다른 관문을 적용할 수 "
-        "있습니다",
+        "후보와 카드는 {candidate}에 보관되어 있습니다. `inspection release make`로 다른 합격 기준을 적용할 "
+        "수 있습니다",
         "the candidate and its card are kept in {candidate}; `inspection release make` asks again with other "
         "gates",
     ),

@@ -38,11 +38,11 @@ _WORDS: Table = {
     "review": ("양품 재검", "review"),
     "not_met": ("목표 미달: {sentence}", "NOT MET: {sentence}"),
     "written": (
-        "레시피 {number}: {file}, 약속 파일: {claim}",
+        "레시피 {number}: {file}, 보증 한도 파일: {claim}",
         "recipe {number} in {file}, claim {claim}",
     ),
     "taken": (
-        "라인은 그래도 이 레시피를 씁니다. 무엇이 미달인지는 약속 파일에 있습니다",
+        "라인은 그래도 이 레시피를 씁니다. 무엇이 미달인지는 보증 한도 파일에 있습니다",
         "the line takes this recipe all the same; its claim says what is not met",
     ),
 }

@@ -1,4 +1,4 @@
-"""WebStore: short transactions of the pages, beside the line that writes to the same store.
+"""WebStore: short transactions of the pages, beside the line that writes to the same store; never makes one.
 
 A reader never stays open (SQLite's log would grow). On SQLite one thread of the process writes at a time,
 and the lock is left alone for `GAP` after each transaction: the line looks every two milliseconds, so it
@@ -48,9 +48,9 @@ class WebStore:
         if path is not None and not path.is_file():
             raise StoreError(f"there is no store at {path}; check the path, or start the line once")
         self.config = config.model_copy(update={"busy_timeout": WAIT})
-        discard(open_connection(self.config))
+        discard(open_connection(self.config, create=False))
         self._reading = make_engine(self.config, read_only=True)
-        self._writing = make_engine(self.config)
+        self._writing = make_engine(self.config, create=False)
         self._turn = threading.Lock()
         self._left = self._quiet_until = 0.0
         self._rest = threading.Event()
@@ -118,7 +118,7 @@ class WebStore:
 
         When the last connection closes, SQLite moves its log into the store and deletes it: some tens of
         milliseconds after every transaction where no line runs. An idle connection reads nothing and hinders
-        nobody; it goes with the file when that is put aside.
+        nobody; it goes with the file when that is put aside. The log is moved by `Counting` instead.
         """
         path = self.config.sqlite_path
         try:

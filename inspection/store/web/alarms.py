@@ -1,7 +1,8 @@
 """Alarms as people see them: on, gone, acknowledged, shelved; and those that follow from the answers.
 
 The line writes when an alarm comes and goes (`alarms`). People acknowledge the row with which it came; a
-mute horn is not an acknowledgement. Repeated NG and the NG rate are computed from the latest answers.
+mute horn is not an acknowledgement. Repeated NG and the NG rate are computed from the latest answers, the
+overrule rate from what people said of the latest judged FAIL parts.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from inspection.store.rows import Values, utc_now
 from inspection.store.tables import alarms, epochs, parts
 from inspection.store.web import audit
 from inspection.store.web.people import after
-from inspection.store.web.tables import alarm_acks, settings
-from inspection.types import Decision
+from inspection.store.web.tables import alarm_acks, reviews, settings
+from inspection.types import Decision, Verdict
 
-REPEATED_NG, NG_RATE = "REPEATED_NG", "NG_RATE"
+REPEATED_NG, NG_RATE, OVERRULE_RATE = "REPEATED_NG", "NG_RATE", "OVERRULE_RATE"
 _SETTING = "line.alarms"
 _BATCH = 5000
+_LATEST = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,16 @@ class Rules:
         repeated: so many FAIL one after the other.
         rate_percent: share of FAIL among the latest `window` parts, in percent.
         window: number of parts.
+        overrule_percent: share that people overruled among the latest `overrule_window` FAIL parts that
+            they judged, in percent.
+        overrule_window: number of judged parts.
     """
 
     repeated: int = 3
     rate_percent: float = 20.0
     window: int = 50
+    overrule_percent: float = 30.0
+    overrule_window: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ class Computed:
     """An alarm that follows from the answers.
 
     Attributes:
-        code: `REPEATED_NG` or `NG_RATE`.
+        code: `REPEATED_NG`, `NG_RATE` or `OVERRULE_RATE`.
         record: the first part of it; an acknowledgement is for this record.
         at: when that part was triggered.
         number: parts in a row, or the share in percent.
@@ -93,6 +100,49 @@ def latest_parts(connection: sa.Connection, station: str, limit: int) -> list[Va
         .limit(limit)
     )
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def latest_judged(connection: sa.Connection, station: str, limit: int) -> list[Values]:
+    """Return the latest FAIL parts of a station of which people have said the last word, newest first.
+
+    Only the 5000 latest parts that are judged at all are looked at. What a first person said while a second
+    one must still look is not among them.
+    """
+    columns = [
+        reviews.c[name] for name in ("record", "station", "decision", "verdict", "triggered_at")
+    ]
+    latest = (
+        sa.select(*columns)
+        .where(reviews.c.state == "done")
+        .order_by(reviews.c.record.desc())
+        .limit(_LATEST)
+        .subquery()
+    )
+    said = (Verdict.REAL_DEFECT.value, Verdict.FALSE_CALL.value, Verdict.BORDERLINE.value)
+    query = (
+        sa.select(latest.c.record.label("id"), latest.c.verdict, latest.c.triggered_at)
+        .where(
+            latest.c.station == station,
+            latest.c.decision == Decision.FAIL.value,
+            latest.c.verdict.in_(said),
+        )
+        .order_by(latest.c.record.desc())
+        .limit(limit)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def compute_overruled(rows: Sequence[Values], rules: Rules) -> list[Computed]:
+    """Return the alarm of false calls that follows from `latest_judged`, newest first. Pure."""
+    window = rows[: rules.overrule_window]
+    if not rules.overrule_percent or len(window) < rules.overrule_window:
+        return []
+    overruled = [row for row in window if row["verdict"] == Verdict.FALSE_CALL.value]
+    percent = 100 * len(overruled) / len(window)
+    if percent < rules.overrule_percent:
+        return []
+    first = overruled[-1]
+    return [Computed(OVERRULE_RATE, first["id"], first["triggered_at"], percent)]
 
 
 def compute(rows: Sequence[Values], rules: Rules) -> list[Computed]:

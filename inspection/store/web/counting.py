@@ -3,6 +3,8 @@
     parts ─▶ Counting.step (by id, from the mark, settled rows only) ─▶ slots
     notes of changed reviews ─▶ tally_step ─▶ tallies
 
+It also moves SQLite's log, so that the file alone is soon whole again when the line does not run.
+
 A row is settled when its decision can never change: it was sent, or is NOT_INSPECTED. Rows that are not stay
 listed in the mark, so neither a row that is closed at a restart nor one that is written late, into
 an hour long gone, is missed or counted twice; see `inspection.store.web.counts`.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import threading
 import time
 from typing import Any
@@ -20,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from inspection.errors import StoreError
+from inspection.store.database import move_log
 from inspection.store.tables import parts
 from inspection.store.web.access import WebStore
 from inspection.store.web.counts import (
@@ -56,6 +60,34 @@ SETTLED = sa.or_(
 )
 
 
+class Filled:
+    """Up to which id nothing can be added to `parts` any more.
+
+    SQLite has one writer at a time: ids appear in order. On PostgreSQL a transaction may hold an id for as
+    long as it likes; so only ids count that were seen before everything that runs now began.
+    """
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, int] | None = None
+        self._upto = 0
+
+    def look(self, connection: sa.Connection) -> int:
+        """Return the id; on PostgreSQL 0 at the first look, then at least what the look before showed."""
+        if connection.dialect.name != "postgresql":
+            return int(connection.execute(sa.select(sa.func.max(parts.c.id))).scalar() or 0)
+        oldest, following, highest = connection.execute(
+            sa.text(
+                "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,"
+                " (SELECT max(id) FROM parts) FROM pg_current_snapshot() s"
+            )
+        ).one()
+        if self._seen is not None and oldest < self._seen[0]:
+            return self._upto  # what ran when those rows were seen still runs
+        self._upto = self._upto if self._seen is None else self._seen[1]
+        self._seen = (following, highest or 0)
+        return self._upto
+
+
 class Counting:
     """Keeps `slots` and `tallies` up to date, from a thread of its own, until it is closed.
 
@@ -65,9 +97,10 @@ class Counting:
     def __init__(self, store: WebStore) -> None:
         self._store = store
         self._stop = threading.Event()
-        self._seen: tuple[int, int] | None = None
+        self._filled = Filled()
         self._size = BATCH
-        self._moved, self._trouble = 0.0, ""
+        self._moved, self._trouble, self._log_trouble = 0.0, "", ""
+        self._next_log = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="counting", daemon=True)
 
     def start(self) -> None:
@@ -91,8 +124,22 @@ class Counting:
                 if str(error) != self._trouble:
                     _logger.warning("counting parts waits: %s", error)
                 self._trouble = str(error)
+            self._tend_log()
             if self._stop.wait(PAUSE if more else EVERY):
                 return
+
+    def _tend_log(self) -> None:
+        """Move SQLite's log into the store: without a line nothing else would; see `WebStore`."""
+        if time.monotonic() < self._next_log:
+            return
+        self._next_log = time.monotonic() + EVERY
+        try:
+            move_log(self._store.config)
+            self._log_trouble = ""
+        except sqlite3.Error as error:
+            if str(error) != self._log_trouble:
+                _logger.warning("SQLite's log cannot be moved into the store: %s", error)
+            self._log_trouble = str(error)
 
     def step(self, *, worth: int = WORTH) -> bool:
         """Count one batch where it is worth it; tell whether a full one was counted.
@@ -140,17 +187,7 @@ class Counting:
         last = mark.record if newest is None else int(newest)
         if connection.dialect.name != "postgresql":
             return last  # one writer at a time: ids appear in order
-        oldest, following, highest = connection.execute(
-            sa.text(
-                "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,"
-                " (SELECT max(id) FROM parts) FROM pg_current_snapshot() s"
-            )
-        ).one()
-        if self._seen is not None and oldest < self._seen[0]:
-            return mark.record  # what ran when those rows were seen still runs
-        bound = mark.record if self._seen is None else self._seen[1]
-        self._seen = (following, highest or 0)
-        return max(mark.record, min(last, bound))
+        return max(mark.record, min(last, self._filled.look(connection)))
 
 
 def _settled() -> sa.ColumnElement[bool]:

@@ -2,8 +2,9 @@
 
     parts ─▶ scan (by id, from the mark) ─▶ chosen (flagged, or drawn from the passed) ─▶ reviews
 
-It may run in several processes at once: a row that is there is left alone. Rows that are still triggered,
-and ids that another transaction may yet fill, are looked at again; nothing is passed by.
+It may run in several processes at once: a row that is there is left alone. A row is taken in when its
+decision can never change (`counting.SETTLED`): a PASS that is replaced before it was sent is no part that
+passed. Other rows, and ids that another transaction may yet fill, are looked at again; none is passed by.
 
 A passed part is drawn when HMAC-SHA256(seed, record) is below the share in force, so nobody can tell
 beforehand which, and the draw can be repeated afterwards. `reviews.probability` keeps that share.
@@ -17,8 +18,6 @@ import json
 import logging
 import secrets
 import threading
-import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,8 +29,9 @@ from inspection.store.rows import Values, utc_now
 from inspection.store.tables import parts, verdicts
 from inspection.store.web import settings
 from inspection.store.web.access import WebStore
+from inspection.store.web.counting import SETTLED, Filled
 from inspection.store.web.tables import marks, reviews
-from inspection.types import Decision, PartState, Verdict
+from inspection.types import Decision, Verdict
 
 PASS_SHARE = "review.pass_share"  # noqa: S105  a setting's name
 SEED = "review.seed"
@@ -43,8 +43,8 @@ EVERY = 0.5
 """Seconds between two looks."""
 PAUSE = 0.02
 """Seconds between two batches, at least; see `access.REST`."""
-SETTLED = 10.0
-"""Seconds after which no id below a seen one can still be filled by another transaction."""
+MOST_OPEN = 5_000
+"""Rows below the mark that are looked at again; of more the oldest are let go, and the log says so."""
 _SHOWN = {"saved", "pending"}
 _logger = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class Intake:
     def __init__(self, store: WebStore) -> None:
         self._store = store
         self._stop = threading.Event()
-        self._seen: deque[tuple[float, int]] = deque()
-        self._filled = 0
+        self._filled = Filled()
+        self._upto = 0
         self._seed = b""
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
@@ -77,20 +77,19 @@ class Intake:
         with self._store.read("reading where the intake is") as connection:
             mark = read_mark(connection)
             share = float(settings.read(connection, PASS_SHARE, DEFAULT_SHARE))
-            newest = connection.execute(sa.select(sa.func.max(parts.c.id))).scalar() or 0
-            still = _rows(connection, parts.c.id.in_(mark["open"])) if mark["open"] else []
-        self._seen.append((time.monotonic(), int(newest)))
-        ready = [row for row in still if row["state"] != PartState.TRIGGERED]
-        waiting = set(mark["open"]) - {row["id"] for row in ready}
-        added = self._write(self._wanted(ready, seed, share), None, seed, share)
-        cursor = int(mark["record"])
+            self._upto = self._filled.look(connection)
+            ready = _settled_of(connection, mark["open"])
+        waiting, added, cursor = set[int](mark["open"]), 0, int(mark["record"])
+        for rows in ready:
+            waiting -= {row["id"] for row in rows}
+            added += self._write(self._wanted(rows, seed, share), None, seed, share)
         while not self._stop.is_set():
             with self._store.read("looking for parts to review") as connection:
                 found = _rows(connection, parts.c.id > cursor)
-            decided = [row for row in found if row["state"] != PartState.TRIGGERED]
-            waiting |= {row["id"] for row in found if row["state"] == PartState.TRIGGERED}
+            settled = [row for row in found if row["settled"]]
+            waiting |= {row["id"] for row in found if not row["settled"]}
             cursor = found[-1]["id"] if found else cursor
-            wanted, moved = self._wanted(decided, seed, share), self._moved(mark, cursor, waiting)
+            wanted, moved = self._wanted(settled, seed, share), self._moved(mark, cursor, waiting)
             added += self._write(wanted, moved, seed, share)
             mark = moved or mark
             if len(found) < BATCH:
@@ -105,29 +104,31 @@ class Intake:
 
     def _moved(self, kept: Values, cursor: int, waiting: set[int]) -> Values | None:
         """Return the mark where it is worth writing: rarely while nothing but good parts pass."""
-        settled = max(int(kept["record"]), min(cursor, self._settled()))
-        mark = {"record": settled, "open": sorted(row for row in waiting if row <= settled)}
-        if mark["open"] == kept["open"] and settled < int(kept["record"]) + BATCH:
+        upto = max(int(kept["record"]), min(cursor, self._upto))
+        if upto < int(kept["record"]) + BATCH and waiting.issuperset(kept["open"]):
             return None
-        return mark
+        still = sorted(row for row in waiting if row <= upto)
+        gone, still = still[:-MOST_OPEN], still[-MOST_OPEN:]
+        if gone:
+            waiting.difference_update(gone)
+            _logger.warning(
+                "%d parts were never answered; review does not wait for them any more: records %d to %d",
+                len(gone),
+                gone[0],
+                gone[-1],
+            )
+        return {"record": upto, "open": still}
 
-    def _settled(self) -> int:
-        """Return the id up to which nothing can be added any more."""
-        limit = time.monotonic() - (0.0 if self._store.config.sqlite_path else SETTLED)
-        while self._seen and self._seen[0][0] <= limit:
-            self._filled = max(self._filled, self._seen.popleft()[1])
-        return self._filled
-
-    def _wanted(self, decided: Sequence[Values], seed: bytes, share: float) -> list[Values]:
+    def _wanted(self, settled: Sequence[Values], seed: bytes, share: float) -> list[Values]:
         """Return the rows that get a review. All reading is done here, before the store is held."""
-        ids = [row["id"] for row in decided]
+        ids = [row["id"] for row in settled]
         if not ids:
             return []
-        chosen = {row["id"] for row in decided if is_flagged(row) or is_drawn(row, seed, share)}
+        chosen = {row["id"] for row in settled if is_flagged(row) or is_drawn(row, seed, share)}
         with self._store.read("looking which reviews are there") as connection:
             there = _records(connection, reviews.c.record, ids)
             judged = _records(connection, verdicts.c.record, ids)
-        return [row for row in decided if row["id"] in (chosen | judged) - there]
+        return [row for row in settled if row["id"] in (chosen | judged) - there]
 
     def _write(
         self, wanted: Sequence[Values], mark: Values | None, seed: bytes, share: float
@@ -216,10 +217,17 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def _rows(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[Values]:
-    query = sa.select(*(parts.c[name] for name in _COLUMNS)).where(where)
+def _rows(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Values]:
+    settled = sa.func.coalesce(SETTLED, sa.false()).label("settled")
+    query = sa.select(*(parts.c[name] for name in _COLUMNS), settled).where(*where)
     found = connection.execute(query.order_by(parts.c.id).limit(BATCH)).mappings()
     return [dict(row) for row in found]
+
+
+def _settled_of(connection: sa.Connection, ids: Sequence[int]) -> list[list[Values]]:
+    """Return those of the rows that are settled now, a batch at a time."""
+    batches = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
+    return [_rows(connection, parts.c.id.in_(batch), SETTLED) for batch in batches]
 
 
 def row_of(connection: sa.Connection, record: int) -> Values | None:

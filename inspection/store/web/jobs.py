@@ -36,14 +36,24 @@ class JobBusyError(InspectionError):
     """Another job is not at its end."""
 
 
-def add(connection: sa.Connection, kind: str, arguments: Values, who: str) -> int:
-    """Add a job and return its id; its folder is `jobs/ID` below the site's work folder.
+def add(
+    connection: sa.Connection,
+    kind: str,
+    arguments: Values,
+    who: str,
+    *,
+    host: str = "",
+    work: str = "",
+) -> int:
+    """Add a job and return its id; its folder is `jobs/ID` below the work folder.
 
     Args:
         connection: from `WebStore.write`.
         kind: `train` or `replay`.
         arguments: what was asked, plain values.
         who: login name.
+        host: name of the machine on which it runs; several may share a store.
+        work: the work folder there.
 
     Raises:
         JobBusyError: there is one that is not at its end.
@@ -52,10 +62,14 @@ def add(connection: sa.Connection, kind: str, arguments: Values, who: str) -> in
         connection.execute(sa.text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
     busy = active(connection)
     if busy is not None:
-        raise JobBusyError(f"job {busy['id']} of {busy['who']} is not at its end; one at a time")
+        where = f" on {busy['host']}" if busy["host"] else ""
+        raise JobBusyError(
+            f"job {busy['id']} of {busy['who']}{where} is not at its end; one at a time"
+        )
     row: Values = {
         "kind": kind,
         "arguments": arguments,
+        "host": host,
         "folder": "",
         "who": who,
         "at": utc_now(),
@@ -63,9 +77,15 @@ def add(connection: sa.Connection, kind: str, arguments: Values, who: str) -> in
     }
     query = sa.insert(jobs).returning(jobs.c.id)
     made = int(connection.execute(query, row).scalar_one())
-    connection.execute(sa.update(jobs).where(jobs.c.id == made).values(folder=f"jobs/{made}"))
+    folder = folder_of(work, made)
+    connection.execute(sa.update(jobs).where(jobs.c.id == made).values(folder=folder))
     audit.append(connection, who, "job.started", f"job:{made}", kind=kind, **arguments)
     return made
+
+
+def folder_of(work: str, job: int) -> str:
+    """Return the folder of a job below a work folder."""
+    return f"{work}/jobs/{job}" if work else f"jobs/{job}"
 
 
 def started(connection: sa.Connection, job: int, process: Values) -> None:

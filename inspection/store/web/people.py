@@ -199,12 +199,6 @@ def who_is(connection: sa.Connection, token: str, idle: float) -> Person | None:
     )
 
 
-def last_seen(connection: sa.Connection, session: str) -> str:
-    """Return when a session was used last, as noted."""
-    query = sa.select(sessions.c.seen_at).where(sessions.c.token_sha256 == session)
-    return str(connection.execute(query).scalar() or "")
-
-
 def note_seen(connection: sa.Connection, session: str) -> None:
     """Note that a session is in use; once a minute is enough."""
     connection.execute(

@@ -73,7 +73,7 @@ def waiting(
     order: Order = "oldest",
     after: int | None = None,
     limit: int = 50,
-    middles: Mapping[str, float] | None = None,
+    middles: Mapping[tuple[int, str], float] | None = None,
 ) -> list[Values]:
     """Return parts that wait.
 
@@ -84,13 +84,17 @@ def waiting(
         order: oldest first; or those whose score is nearest to the middle between T1 and T2 first.
         after: last record of the page before; only for oldest first.
         limit: at most 200.
-        middles: middle between T1 and T2 by class; 0.5 for a class that is not named.
+        middles: (recipe number, class) to the middle between T1 and T2; 0.5 for what is not named.
     """
     query = sa.select(*(reviews.c[name] for name in _LISTED)).where(*wanted.clauses(person))
     if order == "uncertain":
         middle: Any = sa.literal(0.5)
         if middles:
-            middle = sa.case(dict(middles), value=reviews.c.defect_class, else_=0.5)
+            whens = [
+                (sa.and_(reviews.c.recipe_number == number, reviews.c.defect_class == name), value)
+                for (number, name), value in middles.items()
+            ]
+            middle = sa.case(*whens, else_=0.5)
         distance = sa.func.abs(sa.func.coalesce(reviews.c.score, 0.0) - middle)
         query = query.order_by(distance, reviews.c.record)
     else:

@@ -266,6 +266,7 @@ jobs = sa.Table(
     _id(),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("arguments", json_type(), nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
     sa.Column("folder", sa.Text, nullable=False),
     sa.Column("who", sa.Text, nullable=False),
     sa.Column("at", sa.Text, nullable=False),

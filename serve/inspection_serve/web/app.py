@@ -39,6 +39,7 @@ from inspection_serve.web.results import export as results_export
 from inspection_serve.web.results import routes as results
 from inspection_serve.web.review import api as review_api
 from inspection_serve.web.review import routes as review
+from inspection_serve.web.seen import Seen
 from inspection_serve.web.site import Site
 
 API = "/api/v1"
@@ -56,6 +57,8 @@ def build_app(site: Site, *, names: Iterable[str], secure: bool = False) -> Fast
     app = FastAPI(title="Inspection", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.site, app.state.secure = site, secure
     app.state.line, app.state.is_ending = Watch(site), lambda: False
+    app.state.seen = Seen(site.store)
+    site.on_close.append(app.state.seen.close)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), "static")
     for routes in (
         people,
@@ -113,11 +116,11 @@ def _conflict(request: Request, error: Exception) -> Response:
 
 def _store_failed(request: Request, error: Exception) -> Response:
     _log.error("%s %s: %s", request.method, request.url.path, error)
-    return _problem(request, 503, "store_failed", str(error))
+    return _problem(request, 503, "store_failed", _for_people(request, error))
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    return _problem(request, 400, "refused", str(error))
+    return _problem(request, 400, "refused", _for_people(request, error))
 
 
 def _http(request: Request, error: Exception) -> Response:
@@ -141,6 +144,11 @@ def _broken(request: Request, error: Exception) -> Response:
     return _problem(request, 500, "internal", "")
 
 
+def _for_people(request: Request, error: Exception) -> str:
+    """Return what an error says; nothing for who is not signed in: it may name files and hosts."""
+    return str(error) if getattr(request.state, "person", None) is not None else ""
+
+
 def _is_api(request: Request) -> bool:
     """Tell whether a program asks; the stream of events is one: it cannot follow us to a page."""
     wants = request.headers.get("accept", "")
@@ -153,8 +161,11 @@ def _problem(request: Request, status: int, code: str, detail: str) -> Response:
     if _is_api(request):
         body = {"type": "about:blank", "status": status, "code": code, "detail": detail}
         return JSONResponse(body, status, media_type="application/problem+json")
+    is_reading = request.method in {"GET", "HEAD"}
     try:
-        return page(request, "problem.html", status=status, code=code, detail=detail)
+        return page(
+            request, "problem.html", status=status, code=code, detail=detail, is_reading=is_reading
+        )
     except StoreError:  # who asks cannot be looked up either
         words = "저장소를 읽을 수 없습니다 / The store cannot be read"
         text = f"<!doctype html><title>{status}</title><h1>{words}</h1>"

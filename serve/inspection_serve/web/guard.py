@@ -11,12 +11,15 @@ A request that changes something must come from our own page: the cookie is Same
 from __future__ import annotations
 
 import hmac
+import re
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 
 from inspection.store.web import people
 from inspection.store.web.people import Person, Role
+from inspection_serve.web.seen import Seen
 from inspection_serve.web.site import Site
 
 COOKIE = "inspection_session"
@@ -26,10 +29,11 @@ IDLE = 12 * 3600.0
 """Seconds after which an unused session ends: one long shift."""
 SESSION = 7 * 86400.0
 """Seconds after which a session ends in any case."""
-_SEEN_EVERY = 60.0
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _BEFORE_CHANGE = ("/people/me", "/sign-out")
 """What somebody may do who must choose a new password first."""
+_POLLS = re.compile(r"/line/events|/api/v1/(reviews/news|line/[^/]+/picture|jobs/[^/]+(/log)?)")
+"""What an open page asks by itself: that a page is open does not mean that somebody uses it."""
 
 
 class SignInError(Exception):
@@ -45,7 +49,7 @@ class Public:
         """Return who is signed in, if anybody."""
         if request.method not in _SAFE:
             check_origin(request)
-        return signed_in(request)
+        return await run_in_threadpool(signed_in, request)
 
 
 class Needs:
@@ -63,7 +67,7 @@ class Needs:
         """
         if request.method not in _SAFE:
             check_origin(request)
-        person = signed_in(request)
+        person = await run_in_threadpool(signed_in, request)
         if person is None:
             raise SignInError
         if self.role is not None and not person.role.covers(self.role):
@@ -82,7 +86,10 @@ def site_of(request: Request) -> Site:
 
 
 def signed_in(request: Request) -> Person | None:
-    """Return who is signed in; None when nobody is. Looked up once for each request."""
+    """Return who is signed in; None when nobody is. Looked up once for each request.
+
+    The first call reads the store: a guard makes it in a thread. That the session is in use is noted later.
+    """
     if hasattr(request.state, "person"):
         found: Person | None = request.state.person
         return found
@@ -92,11 +99,11 @@ def signed_in(request: Request) -> Person | None:
         store = site_of(request).store
         with store.read("who is signed in") as connection:
             person = people.who_is(connection, token, IDLE)
-            seen = people.last_seen(connection, person.session) if person else ""
-        if person is not None and seen < people.after(-_SEEN_EVERY):
-            with store.write("noting a session") as connection:
-                people.note_seen(connection, person.session)
     request.state.person = person
+    is_poll = request.method in _SAFE and _POLLS.fullmatch(request.url.path) is not None
+    if person is not None and not is_poll:
+        seen: Seen = request.app.state.seen
+        seen.note(person.session)
     return person
 
 

@@ -105,11 +105,9 @@ def run(settings: Settings) -> int:
 
 def _announce(site: Site, listener: socket.socket, *, secure: bool) -> None:
     host, port = listener.getsockname()[:2]
-    address = f"http{'s' if secure else ''}://{host}:{port}/"
-    told = [f"pages at {address}"]
-    if site.setup_code:
-        told.append(f"nobody can sign in yet; open {address}setup?code={site.setup_code}")
-    print("\n".join(told), flush=True)  # noqa: T201  a person or a script reads it
+    site.address = f"http{'s' if secure else ''}://{host}:{port}/"
+    print(f"pages at {site.address}", flush=True)  # noqa: T201  a person or a script reads it
+    site.tell_setup()
 
 
 def _listen(host: str, port: int) -> socket.socket:

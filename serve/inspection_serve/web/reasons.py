@@ -247,6 +247,11 @@ ALARMS: dict[str, Words] = {
         _mark("Too many of the latest parts are NG."),
         _mark("Look at the latest pictures: real defects, or dirt and light?"),
     ),
+    "OVERRULE_RATE": Words(
+        _mark("False calls are high"),
+        _mark("People overrule too many of the NG parts that they judge."),
+        _mark("Look at the overruled parts by reason, then train or set the limits again."),
+    ),
     "LINE_SILENT": Words(
         _mark("The line says nothing"),
         _mark("The line program does not run, or hangs."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class Site:
         pages: what the station file says of the pages; the defaults for a store alone.
         live: folder where the line publishes its state and latest picture.
         setup_code: whoever shows it becomes the first administrator; empty once there is one.
+        address: where the pages are, as printed.
         on_close: what background threads ask to be called at the end.
     """
 
@@ -45,7 +47,31 @@ class Site:
     pages: PagesConfig
     live: Path
     setup_code: str = ""
+    address: str = "/"
     on_close: list[Callable[[], None]] = field(default_factory=list)
+    _looking: threading.Lock = field(default_factory=threading.Lock)
+
+    def look_for_people(self) -> str:
+        """Return the setup code that holds now, empty when there is somebody. Raises StoreError.
+
+        Another process may have added the first person; and a store that was put aside takes everybody with
+        it: then a new code is made and printed.
+        """
+        with self.store.read("looking for people") as connection:
+            is_anybody = people.any_person(connection)
+        with self._looking:
+            if is_anybody:
+                self.setup_code = ""
+            elif not self.setup_code:
+                self.setup_code = secrets.token_urlsafe(12)
+                self.tell_setup()
+            return self.setup_code
+
+    def tell_setup(self) -> None:
+        """Print where the first administrator is made, while there is none."""
+        if self.setup_code:
+            to = f"{self.address}setup?code={self.setup_code}"
+            print(f"nobody can sign in yet; open {to}", flush=True)  # noqa: T201  a person reads it
 
     def close(self) -> None:
         """Stop what runs beside the pages, then let go of the store."""

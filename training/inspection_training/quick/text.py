@@ -221,21 +221,21 @@ NOTES: dict[str, tuple[str, str]] = {
         "{missing} more.",
     ),
     "no_test": (
-        "시험(test) 분할에 불량이 없어 미검률에 대해 아무것도 약속할 수 없습니다. 1 %를 약속하려면 불량 "
+        "시험(test) 분할에 불량이 없어 미검률에 대해 아무것도 보증할 수 없습니다. 1 %를 보증하려면 불량 "
         "299개가 필요합니다.",
         "The test split has no defective part, so nothing can be claimed about escapes; a claim of 1 % "
         "needs "
         "299.",
     ),
     "claim": (
-        "시험 분할의 불량 {parts}개로는 모두 찾아도 미검 {bound} % 이하까지만 약속할 수 있습니다 (95 "
+        "시험 분할의 불량 {parts}개로는 모두 찾아도 미검 {bound} % 이하까지만 보증할 수 있습니다 (95 "
         "%). 1 %까지 {missing}개 더 "
         "필요합니다.",
         "{parts} defective parts in the test split support at best {bound} % escape at 95 %, if none is "
         "missed; for 1 %, {missing} more are needed.",
     ),
     "no_escape_claim": (
-        "양품만 배운 모델로는 미검률을 약속할 수 없습니다. 불량을 모으십시오.",
+        "양품만 배운 모델로는 미검률을 보증할 수 없습니다. 불량을 모으십시오.",
         "A model of good parts supports no claim about escapes: collect defects.",
     ),
     "few_boxes": (

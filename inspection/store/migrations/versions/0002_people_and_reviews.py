@@ -268,7 +268,7 @@ def _models() -> None:
         _id(),
         _text("kind"),
         sa.Column("arguments", json_type(), nullable=False),
-        *(_text(name) for name in ("folder", "who", "at", "state")),
+        *(_text(name) for name in ("host", "folder", "who", "at", "state")),
         *(_text(name, null=True) for name in ("started_at", "ended_at")),
         sa.Column("exit_code", sa.Integer),
         sa.Column("process", json_type()),

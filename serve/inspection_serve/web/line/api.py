@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
@@ -10,7 +11,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.store.web import alarms, commands
-from inspection.store.web.alarms import NG_RATE, REPEATED_NG, Rules
+from inspection.store.web.alarms import NG_RATE, OVERRULE_RATE, REPEATED_NG, Rules
 from inspection.store.web.commands import ControlHeldError, NoControlError
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
@@ -34,7 +35,7 @@ class AlarmAnswer(BaseModel):
     """An alarm that is on, or gone and not acknowledged."""
 
     key: str = Field(description="names it in this API")
-    code: str = Field(description="name of a reason, REPEATED_NG or NG_RATE")
+    code: str = Field(description="name of a reason, REPEATED_NG, NG_RATE or OVERRULE_RATE")
     on: bool = Field(description="its cause still holds")
     at: str = Field(description="UTC, when it came")
     detail: str = Field(description="as the line says; of a rule: its number")
@@ -121,6 +122,10 @@ class RulesBody(_Body):
         ge=0, le=100, allow_inf_nan=False, description="share of NG in percent"
     )
     window: int = Field(ge=1, le=500, description="among so many latest parts")
+    overrule_percent: float = Field(
+        ge=0, le=100, allow_inf_nan=False, description="share of overruled NG in percent"
+    )
+    overrule_window: int = Field(ge=1, le=500, description="among so many latest judged NG parts")
 
 
 @router.get("/line")
@@ -139,7 +144,7 @@ def rules(request: Request, person: Viewer) -> RulesBody:
     del person
     with site_of(request).store.read("the rules of alarms") as connection:
         found = alarms.rules(connection)
-    return RulesBody(repeated=found.repeated, rate_percent=found.rate_percent, window=found.window)
+    return RulesBody(**asdict(found))
 
 
 @router.post("/line-rules")
@@ -246,7 +251,7 @@ def acknowledge(
     with site_of(request).store.write("acknowledging an alarm") as connection:
         if row is not None:
             alarms.acknowledge(connection, int(row[1]), person.name, body.note, seconds)
-        elif alarm.code in {REPEATED_NG, NG_RATE}:
+        elif alarm.code in {REPEATED_NG, NG_RATE, OVERRULE_RATE}:
             newest = alarms.latest_parts(connection, station, 1)[0]["id"]
             alarms.acknowledge_computed(
                 connection, station, alarm.code, newest, person.name, body.note, seconds

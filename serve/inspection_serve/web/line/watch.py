@@ -3,6 +3,7 @@
     LIVE/*.json   four times a second ──┐
     store         once a second ────────┴─▶ Look: what is known now, replaced as a whole
 
+When the file of the store is another one than before (put aside, restored), everything is read anew.
 Ten browsers cost the line no more than one. The thread starts when somebody first looks.
 """
 
@@ -17,12 +18,13 @@ from datetime import UTC, datetime
 from inspection.errors import StoreError
 from inspection.readiness import FAULTS
 from inspection.store.rows import Values
-from inspection.store.web import alarms, commands
+from inspection.store.web import alarms, commands, settings
 from inspection.store.web.alarms import Computed, Rules
 from inspection.store.web.commands import Control
 from inspection.store.web.people import after
 from inspection.types import Reason
 from inspection_serve.web.line.state import LiveState, read_state, stations_in
+from inspection_serve.web.quality.period import DEFAULT_SHIFTS, SHIFTS, running_shift
 from inspection_serve.web.site import Site
 
 FILES_EVERY, STORE_EVERY, NAMES_EVERY = 0.25, 1.0, 10.0
@@ -43,7 +45,7 @@ class Alarm:
 
     Attributes:
         key: `row:ID` or `rule:CODE`; names it in the API.
-        code: a reason's name, `REPEATED_NG` or `NG_RATE`.
+        code: a reason's name, `REPEATED_NG`, `NG_RATE` or `OVERRULE_RATE`.
         on: its cause still holds.
         at: UTC, when it came.
         detail: as the line or the rule says.
@@ -83,6 +85,7 @@ class StationLook:
         alarms: on, or gone and not acknowledged; newest first.
         control: who holds it.
         command: the newest command.
+        shift: name of the shift that runs now.
     """
 
     name: str
@@ -92,6 +95,7 @@ class StationLook:
     alarms: tuple[Alarm, ...] = ()
     control: Control | None = None
     command: Values | None = None
+    shift: str = ""
 
     @property
     def stale(self) -> bool:
@@ -130,8 +134,11 @@ class Watch:
         self._names: list[str] = []
         self._names_due = self._store_due = self._beat_due = 0.0
         self._alarms_read = 0
+        self._file: tuple[int, int] | None = None
         self._on: dict[tuple[str, str], Values] = {}
         self._rules = Rules()
+        self._judged: dict[str, list[Values]] = {}
+        self._shifts: object = DEFAULT_SHIFTS
         self._stop = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -203,11 +210,30 @@ class Watch:
         age = now - seen
         return replace(found, state=state, age=age)
 
+    def _forget_another_store(self) -> None:
+        """Forget what was read from a file that is not the store any more: its ids begin anew."""
+        path = self._site.store.config.sqlite_path
+        try:
+            state = None if path is None else path.stat()
+        except OSError:
+            return  # reading tells
+        file = None if state is None else (state.st_dev, state.st_ino)
+        if file != self._file:
+            self._file = file
+            self._alarms_read, self._names_due = 0, 0.0
+            self._on.clear()
+
     def _read_store(self, now: float) -> dict[str, StationLook]:
+        self._forget_another_store()
         with self._site.store.read("looking at the line") as connection:
             if now >= self._names_due:
                 self._names = alarms.stations(connection)
                 self._rules = alarms.rules(connection)
+                self._shifts = settings.read(connection, SHIFTS, DEFAULT_SHIFTS)
+                self._judged = {
+                    name: alarms.latest_judged(connection, name, self._rules.overrule_window)
+                    for name in self._names
+                }
                 self._names_due = now + NAMES_EVERY
             while rows := alarms.since(connection, self._alarms_read):
                 for row in rows:
@@ -223,7 +249,8 @@ class Watch:
                     connection, name, max(STRIP + 1, self._rules.window, self._rules.repeated)
                 )
                 listed = self._listed(name, acknowledged)
-                for computed in alarms.compute(parts, self._rules):
+                overruled = alarms.compute_overruled(self._judged.get(name, []), self._rules)
+                for computed in [*alarms.compute(parts, self._rules), *overruled]:
                     done = alarms.computed_acknowledgement(connection, name, computed)
                     listed.append(_rule_alarm(computed, done))
                 found[name] = StationLook(
@@ -232,6 +259,7 @@ class Watch:
                     alarms=tuple(sorted(listed, key=lambda alarm: alarm.at, reverse=True)),
                     control=held.get(name),
                     command=commands.latest(connection, name),
+                    shift=running_shift(self._shifts, datetime.now(UTC)),
                 )
         return found
 

@@ -162,6 +162,7 @@ def _view(language: Language, look: StationLook) -> Values:
         "parts": [_part(now, before) for now, before in _pairs(look.parts)],
         "alarms": [_alarm(text, alarm) for alarm in look.alarms],
         "command": command_text(text, look.command),
+        "shift": look.shift,
     }
 
 

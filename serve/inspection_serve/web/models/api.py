@@ -34,7 +34,7 @@ from inspection_serve.web.models.recipes import RecipeFile
 from inspection_serve.web.models.releases import Held
 from inspection_serve.web.models.runner import jobs_of, problem
 from inspection_serve.web.models.switching import Asked, SwitchError
-from inspection_serve.web.pages import language_of
+from inspection_serve.web.pages import language_of, texts_of
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 Viewing = Annotated[Person, Depends(Needs(Role.VIEWER))]
@@ -113,7 +113,7 @@ def look(request: Request, part: str, number: int) -> tuple[ReleaseAnswer, Held,
     held = releases.find(site.releases, part, number)
     if held is None:
         raise HTTPException(404, "no_release")
-    jobs_of(request).settle()
+    jobs_of(request).look()
     with site.store.read("the approval of a release") as connection:
         rows = approvals.rows(connection, part, number)
         trained = jobs.trained_by(connection, held.name)
@@ -137,7 +137,7 @@ def look_at_all(request: Request) -> ModelsAnswer:
     site = site_of(request)
     files, found = recipes.recipes(site.recipes), releases.list_all(site.releases)
     named = named_by(files)
-    jobs_of(request).settle()
+    jobs_of(request).look()
     with site.store.read("the approvals of releases") as connection:
         parts = set(found) | {one.config.part for one in files if one.config}
         rows = {part: approvals.rows(connection, part) for part in parts}
@@ -191,6 +191,8 @@ def compare_two(request: Request, part: str, first: int, second: int) -> tuple[d
     if both[0] is None or both[1] is None:
         raise HTTPException(404, "no_release")
     text, why = releases.compare(both[0], both[1])
+    if why == releases.COMPARING:
+        why = texts_of(request)(why)
     return (json.loads(text) if text else {}), why
 
 
@@ -256,6 +258,7 @@ def switch(
 
     409: `no_recipe`, `recipe_changed`, `no_release`, `card_changed`, `damaged`, `not_approved`, `same`,
     `unknown_classes`, `limits_unsaid`, `not_plain`, `not_written`. Nothing was changed then.
+    500: `not_taken_back`: the recipe names the release, but the store could not note it.
     """
     file = switching.find_recipe(site_of(request), body.recipe)
     if file is None or file.config is None or file.config.part != part:
@@ -282,14 +285,14 @@ def make_recipe(
     """Write a recipe file that names an approved release; the line takes it when the PLC asks for it.
 
     409: `no_recipes`, `recipe_taken`, `no_release`, `card_changed`, `damaged`, `not_approved`, `not_written`.
-    Nothing was written then.
+    Nothing was written then. 500: `not_taken_back`: the file is there, but the store could not note it.
     """
     site = site_of(request)
     wanted = Wanted(body.recipe, part, number, body.card_sha256, body.deadline)
     try:
         new_recipe.make(site, wanted, person.name)
     except SwitchError as error:
-        return problem(request, 409, error.code, str(error))
+        return _not_done(request, error)
     return _recipe_now(request, body.recipe)
 
 
@@ -299,7 +302,7 @@ def roll_back(
 ) -> Response | SwitchAnswer:
     """Put a release that was approved or in force earlier into a recipe again, with its limits of then.
 
-    409: as of a switch.
+    409 and 500: as of a switch.
     """
     site = site_of(request)
     file = switching.find_recipe(site, recipe)
@@ -328,8 +331,13 @@ def _switch(request: Request, asked: Asked, person: Person) -> Response | Switch
     try:
         kept = switching.switch(site, asked, person.name)
     except SwitchError as error:
-        return problem(request, 409, error.code, str(error))
+        return _not_done(request, error)
     return SwitchAnswer(recipe=_recipe_now(request, asked.recipe), kept=kept.name)
+
+
+def _not_done(request: Request, error: SwitchError) -> Response:
+    status = 500 if error.code == "not_taken_back" else 409
+    return problem(request, status, error.code, str(error))
 
 
 def _recipe_now(request: Request, number: int) -> RecipeAnswer:

@@ -3,7 +3,8 @@
     form ─▶ plan (checked names) ─▶ row in the store ─▶ steps.py in a session of its own
     row + FOLDER/process.json + FOLDER/exit.json + /proc ─▶ settle: how it stands, whoever asks
 
-Nothing is guessed: a job without exit.json whose process is gone is `lost`.
+Nothing is guessed: a job without exit.json whose process is gone is `lost`. Several machines may share a
+store: each asks only after its own jobs, for only there are their folder and process.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from inspection.errors import InspectionError
+from inspection.errors import InspectionError, StoreError
 from inspection.store.rows import Values
 from inspection.store.web import jobs
 from inspection.store.web.jobs import ACTIVE, JobState
@@ -38,6 +40,9 @@ LEAVING = 3.0
 STARTING = 15.0
 """Seconds within which a started process must have said who it is."""
 KILL_AFTER = 10.0
+FORGOTTEN = 15 * 86400.0
+"""Seconds after which a job of another machine counts as lost: the longest training takes 14 days."""
+HOST = socket.gethostname()
 LOG = "log.txt"
 LOG_BYTES = 64 << 10
 MAX_OUT = 32 << 20
@@ -65,6 +70,17 @@ class Jobs:
         """Return the folder of a job."""
         return self._site.work.resolve() / "jobs" / str(job)
 
+    def is_own(self, row: Values) -> bool:
+        """Tell whether a job's folder and process are here: this machine and this work folder."""
+        return row["host"] in ("", HOST) and row["folder"] in (
+            jobs.folder_of(self._work, row["id"]),
+            jobs.folder_of("", row["id"]),
+        )
+
+    @property
+    def _work(self) -> str:
+        return str(self._site.work.resolve())
+
     def start(
         self,
         kind: str,
@@ -90,7 +106,7 @@ class Jobs:
             plan(self.folder(0))
             self._room()
             with self._site.store.write("starting a job") as connection:
-                job = jobs.add(connection, kind, arguments, who)
+                job = jobs.add(connection, kind, arguments, who, host=HOST, work=self._work)
             try:
                 self._start(job, plan(self.folder(job)))
             except (OSError, JobError) as error:
@@ -127,14 +143,31 @@ class Jobs:
             )  # fmt: skip
         self._ours[job] = process
         who = identity(process.pid) or {"pid": process.pid, "start": 0, "boot": ""}
+        with suppress(StoreError):  # it runs, whatever the store says: `settle` notes it later
+            self._note_start(job, who)
+
+    def _note_start(self, job: int, who: Values) -> None:
         with self._site.store.write("starting a job") as connection:
             jobs.started(connection, job, who)
 
+    def look(self) -> None:
+        """Settle where the store takes it: a full or busy one keeps nobody from reading."""
+        with suppress(StoreError):
+            self.settle()
+
     def settle(self) -> None:
-        """Bring the rows to what is true now: of a job that ended, say how."""
+        """Bring the rows of this machine to what is true now: of a job that ended, say how.
+
+        Raises:
+            StoreError: what is true now cannot be noted.
+        """
         with self._site.store.read("the job that runs") as connection:
             row = jobs.active(connection)
         if row is None:
+            return
+        if not self.is_own(row):
+            if self._age(row) > FORGOTTEN:
+                self._end(row["id"], JobState.LOST, None, row["process"] or {})
             return
         if (process := self._ours.get(row["id"])) is not None:
             process.poll()  # a child that ended stays in the list of processes until then
@@ -148,13 +181,19 @@ class Jobs:
         elif not alive and self._age(row) > (0 if row["process"] else STARTING):
             asked = (self.folder(row["id"]) / "cancel").exists()
             state = JobState.CANCELLED if asked else JobState.LOST
-            self._end(row["id"], state, None, self._process(row, self._last_words(row["id"])))
+            said = {**self._said(row["id"], row["kind"]), **self._last_words(row["id"])}
+            self._end(row["id"], state, None, self._process(row, said))
+        elif alive and not row["process"]:
+            self._note_start(row["id"], self._known(row))
+
+    def _known(self, row: Values) -> Values:
+        """Return who runs a job: as the store says, or its own folder; empty when neither does."""
+        known = row["process"] or _read(self.folder(row["id"]) / "process.json")
+        return known if isinstance(known, dict) and "pid" in known else {}
 
     def _alive(self, row: Values) -> bool:
-        known = row["process"] or _read(self.folder(row["id"]) / "process.json")
-        if not isinstance(known, dict) or "pid" not in known:
-            return False
-        now = identity(int(known["pid"]))
+        known = self._known(row)
+        now = identity(int(known["pid"])) if known else None
         return now is not None and all(now[name] == known.get(name) for name in ("start", "boot"))
 
     @staticmethod
@@ -202,9 +241,8 @@ class Jobs:
                 found |= {"gates": told["gates"], "refused": told.get("refused")}
         return found
 
-    @staticmethod
-    def _process(row: Values, outcome: dict[str, Any]) -> Values:
-        return {**(row["process"] or {}), "outcome": outcome}
+    def _process(self, row: Values, outcome: dict[str, Any]) -> Values:
+        return {**self._known(row), "outcome": outcome}
 
     def _end(
         self, job: int, state: JobState, code: int | None, process: Values, at: str | None = None
@@ -217,22 +255,32 @@ class Jobs:
         """Ask the whole process group of a job to end; by force when it does not.
 
         Raises:
-            JobError: `not_running`.
+            JobError: `not_running`, or `elsewhere`: it runs on another machine.
         """
+        if not self.is_own(row):
+            raise JobError(
+                "elsewhere",
+                f"job {row['id']} runs on {row['host']}, {row['folder']}: cancel it there",
+            )
         if row["state"] not in [s.value for s in ACTIVE] or not self._alive(row):
             raise JobError("not_running", f"job {row['id']} does not run")
         with self._site.store.write("cancelling a job") as connection:
             jobs.cancelled(connection, row["id"], who)
         with contextlib.suppress(OSError):  # a full disk must not keep anybody from ending a job
             (self.folder(row["id"]) / "cancel").write_text(who, encoding="utf-8")
-        _signal(row, signal.SIGTERM)
+        self._signal(row, signal.SIGTERM)
         timer = threading.Timer(KILL_AFTER, self._force, (row,))
         timer.daemon = True
         timer.start()
 
     def _force(self, row: Values) -> None:
         if self._alive(row):
-            _signal(row, signal.SIGKILL)
+            self._signal(row, signal.SIGKILL)
+
+    def _signal(self, row: Values, number: signal.Signals) -> None:
+        if known := self._known(row):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int(known["pid"]), number)
 
     def _size(self, job: int) -> int:
         with contextlib.suppress(OSError):
@@ -254,9 +302,11 @@ class Jobs:
         return {"text": text, "offset": offset + len(data), "size": size}
 
     def progress(self, row: Values) -> dict[str, Any]:
-        """Return the step, and of a training its epochs: done, of how many, the latest values."""
+        """Return the step, and of a training its epochs: done, of how many, the latest values.
+
+        Nothing of it is known for a job of another machine.
+        """
         folder = self.folder(row["id"])
-        step = _read(folder / "step.json")
         found: dict[str, Any] = {
             "step": "",
             "step_at": None,
@@ -264,7 +314,9 @@ class Jobs:
             "of": None,
             "latest": {},
         }
-        if isinstance(step, dict):
+        if not self.is_own(row):
+            return found
+        if isinstance(step := _read(folder / "step.json"), dict):
             found |= {"step": str(step.get("name", "")), "step_at": step.get("started_at")}
         for run in sorted((folder / "runs").glob("*/run.json"))[-1:]:
             card = _read(run)
@@ -285,11 +337,6 @@ def _curve(path: Path) -> dict[str, Any]:
         return {}
     done = int(values.pop("epoch", 0))
     return {"done": done, "latest": values}
-
-
-def _signal(row: Values, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(int((row["process"] or {})["pid"]), number)
 
 
 def _read(path: Path) -> Any:

@@ -24,6 +24,7 @@ Engineer = Annotated[Person, Depends(Needs(Role.ENGINEER))]
 JobId = Annotated[int, Path(ge=1, le=2**53 - 1, description="id of the job")]
 _NAME = r"^([^-./\x00-\x1f\x7f\\][^\x00-\x1f\x7f\\]*)?$"
 MOST_MINUTES = 14 * 24 * 60
+NO_LOG: dict[str, Any] = {"text": "", "offset": 0, "size": 0}
 
 
 class JobAnswer(BaseModel):
@@ -32,6 +33,8 @@ class JobAnswer(BaseModel):
     id: int
     kind: str = Field(description="train or replay")
     arguments: dict[str, Any] = Field(description="what was asked")
+    host: str = Field(description="machine on which it runs")
+    here: bool = Field(description="on this machine: it can be cancelled and its log read here")
     who: str = Field(description="login name")
     at: str = Field(description="UTC, when it was asked")
     state: str = Field(description="asked, running, done, refused, failed, cancelled or lost")
@@ -93,17 +96,20 @@ class Start(BaseModel):
 
 def job_answer(request: Request, row: Values) -> JobAnswer:
     """Return a row of the store as the API gives it."""
-    names = ("id", "kind", "arguments", "who", "at", "state", "started_at", "ended_at", "exit_code")
+    names = ("id", "kind", "arguments", "host", "who", "at", "state", "started_at", "ended_at")
+    runner = jobs_of(request)
     return JobAnswer(
         **{name: row[name] for name in names},
+        exit_code=row["exit_code"],
+        here=runner.is_own(row),
         outcome=jobs.outcome(row["process"]),
-        progress=jobs_of(request).progress(row),
+        progress=runner.progress(row),
     )
 
 
 def find_job(request: Request, job: int) -> Values:
     """Return a job's row as it stands now. Raises HTTPException 404."""
-    jobs_of(request).settle()
+    jobs_of(request).look()
     with site_of(request).store.read("a job") as connection:
         row = jobs.find(connection, job)
     if row is None:
@@ -129,7 +135,7 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=500, description="at most so many")] = 50,
 ) -> list[JobAnswer]:
     """Give the jobs, newest first."""
-    jobs_of(request).settle()
+    jobs_of(request).look()
     with site_of(request).store.read("the jobs") as connection:
         rows = jobs.listing(connection, limit)
     return [job_answer(request, row) for row in rows]
@@ -193,15 +199,16 @@ def log(
     job: JobId,
     offset: Annotated[int, Query(ge=0, le=2**53 - 1, description="where the piece starts")] = 0,
 ) -> LogAnswer:
-    """Give a piece of a job's log."""
-    row = find_job(request, job)
+    """Give a piece of a job's log; nothing of a job of another machine."""
+    row, runner = find_job(request, job), jobs_of(request)
     ended = row["ended_at"] is not None
-    return LogAnswer(**jobs_of(request).log(job, offset), ended=ended)
+    found = runner.log(job, offset) if runner.is_own(row) else NO_LOG
+    return LogAnswer(**found, ended=ended)
 
 
 @router.post("/{job}/cancel", response_model=JobAnswer)
 def cancel(request: Request, person: Engineer, job: JobId) -> Response | JobAnswer:
-    """Ask a job to end; its state follows. 409: `not_running`."""
+    """Ask a job to end; its state follows. 409: `not_running`, `elsewhere`."""
     row = find_job(request, job)
     try:
         jobs_of(request).cancel(row, person.name)

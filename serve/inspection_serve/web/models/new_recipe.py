@@ -67,7 +67,7 @@ def make(site: Site, wanted: Wanted, who: str) -> Path:
 
     Raises:
         SwitchError: `no_recipes`, `recipe_taken`, `no_release`, `damaged`, `card_changed`, `not_approved`,
-            `not_written`. Nothing was written.
+            `not_written`: nothing was written. `not_taken_back`: the file is there.
         StoreError: it could not be told to the store; there is no file.
     """
     with lock:
@@ -129,18 +129,39 @@ def _write(site: Site, wanted: Wanted, held: Held, file: tuple[Path, bytes], who
                 connection, held.part, held.number, held.card_sha256, wanted.number, who
             )
             audit.append(connection, who, "recipe.made", subject, **told)
-    except StoreError:
-        path.unlink()
+    except StoreError as why:
+        try:
+            path.unlink()
+            recipes.sync_folder(path.parent)
+        except OSError as error:
+            if path.exists():
+                raise SwitchError(
+                    "not_taken_back",
+                    f"{path.name} is there and names release {held.number}; it could not be taken away: "
+                    f"{error}; why it was not noted: {why}",
+                ) from error
         raise
     return path
 
 
 def _appear(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, and never in the place of another one."""
+    """Write a file that is there whole or not at all, and never in the place of another one.
+
+    Where the file system knows no links, another process that makes the same file in the same instant is
+    not noticed.
+    """
     whole = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         write_atomic(whole, data)
-        os.link(whole, path)
+        try:
+            os.link(whole, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            if path.exists():
+                raise FileExistsError(path) from None
+            whole.rename(path)
+        recipes.sync_folder(path.parent)
     finally:
         with suppress(OSError):
             whole.unlink()

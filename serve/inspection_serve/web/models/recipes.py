@@ -9,6 +9,7 @@ stays. The line reads the file at its next recipe request.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,10 +18,11 @@ from typing import Any
 
 import yaml
 
-from inspection.errors import ConfigError
+from inspection.errors import ConfigError, InspectionError
 from inspection.recipe import RecipeConfig
 from inspection.release import ReleaseCard, write_atomic
 from inspection.yaml_file import read_yaml
+from inspection_serve.web.models.releases import hash_of
 
 HISTORY = "history"
 
@@ -81,6 +83,23 @@ def limits_then(path: Path, release: int) -> dict[str, Any] | None:
         if config.release == release:
             data = yaml.safe_load(kept.read_text(encoding="utf-8"))
             return data.get("limits") or {}
+    return None
+
+
+def find_form(folder: Path, sha256: str) -> RecipeConfig | None:
+    """Return the recipe whose file has, or had before a switch, this hash; None: nobody has it any more.
+
+    Never raises for a bad file.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        return None
+    kept = sorted((folder / HISTORY).glob(f"*.{sha256[:12]}.yaml"))
+    for path in [*sorted(folder.glob("*.yaml")), *kept]:
+        try:
+            if hash_of(path) == sha256:
+                return read_yaml(path, RecipeConfig)
+        except (InspectionError, OSError):
+            continue
     return None
 
 
@@ -158,3 +177,22 @@ def write(file: RecipeFile, data: bytes) -> Path:
     write_atomic(kept, file.path.read_bytes())
     write_atomic(file.path, data)
     return kept
+
+
+def put_back(kept: Path, path: Path) -> None:
+    """Put a kept file into the place of a recipe again; needs no space on the disk.
+
+    Raises:
+        OSError: it may be there or not.
+    """
+    kept.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

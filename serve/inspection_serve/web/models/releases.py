@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,21 @@ from inspection_datasets.card_findings import gate_in_words
 
 CHECK_TIMEOUT = 120.0
 """Seconds for one look at every file of a release, or at two releases."""
+COMPARE_WAIT = 5.0
+"""Seconds for which a comparison waits for another one."""
+COMPARE_NICE = 15
 REPORT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}\.html$"
 MAX_CARD = 4 << 20
+_one_compare = threading.Semaphore(1)
 _RATES = (("defective", "escape"), ("good", "overkill"), ("good", "review"))
+
+
+def _mark(message: str) -> str:
+    """Mark a text for the catalogue where it is translated later."""
+    return message
+
+
+COMPARING = _mark("Another comparison is running. Try again in some seconds.")
 
 
 @dataclass(slots=True)
@@ -163,13 +177,24 @@ def verify(held: Held) -> str:
 
 
 def compare(first: Held, second: Held) -> tuple[str, str]:
-    """Return what differs between two releases as JSON text, or why nobody can tell."""
-    done = _inspection("release", "diff", str(first.folder), str(second.folder), "--json")
+    """Return what differs between two releases as JSON text, or why nobody can tell.
+
+    Everybody may ask, so one comparison runs at a time, behind the line and behind what holds a lock.
+    """
+    if not _one_compare.acquire(timeout=COMPARE_WAIT):
+        return "", COMPARING
+    try:
+        folders = (str(first.folder), str(second.folder))
+        done = _inspection("release", "diff", *folders, "--json", nice=COMPARE_NICE)
+    finally:
+        _one_compare.release()
     return (done.stdout, "") if done.returncode == 0 else ("", _last_line(done.stderr))
 
 
-def _inspection(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _inspection(*arguments: str, nice: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "inspection", *arguments]
+    if nice and (program := shutil.which("nice")):
+        command = [program, "-n", str(nice), *command]
     try:
         return subprocess.run(
             command, capture_output=True, text=True, timeout=CHECK_TIMEOUT, stdin=subprocess.DEVNULL,

@@ -24,7 +24,7 @@ from inspection_serve.web.models.api import (
     step_answers,
 )  # fmt: skip
 from inspection_serve.web.models.differences import sections
-from inspection_serve.web.models.jobs_api import JobId, choices, find_job, job_answer
+from inspection_serve.web.models.jobs_api import NO_LOG, JobId, choices, find_job, job_answer
 from inspection_serve.web.models.runner import jobs_of
 from inspection_serve.web.pages import language_of, page
 
@@ -134,7 +134,7 @@ def compare(
 @router.get("/jobs")
 def all_jobs(request: Request, person: Viewing) -> Response:
     """Show the jobs, and the form that starts a training."""
-    jobs_of(request).settle()
+    jobs_of(request).look()
     with site_of(request).store.read("the jobs") as connection:
         rows = jobs.listing(connection)
     return page(
@@ -161,8 +161,10 @@ def one_job(request: Request, person: Viewing, job: JobId) -> Response:
         job=answer,
         gates=releases.gate_words(answer.outcome.get("gates"), language),
         made=(made[1], int(made[2])) if made and answer.kind == "train" else None,
-        reports=[name for name in JOB_REPORTS if _is_plain(runner.folder(job) / name)],
-        log=runner.log(job, 0),
+        reports=[
+            name for name in JOB_REPORTS if answer.here and _is_plain(runner.folder(job) / name)
+        ],
+        log=runner.log(job, 0) if answer.here else NO_LOG,
         may=person.role.covers(Role.ENGINEER),
         **_WORDS,
     )
@@ -173,9 +175,9 @@ def job_report(
     request: Request, _: Viewing, job: JobId, name: Annotated[str, Path(max_length=20)]
 ) -> Response:
     """Give a report that a job wrote; nothing in it can act."""
-    find_job(request, job)
-    path = jobs_of(request).folder(job) / name
-    if name not in JOB_REPORTS or not _is_plain(path):
+    row, runner = find_job(request, job), jobs_of(request)
+    path = runner.folder(job) / name
+    if name not in JOB_REPORTS or not runner.is_own(row) or not _is_plain(path):
         raise HTTPException(404)
     return _sandboxed(path)
 

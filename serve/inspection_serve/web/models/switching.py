@@ -2,8 +2,8 @@
 
     asked (audit, both hashes) ─▶ file kept and replaced ─▶ told (in force, audit)
 
-When the last step cannot be written, the file is put back as it was. After a crash between the steps the
-audit says what was asked, and the hash of the file says whether it was done.
+When the last step cannot be written, the kept file is put back, for which no space is needed. After a crash
+between the steps the audit says what was asked, and the hash of the file says whether it was done.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from inspection.errors import ConfigError, InspectionError, StoreError
-from inspection.release import write_atomic
 from inspection.store.web import approvals, audit
 from inspection.store.web.approvals import Step
 from inspection_serve.web.models import recipes, releases
@@ -31,7 +31,7 @@ lock = threading.Lock()
 
 
 class SwitchError(InspectionError):
-    """A switch is refused; `code` is for programs. Nothing was changed."""
+    """A switch is refused; `code` is for programs. Nothing was changed, except with `not_taken_back`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ def switch(site: Site, asked: Asked, who: str) -> Path:
 
     Raises:
         SwitchError: see its code: `no_recipe`, `recipe_changed`, `no_release`, `card_changed`, `damaged`,
-            `not_approved`, `same`, `unknown_classes`, `not_plain`, `not_written`.
+            `not_approved`, `same`, `unknown_classes`, `not_plain`, `not_written`, `not_taken_back`.
         StoreError: it could not be told to the store; the file is as it was.
     """
     with lock:
@@ -149,10 +149,9 @@ def _write(
             approvals.note_in_force(
                 connection, was.part, was.number, was.card_sha256, asked.recipe, who
             )
-    old = file.path.read_bytes()
-    if hashlib.sha256(old).hexdigest() != file.sha256:
-        raise SwitchError("recipe_changed", f"recipe {asked.recipe} was changed meanwhile")
     try:
+        if _hash(file.path) != file.sha256:
+            raise SwitchError("recipe_changed", f"recipe {asked.recipe} was changed meanwhile")
         kept = recipes.write(file, data)
     except OSError as error:
         raise SwitchError("not_written", f"{file.path.name} cannot be written: {error}") from error
@@ -163,10 +162,29 @@ def _write(
             )
             action = "release.rolled_back" if asked.back else "release.switched"
             audit.append(connection, who, action, subject, kept=kept.name, **told)
-    except StoreError:
-        write_atomic(file.path, old)
+    except StoreError as error:
+        _take_back(file, kept, asked.number, error)
         raise
     return kept
+
+
+def _take_back(file: RecipeFile, kept: Path, number: int, why: StoreError) -> None:
+    """Put the file back as it was. Raises SwitchError `not_taken_back` when it names the release still."""
+    try:
+        recipes.put_back(kept, file.path)
+    except OSError as error:
+        with suppress(OSError):
+            if _hash(file.path) == file.sha256:
+                return
+        raise SwitchError(
+            "not_taken_back",
+            f"{file.path.name} names release {number}; as it was before: history/{kept.name}; "
+            f"it could not be put back: {error}; why the switch was not noted: {why}",
+        ) from error
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _approved(found: list[dict[str, Any]], card_sha256: str) -> bool:

@@ -31,6 +31,10 @@ PROBLEMS = {
     "limits_unsaid": _mark("The recipe has limits of its own. Say what becomes of them."),
     "not_plain": _mark("The recipe file cannot be changed in place. Change it by hand."),
     "not_written": _mark("The recipe file cannot be written. Nothing was changed."),
+    "not_taken_back": _mark(
+        "The store could not note it, and the recipe file could not be put back as it was: the line uses it "
+        "as it is now. Check the file."
+    ),
     "busy": _mark("Another job is running. One at a time."),
     "disk_full": _mark("The disk is full, or nearly."),
     "not_started": _mark("The job cannot be started."),
@@ -39,6 +43,7 @@ PROBLEMS = {
     "no_weights": _mark("There is no such weight file."),
     "no_part": _mark("This is no name of a part."),
     "no_releases": _mark("The pages know no folder of releases."),
+    "elsewhere": _mark("The job runs on another machine. Cancel it on the pages there."),
     "not_running": _mark("The job does not run any more."),
 }
 

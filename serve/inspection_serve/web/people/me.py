@@ -43,10 +43,14 @@ async def change_password(
     password: Annotated[str, Form()],
 ) -> Response:
     """Change the own password; every other session of the person ends."""
+    return await one_at_a_time(partial(_change_password, request, person, old, password))
+
+
+def _change_password(request: Request, person: Person, old: str, password: str) -> Response:
     weak = weakness(password, person.name) or ("same" if password == old else "")
     if weak:
         return _show(request, person, error=weak, status=400)
-    proven = await one_at_a_time(partial(_prove, request, person, old))
+    proven = _prove(request, person, old)
     if proven.error:
         status = 429 if proven.error == "limited" else 400
         return _show(request, person, error=proven.error, status=status)
@@ -92,7 +96,11 @@ async def set_pin(request: Request, person: Anybody, body: NewPin) -> None:
         raise HTTPException(409, "administrator")
     if len(set(body.pin)) == 1 or body.pin in "01234567890" or body.pin in "09876543210":
         raise HTTPException(400, "simple")
-    proven = await one_at_a_time(partial(_prove, request, person, body.password))
+    await one_at_a_time(partial(_set_pin, request, person, body))
+
+
+def _set_pin(request: Request, person: Person, body: NewPin) -> None:
+    proven = _prove(request, person, body.password)
     if proven.error:
         raise HTTPException(429 if proven.error == "limited" else 400, proven.error)
     hashed = hash_secret(body.pin)

@@ -106,7 +106,11 @@ async def switch(
     401 `pin_wrong`. 403 `terminal`: this is no trusted terminal. 429 `pin_locked`: five wrong ones; sign in
     with the password.
     """
-    signed = await one_at_a_time(partial(with_pin, request, body.name, body.pin))
+    return await one_at_a_time(partial(_switch, request, response, body))
+
+
+def _switch(request: Request, response: Response, body: QuickChange) -> QuickPerson:
+    signed = with_pin(request, body.name, body.pin)
     if signed.error:
         raise HTTPException(_STATUS[signed.error], signed.error)
     keep_session(request, response, signed.token)

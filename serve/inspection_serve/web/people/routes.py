@@ -34,7 +34,8 @@ def start(request: Request, _: Annotated[Person | None, Depends(Public())]) -> R
     """Go to the first area of the person."""
     person = signed_in(request)
     if person is None:
-        return RedirectResponse("/setup" if site_of(request).setup_code else "/sign-in", 303)
+        is_first = bool(site_of(request).look_for_people())
+        return RedirectResponse("/setup" if is_first else "/sign-in", 303)
     for path, _name, role in AREAS:
         if person.role.covers(role):
             return RedirectResponse(path, 303)
@@ -46,7 +47,7 @@ def setup_page(
     request: Request, _: Annotated[Person | None, Depends(Public())], code: str = ""
 ) -> Response:
     """Show the form of the first administrator, once."""
-    if not site_of(request).setup_code:
+    if not site_of(request).look_for_people():
         return RedirectResponse("/sign-in", 303)
     return page(request, "people/setup.html", code=code, error="", name="", display="")
 
@@ -88,6 +89,7 @@ def setup(
     with site.store.write("adding the first administrator") as connection:
         people.lock(connection)
         if people.any_person(connection):
+            site.setup_code = ""
             return RedirectResponse("/sign-in", 303)
         person = people.add(
             connection,
@@ -111,7 +113,7 @@ def sign_in_page(
     next: str = "/",
 ) -> Response:
     """Show the sign-in form."""
-    if site_of(request).setup_code:
+    if site_of(request).look_for_people():
         return RedirectResponse("/setup", 303)
     return page(
         request,
@@ -132,7 +134,11 @@ async def sign_in(
     next: Annotated[str, Form()] = "/",
 ) -> Response:
     """Sign in with a password; always with a new session."""
-    signed = await one_at_a_time(partial(with_password, request, name, password))
+    return await one_at_a_time(partial(_sign_in, request, name, password, next))
+
+
+def _sign_in(request: Request, name: str, password: str, next: str) -> Response:
+    signed = with_password(request, name, password)
     if not signed.error:
         return keep_session(request, RedirectResponse(_inside(next), 303), signed.token)
     return page(

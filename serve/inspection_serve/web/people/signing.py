@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from fastapi import Request
@@ -21,6 +21,7 @@ from inspection_serve.web.site import Site
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+_Answer = TypeVar("_Answer")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,31}")
 """A login name: goes into rows and logs, so plain characters only."""
 UNKNOWN = "?"
@@ -44,8 +45,8 @@ class Signed:
     error: str
 
 
-async def one_at_a_time(attempt: Callable[[], Signed]) -> Signed:
-    """Run an attempt in a thread when the one before has ended."""
+async def one_at_a_time(attempt: Callable[[], _Answer]) -> _Answer:
+    """Run an attempt, and all that it reads and writes, in a thread when the one before has ended."""
     return await anyio.to_thread.run_sync(attempt, limiter=_ONE)
 
 

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -224,12 +225,17 @@ class Kept:
         return self._folder / key[:2] / key
 
     def _keep(self, path: Path, data: bytes) -> None:
+        made: Path | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                made = Path(file.name)
                 file.write(data)
-            Path(file.name).replace(path)
+            made.replace(path)
         except OSError:
+            if made is not None:
+                with suppress(OSError):
+                    made.unlink()
             return
         with self._lock:
             if self._number is None:

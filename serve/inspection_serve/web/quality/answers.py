@@ -57,7 +57,7 @@ class Bar(_Answer):
 
 
 class ShareAnswer(_Answer):
-    """A share as far as reviewed parts can tell; limits are rounded outwards."""
+    """A share as far as reviewed parts can tell; limits take parts in doubt as is worse, rounded outwards."""
 
     reviewed: int = Field(description="parts that people judged")
     found: int = Field(description="of those, the ones that count")
@@ -138,7 +138,8 @@ class Promise(_Answer):
     )
     missing: str = Field(
         description="defects: no NG part is known to be defective; passed: too few passed parts were "
-        "judged; never: more would be needed than there are in the time"
+        "judged; doubts: parts in doubt must be settled first; never: more would be needed than there "
+        "are in the time"
     )
 
 
@@ -200,7 +201,9 @@ class Summary(_Answer):
     defects: tuple[Bar, ...] = Field(description="FAIL and REVIEW by class")
     reasons: tuple[Bar, ...] = Field(description="every part not passed, by reason")
     estimates: tuple[Estimate, ...] = Field(description="escapes and overkill: all, then by group")
-    missed: float | None = Field(description="estimate: passed ones among all defective parts")
+    missed: float | None = Field(
+        description="estimate: passed ones among all defective parts; null when not enough was reviewed"
+    )
     missed_upper: float = Field(description="upper limit of that, rounded up")
     promises: tuple[Promise, ...] = Field(
         description="by recipe, for those that have parts in the time"

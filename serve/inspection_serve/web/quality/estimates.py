@@ -1,17 +1,18 @@
 """Escapes and overkill from what people judged: never more than was reviewed.
 
 A passed part counts only when the draw chose it (`why` is `sample`), weighted by 1 / its probability. A part
-that the draw chose and that people doubt (unsure, or a second person was asked) counts as defective in
-the limits, and not in the estimate, until it is settled.
+that people doubt (unsure, or a second person was asked) is not in the estimate until it is settled; each
+limit takes it as what is worse for that limit. What promises are compared with takes borderline parts alike.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from inspection.quality.intervals import NOTHING, Share, parts_to_show, sampled_share
+from inspection.quality.intervals import Share, parts_to_show, sampled_share
+from inspection.quality.promises import Produced, Side
 from inspection.store.rows import Values
 from inspection.types import Decision, Verdict
 
@@ -22,6 +23,7 @@ BORDERLINE = Verdict.BORDERLINE.value
 ENOUGH = parts_to_show(0.05)
 """Reviewed parts below which no estimate is shown: not even 5 % could be told from none."""
 _DOUBTED = {"second", "engineer"}
+_JUDGED = ("defective", "good", "borderline")
 
 
 @dataclass(slots=True)
@@ -51,6 +53,14 @@ class Judged:
         number = int(row["number"])
         self.drawn += number
         setattr(self, name := _kind(row), getattr(self, name) + number)
+
+    def sum(self, names: Iterable[str]) -> int:
+        """Return how many parts have one of these kinds."""
+        return sum(int(getattr(self, name)) for name in names)
+
+
+_Told = list[tuple[float, Judged]]
+"""Probability of the draw, and what people said of the parts drawn with it."""
 
 
 def _kind(row: Values) -> str:
@@ -92,21 +102,55 @@ class Group:
 
     def escape(self) -> Share:
         """Return the share of the passed parts that are defective."""
-        told = [
-            (p, j.defective + j.good + j.borderline, j.defective, j.doubted)
-            for p, j in self.draws.items()
-        ]
-        plain = sampled_share((p, n, k) for p, n, k, _ in told)
-        if not any(doubted for *_, doubted in told):
-            return plain
-        worst = sampled_share((p, n + doubted, k + doubted) for p, n, k, doubted in told)
-        return replace(plain, high=max(plain.high, worst.high), upper=max(plain.upper, worst.upper))
+        return _outer(_ways(list(self.draws.items()), "defective"))
 
     def overkill(self) -> Share:
         """Return the share of the failed parts that are good, as far as they were reviewed."""
-        judged = self.by[Decision.FAIL.value]
-        number = judged.defective + judged.good + judged.borderline
-        return sampled_share([(1.0, number, judged.good)]) if number else NOTHING
+        return _outer(_ways(self._failures(), "good"))
+
+    def made(self, held: int = 0) -> Produced:
+        """Return what promises are compared with, beside so many parts between the limits."""
+        passed = _side(self.passed, list(self.draws.items()))
+        return Produced(passed, _side(self.failed, self._failures()), held)
+
+    def _failures(self) -> _Told:
+        return [(1.0, self.by[Decision.FAIL.value])]
+
+
+def _ways(told: _Told, *counted: str) -> list[Share]:
+    """Return the share of these as judged; then with all in doubt as others, and as some of these."""
+    ways = [(counted, _JUDGED)]
+    if any(judged.doubted for _, judged in told):
+        every = (*_JUDGED, "doubted")
+        ways += [(counted, every), ((*counted, "doubted"), every)]
+    return [
+        sampled_share((p, judged.sum(among), judged.sum(names)) for p, judged in told)
+        for names, among in ways
+    ]
+
+
+def _outer(ways: Sequence[Share]) -> Share:
+    """Return the first with the outermost limits of all."""
+    return replace(
+        ways[0],
+        low=min(share.low for share in ways),
+        high=max(share.high for share in ways),
+        upper=max(share.upper for share in ways),
+    )
+
+
+def _side(parts: int, told: _Told) -> Side:
+    sure = _ways(told, "defective")
+    ways = [*sure, *_ways(told, "defective", "borderline")]
+    return Side(
+        parts,
+        sure[0].reviewed,
+        sure[0].estimate,
+        _ways(told, "good")[0].estimate,
+        min(ways, key=lambda share: share.low),
+        max(ways, key=lambda share: share.high),
+        sum(judged.doubted for _, judged in told),
+    )
 
 
 def group(rows: Iterable[tuple[object, Values]]) -> dict[object, Group]:

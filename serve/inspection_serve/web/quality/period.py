@@ -107,6 +107,14 @@ def read_shifts(value: object) -> list[Shift]:
     return sorted(found, key=lambda shift: shift.start)
 
 
+def running_shift(value: object, now: datetime) -> str:
+    """Return the name of the shift that runs at a time with a zone; empty where the setting is wrong."""
+    try:
+        return _shift_starts(now - timedelta(days=1), now, read_shifts(value))[-1][1]
+    except ConfigError:
+        return ""
+
+
 def choose_period(
     span: Span,
     since: datetime | None,
@@ -177,7 +185,10 @@ def _shift_starts(
 def _buckets(start: datetime, end: datetime, per: Per, shifts: Sequence[Shift]) -> list[Bucket]:
     if per in ("shift", "day"):
         named = [Shift("", time(0))] if per == "day" else shifts
-        starts = _shift_starts(start, end + timedelta(days=2), named)
+        starts = [
+            (_half_hour(moment), name)
+            for moment, name in _shift_starts(start, end + timedelta(days=2), named)
+        ]
         first = max(i for i, (moment, _) in enumerate(starts) if moment <= start)
         pairs = zip(starts[first:], starts[first + 1 :], strict=False)
         return [
@@ -186,13 +197,22 @@ def _buckets(start: datetime, end: datetime, per: Per, shifts: Sequence[Shift]) 
             if moment < end
         ]
     step = HALF if per == "half_hour" else 2 * HALF
-    moment = start.astimezone(UTC).replace(second=0, microsecond=0)
+    moment = _half_hour(start)
     moment -= timedelta(minutes=moment.minute % (30 if per == "half_hour" else 60))
     found = []
     while moment < end:
         found.append(Bucket(_slot(moment), _slot(moment + step)))
         moment += step
     return found
+
+
+def _half_hour(moment: datetime) -> datetime:
+    """Return the start of the half hour (UTC) that holds a moment: parts are counted by these.
+
+    Where the station's clock is off the half hour (+05:45), a shift begins some minutes early.
+    """
+    moment = moment.astimezone(UTC).replace(second=0, microsecond=0)
+    return moment - timedelta(minutes=moment.minute % 30)
 
 
 def _slot(moment: datetime) -> str:

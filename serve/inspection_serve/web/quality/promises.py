@@ -40,13 +40,8 @@ def promises(
         if not of[Decision.PASS] + of[Decision.FAIL]:
             continue
         found = groups.get((claim.recipe, claim.release), Group())
-        made = Produced(
-            of[Decision.PASS],
-            of[Decision.FAIL],
-            of[Decision.REVIEW],
-            found.escape(),
-            found.overkill(),
-        )
+        found.passed, found.failed = of[Decision.PASS], of[Decision.FAIL]
+        made = found.made(of[Decision.REVIEW])
         yield from _promises(claim, made, since)
 
 
@@ -73,7 +68,7 @@ def _promises(claim: Claim, made: Produced, since: str) -> Iterator[Promise]:
 
 
 def _values(kept: Kept, made: Produced) -> dict[str, Any]:
-    enough = made.escape.reviewed >= ENOUGH
+    enough = min(made.passed.reviewed, made.failed.reviewed) >= ENOUGH
     return {
         "state": kept.state,
         "estimate": kept.estimate if enough else None,

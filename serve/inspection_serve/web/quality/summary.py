@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from inspection.quality.charts import laney_chart, p_chart, western_electric
-from inspection.quality.intervals import missed_of_defective, round_up
+from inspection.quality.intervals import round_up
+from inspection.quality.promises import missed_share
 from inspection.store.rows import Values, utc_now
 from inspection.store.web.access import WebStore
 from inspection.store.web.counts import NONE, Counts, Wanted
@@ -29,7 +30,7 @@ from inspection_serve.web.quality.answers import (
     Summary,
 )
 from inspection_serve.web.quality.claims import Claim
-from inspection_serve.web.quality.estimates import Group, group
+from inspection_serve.web.quality.estimates import ENOUGH, Group, group
 from inspection_serve.web.quality.period import Period
 from inspection_serve.web.quality.promises import promises
 
@@ -136,11 +137,11 @@ def _bars(counted: dict[tuple[Any, ...], int], place: int) -> tuple[Bar, ...]:
 
 
 def _missed(every: Group) -> tuple[float | None, float]:
-    """Return the passed ones among all defective parts: estimate and upper limit."""
-    overkill = every.overkill()
-    stopped = None if overkill.estimate is None else every.failed * (1 - overkill.estimate)
-    low = every.failed * (1 - overkill.high)
-    return missed_of_defective(every.passed, every.escape(), low, stopped)
+    """Return the passed ones among all defective parts: estimate, None below `ENOUGH`, and upper limit."""
+    made = every.made()
+    _, estimate, upper = missed_share(made)
+    enough = min(made.passed.reviewed, made.failed.reviewed) >= ENOUGH
+    return estimate if enough else None, upper
 
 
 def _by_shift(

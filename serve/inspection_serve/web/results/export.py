@@ -15,15 +15,16 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import anyio
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.types import Message, Send
 
 from inspection.errors import InspectionError
 from inspection.store.web import audit, search
@@ -44,6 +45,10 @@ AT_ONCE = 2
 """Exports at the same time; the next is told to wait."""
 RETRY = 30
 """Seconds after which a program may try again."""
+STALLED = 60.0
+"""Seconds for which a browser may take nothing of its download; then another one may have its place."""
+PIECE = 16 << 10
+"""Bytes that are sent at a time: a slow download must get on with each of them."""
 SHEET = 1_048_575
 """Rows of one sheet of a workbook, beside its header."""
 _LONGEST = 32_000
@@ -83,7 +88,7 @@ def export(
         raise
     job = Export(site, language, asked, person)
     name = f"results-{datetime.now().astimezone():%Y%m%d-%H%M%S}.{asked.format}"
-    return StreamingResponse(
+    return Sending(
         _sent(job), headers={"Content-Disposition": f'attachment; filename="{name}"'},
         media_type=_TYPES[asked.format],
     )  # fmt: skip
@@ -104,11 +109,37 @@ def _busy(request: Request) -> Response:
     return answer
 
 
+class Sending(StreamingResponse):
+    """A download that is broken off where nothing of it is taken for `STALLED` seconds."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the whole, or break off: the file is then visibly not whole."""
+
+        async def send_in_time(message: Message) -> None:
+            with anyio.fail_after(STALLED):
+                await send(message)
+
+        async with aclosing(self.file):
+            try:
+                await super().stream_response(send_in_time)
+            except TimeoutError:
+                _log.warning(
+                    "nothing of an export was taken for %g s: it is broken off, its place is free",
+                    STALLED,
+                )
+
+    @property
+    def file(self) -> AsyncGenerator[bytes, None]:
+        """What is sent."""
+        return cast("AsyncGenerator[bytes, None]", self.body_iterator)
+
+
 async def _sent(job: Export) -> AsyncGenerator[bytes, None]:
     chunks = job.csv() if job.asked.format == "csv" else job.xlsx()
     try:
         async for chunk in iterate_in_threadpool(chunks):
-            yield chunk
+            for start in range(0, max(len(chunk), 1), PIECE):
+                yield chunk[start : start + PIECE]
     finally:
         with anyio.CancelScope(shield=True):
             await run_in_threadpool(job.end, chunks)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from inspection.errors import InspectionError
-from inspection.recipe import RecipeConfig
 from inspection.release import MODEL, PART_NAME, LimitsCard, read_card, sha256_file
-from inspection.yaml_file import read_yaml
+from inspection_serve.web.models.recipes import find_form
 from inspection_serve.web.site import Site
 
 
@@ -23,7 +21,8 @@ class InForce:
             (no release judged it) or `unread`.
         card_sha256: hash of `release.json`; empty when there is none.
         claim: what the release's limits support, in its own words.
-        recipe: `found`, `changed` (no file has this hash any more), `unknown` (no folder given) or `none`.
+        recipe: `found`, `changed` (no file has this hash, nor had it before a switch), `unknown` (no folder
+            given) or `none`.
         limits: class to limits, as in force when both were found; else as far as known.
         certain: the limits are those that judged the part.
     """
@@ -71,14 +70,7 @@ def _recipe(site: Site, row: dict[str, Any], found: InForce) -> None:
     if site.recipes is None:
         found.recipe = "unknown"
         return
-    found.recipe = "changed"
-    for path in sorted(site.recipes.glob("*.yaml")):
-        try:
-            if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-                continue
-            config = read_yaml(path, RecipeConfig)
-        except (InspectionError, OSError):
-            continue
+    config = find_form(site.recipes, wanted)
+    found.recipe = "changed" if config is None else "found"
+    if config is not None:
         found.limits = {**found.limits, **config.limits}
-        found.recipe = "found"
-        return

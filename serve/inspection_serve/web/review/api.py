@@ -17,6 +17,7 @@ from inspection_serve.web.guard import Needs, site_of
 from inspection_serve.web.pages import language_of
 from inspection_serve.web.review import answers
 from inspection_serve.web.review.keys import DEFAULT_KEYS, keys_of, problem_of
+from inspection_serve.web.review.middles import middles
 from inspection_serve.web.review.part import check_boxes, part_answer, seen_of, strip_answer
 from inspection_serve.web.review.rules import ReviewRules, change_rules, read_rules, rules_of
 
@@ -74,9 +75,11 @@ def queue(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> answers.Queue:
     """Return parts that wait for a person."""
-    with site_of(request).store.read("reading the review queue") as connection:
+    site = site_of(request)
+    known = middles(site) if order == "uncertain" else None
+    with site.store.read("reading the review queue") as connection:
         items = review_queue.waiting(
-            connection, wanted, person, order=order, after=after, limit=limit
+            connection, wanted, person, order=order, after=after, limit=limit, middles=known
         )
         return answers.Queue(
             items=[answers.Item.model_validate(item) for item in items],

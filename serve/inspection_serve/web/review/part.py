@@ -37,8 +37,9 @@ def part_answer(
     known = {*classes, *limits, *(box.name for box in boxes), part["defect_class"]} - {None}
     blind = is_blind(review, person)
     reasons = reasons_of(rules, review["recipe_number"])
+    decided = {name: part[name] for name in ("decision", "reason")}  # as it is now
     return answers.Part(
-        **{name: review[name] for name in answers.Item.model_fields},
+        **({name: review[name] for name in answers.Item.model_fields} | decided),
         part_id=part["part_id"],
         serial=part["serial"],
         release=part["release"],
@@ -55,7 +56,7 @@ def part_answer(
             answers.ReasonChoice(code=r.code, name=r.ko if language.code == "ko" else r.en)
             for r in reasons
         ],
-        allowed=_allowed(review, person),
+        allowed=_allowed(review, part, person),
         blind=blind,
         said=[_said(row) for row in said],
         who=None if blind else review["who"],
@@ -63,11 +64,11 @@ def part_answer(
     )
 
 
-def _allowed(review: Row, person: Person) -> list[str]:
+def _allowed(review: Row, part: Row, person: Person) -> list[str]:
     state = review["state"]
     waits = state == "open" or (state == "second" and review["first_who"] != person.name)
     if waits or (state == "engineer" and person.role.covers(Role.ENGINEER)):
-        return [verdict.value for verdict in ALLOWED[review["decision"]]]
+        return [verdict.value for verdict in ALLOWED[part["decision"]]]
     return []
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from inspection.config import read_yaml
-from inspection.errors import InspectionError
-from inspection.recipe import RecipeConfig
 from inspection.store.web import settings
 from inspection.store.web.intake import DEFAULT_SHARE, PASS_SHARE
 from inspection.store.web.review import Rules, list_of_reasons
+from inspection_serve.web.models.recipes import find_form
 from inspection_serve.web.site import Site
 
 REASONS = "review.reasons"
@@ -30,7 +26,12 @@ DEFAULT_REASONS: list[dict[str, Any]] = [
     {"code": "wrong_region", "ko": "검사 영역 아님", "en": "Not in the inspected area"},
     {"code": "other", "ko": "기타", "en": "Other"},
 ]
+KNOWN_KEPT = 256
 _log = logging.getLogger(__name__)
+_known: dict[
+    tuple[Path, Path | None, str, str | None, int | None], dict[str, tuple[float, float]]
+] = {}
+"""Limits that were found; a file of a hash never says anything else."""
 
 
 class ReasonText(BaseModel):
@@ -99,40 +100,41 @@ def rules_of(rules: ReviewRules, recipe_number: int | None) -> Rules:
 def limits_in_force(site: Site, part: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Return T1 and T2 by class as they were when the part was judged; empty where nobody can tell.
 
-    They are known only while the recipe's file is still the one that the row names.
+    The recipe's file is found by the hash in the row, also as it was before a switch. What was found is
+    kept; what was not is looked for again.
     """
     if site.recipes is None or not part["recipe_sha256"]:
         return {}
-    return _limits(
+    key = (
         site.recipes,
         site.releases,
         part["recipe_sha256"],
         part["part_name"],
         part["release_number"],
     )
+    found = _known.get(key) or _limits(*key)
+    if found:
+        if len(_known) >= KNOWN_KEPT:
+            _known.clear()
+        _known[key] = found
+    return found
 
 
-@lru_cache(256)
 def _limits(
     recipes: Path, releases: Path | None, sha256: str, part: str | None, number: int | None
 ) -> dict[str, tuple[float, float]]:
+    config = find_form(recipes, sha256)
+    if config is None:
+        return {}
     found: dict[str, tuple[float, float]] = {}
-    for path in sorted(recipes.glob("*.yaml")):
+    if releases is not None and part == config.part and number == config.release:
+        path = releases / str(part) / str(number) / "release.json"
         try:
-            if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-                continue
-            config = read_yaml(path, RecipeConfig)
-            named = {name: (card.t1, card.t2) for name, card in config.limits.items()}
-            card_path = (
-                None if releases is None else releases / str(part) / str(number) / "release.json"
-            )
-            if card_path is not None and part == config.part and number == config.release:
-                card = json.loads(card_path.read_bytes())
-                found |= {
-                    name: (float(limit["t1"]), float(limit["t2"]))
-                    for name, limit in card.get("limits", {}).items()
-                }
-            return found | named
-        except (OSError, ValueError, KeyError, TypeError, InspectionError) as error:
+            found = {
+                name: (float(limit["t1"]), float(limit["t2"]))
+                for name, limit in json.loads(path.read_bytes()).get("limits", {}).items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             _log.warning("limits of %s cannot be read: %s", path, error)
-    return found
+            return {}
+    return found | {name: (card.t1, card.t2) for name, card in config.limits.items()}

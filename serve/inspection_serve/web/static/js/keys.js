@@ -4,6 +4,7 @@
 //                                                    └─▶ another key within GAP: a scanner; Enter ends it
 const GAP = 30; // milliseconds between two characters of a scanner, at most
 const LEAST = 4; // characters of a scanned text
+const SLOW = 300; // milliseconds between two characters of a scanner that is set too slow
 const LETTERS = {
   "ㅂ": "Q", "ㅃ": "Q", "ㅈ": "W", "ㅉ": "W", "ㄷ": "E", "ㄸ": "E", "ㄱ": "R", "ㄲ": "R", "ㅅ": "T", "ㅆ": "T",
   "ㅛ": "Y", "ㅕ": "U", "ㅑ": "I", "ㅐ": "O", "ㅒ": "O", "ㅔ": "P", "ㅖ": "P", "ㅁ": "A", "ㄴ": "S", "ㅇ": "D",
@@ -44,10 +45,14 @@ const isTyping = (target) =>
   target instanceof Element && target.closest("input, textarea, select, [contenteditable='true']") !== null;
 
 export class Keys {
-  // onKey(code, event): a key was pressed by hand. onScan(text): a scanner has read something.
-  constructor({ onKey, onScan }) {
-    this.onKey = onKey;
-    this.onScan = onScan;
+  // onKey(code, event): a key was pressed by hand. onScan(text): a scanner has read something. onSlow(text): keys
+  // that were taken as pressed by hand may have been a scanner's. onTyped(text): a scanner has read something while
+  // a field with data-no-scan was typed in; the field is as before.
+  constructor({ onKey, onScan, onSlow = () => {}, onTyped = () => {} }) {
+    Object.assign(this, { onKey, onScan, onSlow, onTyped });
+    this.slow = ""; // characters one soon after the other, ended by Enter
+    this.slowAt = 0;
+    this.typed = null; // {text, before, at}: characters in a field that may be a scanner's
     this.held = null; // {code, event, timer}: a key that may be the first of a scan
     this.burst = "";
     this.burstTimer = 0;
@@ -58,7 +63,8 @@ export class Keys {
   }
 
   #down(event) {
-    if (isTyping(event.target) || event.altKey || event.metaKey) return;
+    if (isTyping(event.target)) return this.#type(event);
+    if (event.altKey || event.metaKey) return;
     const code = codeOf(event);
     if (event.ctrlKey) {
       if (code === "KeyZ" && !event.repeat) {
@@ -70,6 +76,35 @@ export class Keys {
     if (["ShiftLeft", "ShiftRight", "Shift", "CapsLock", "Lang1", "Lang2"].includes(code)) return;
     this.unknown = code === "" && (event.keyCode === 229 || event.key === "Process");
     if (code) this.#press(code, event);
+  }
+
+  // Typing is left alone, but a scan in a field that wants none is taken out again.
+  #type(event) {
+    if (!event.target.matches("[data-no-scan]") || event.ctrlKey || event.altKey || event.metaKey) return;
+    const code = codeOf(event);
+    const character = characterOf(event, code);
+    const fast = this.typed && event.timeStamp - this.typed.at <= GAP;
+    if (code === "Enter" && fast && this.typed.text.length >= LEAST) {
+      event.preventDefault();
+      event.target.value = this.typed.before;
+      this.onTyped(this.typed.text);
+      this.typed = null;
+    } else if (character) {
+      const { text, before } = fast ? this.typed : { text: "", before: event.target.value };
+      this.typed = { text: text + character, before, at: event.timeStamp };
+    }
+  }
+
+  // Nothing is held back for it: keys that had to be taken as pressed by hand are only told to look like a scan.
+  #suspect(character, code, event) {
+    const soon = event.timeStamp - this.slowAt <= SLOW;
+    if (code === "Enter") {
+      if (soon && this.slow.length >= LEAST) this.onSlow(this.slow);
+      this.slow = "";
+    } else if (character && !event.repeat) {
+      this.slow = (soon ? this.slow : "") + character;
+      this.slowAt = event.timeStamp;
+    }
   }
 
   // Some input methods tell the place of the key only when it is let go.
@@ -88,8 +123,10 @@ export class Keys {
     if (character || code === "Enter") this.last = now;
     if (this.burst && code === "Enter") {
       event.preventDefault();
+      this.slow = "";
       return this.#end(true);
     }
+    this.#suspect(character, code, event);
     if (character && fast && (this.held || this.burst)) {
       event.preventDefault();
       this.burst = (this.burst || this.held.character) + character;

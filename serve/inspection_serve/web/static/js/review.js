@@ -10,6 +10,8 @@ import { _, language } from "/static/js/text.js";
 import { Viewer } from "/static/js/viewer.js";
 import { FUNCTION_KEYS, Keys } from "/static/js/keys.js";
 import * as view from "/static/js/review_view.js";
+import { BoxList } from "/static/js/review_boxes.js";
+import { Notes } from "/static/js/review_note.js";
 import { KeyTable } from "/static/js/review_keys.js";
 import { pressed, viewActions } from "/static/js/view_tools.js";
 
@@ -20,11 +22,13 @@ const PAGE = 50;
 const AHEAD = 2; // parts held ready
 
 const root = document.getElementById("review");
-const viewer = new Viewer(document.getElementById("viewer"), { names: view.classNames, onPick: (index) => viewer.highlight(index) });
+const viewer = new Viewer(document.getElementById("viewer"), { names: view.classNames, onPick: (index) => boxes.mark(index) });
+const boxes = new BoxList(viewer);
 const keys = new KeyTable(JSON.parse(document.getElementById("keys").textContent));
 const ready = new Map(); // record → promise of its data
 const books = new Map(); // part name and recipe → promise of its golden part
 const done = new Set();
+const notes = new Notes();
 const station = {
   items: [], left: 0, newest: 0, part: null, phase: "empty", shownAt: 0, press: null, own: [], query: new URLSearchParams(), heard: performance.now(), turn: 0,
 };
@@ -100,12 +104,15 @@ async function open(record, { fresh = false, press = null } = {}) {
     const unseen = part.allowed.filter((verdict) => ["unsure", "aborted"].includes(verdict));
     station.part = { ...part, picture, can: picture ? part.allowed : unseen };
     view.showPart(part);
+    boxes.show(null);
+    notes.show(record);
     document.getElementById("samples").href = `/book?part=${encodeURIComponent(part.part_name ?? "")}&recipe=${part.recipe_number ?? ""}`;
     const show = { ...pictureOf(part), boxes: part.boxes, heat: part.anomaly_score === null ? null : `/pictures/${record}/heat`, golden: null };
     golden(part).then((found) => { show.golden = found; if (found && viewer.state.golden && station.turn === turn) viewer.toggle("golden", true); });
     if (!(await viewer.show(show)) || turn !== station.turn) return;
     station.shownAt = performance.now();
     root.dataset.painted = String(record);
+    boxes.show(station.part);
     if (press) timed(press);
     setPhase("shown");
     list();
@@ -174,6 +181,7 @@ function nothing() {
   viewer.show({ picture: null, width: 1, height: 1, boxes: [], heat: null, golden: null });
   root.dataset.painted = "";
   view.showNothing();
+  boxes.show(null);
   list();
   setPhase("empty");
 }
@@ -184,7 +192,7 @@ function judge(verdict, event, extra = {}) {
   if (station.press || station.phase !== "shown" || performance.now() - station.shownAt < SHOWN || !part.can.includes(verdict)) return undefined;
   const body = {
     verdict, version: part.version, client: newName(), image_sha256: part.picture?.sha256 ?? "",
-    shown: (performance.now() - station.shownAt) / 1000, boxes: viewer.boxes(), ...extra,
+    shown: (performance.now() - station.shownAt) / 1000, boxes: viewer.boxes(), comment: notes.of(part.record), ...extra,
   };
   station.press = { path: `/api/v1/reviews/${part.record}/verdict`, record: part.record, verdict, decision: part.decision, body, since: event?.timeStamp ?? performance.now() };
   return send();
@@ -198,6 +206,7 @@ async function send() {
   view.showBanner("");
   viewer.endEdit();
   pressed("edit", false);
+  boxes.show(station.part);
   let answer;
   try {
     answer = await answering;
@@ -218,6 +227,8 @@ function saved(press, answer) {
     station.own.unshift({ record: answer.record, version: answer.version });
     station.own.length = Math.min(station.own.length, 10);
     done.add(press.record);
+    notes.saved(press.record);
+    if (press.verdict === "false_call") viewer.strike(true);
     station.left = Math.max(0, station.left - 1);
   }
   view.showUndo(station.own[0]);
@@ -286,19 +297,27 @@ async function edit() {
   if (viewer.editor) viewer.endEdit();
   else await viewer.edit({ classes: station.part.classes });
   pressed("edit", Boolean(viewer.editor));
+  boxes.show(station.part);
+}
+
+async function note() {
+  const { part } = station;
+  if (station.press || station.phase !== "shown") return;
+  await notes.ask(part.record);
+  if (station.part === part) notes.show(part.record);
 }
 
 const ACTIONS = {
   ...viewActions(viewer),
-  confirm, overrule, undo, edit,
+  confirm, overrule, undo, edit, note,
   borderline: (event) => judge("borderline", event),
   unsure: (event) => judge("unsure", event),
   aborted: (event) => judge("aborted", event),
   previous: () => viewer.editor || leave(() => step(-1)),
   next: () => viewer.editor || leave(() => step(1)),
-  samples: () => window.open(document.getElementById("samples").href, "_blank", "noopener"),
+  samples: () => leave(() => location.assign(document.getElementById("samples").href)),
   full: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
-  mute: () => import("/static/js/sounds.js").then((sounds) => sounds.mute()).catch(() => {}),
+  mute: () => import("/static/js/sounds.js").then((sounds) => sounds.toggle()).then(view.showOutcome).catch(() => {}),
   help: () => keys.show(),
 };
 
@@ -392,7 +411,10 @@ window.addEventListener("beforeunload", (event) => {
   if (station.press) event.preventDefault();
 });
 
-new Keys({ onKey, onScan });
+const onSlow = (text) =>
+  view.showBanner(_("Was that a scanner? {text} came so slowly that it was taken as keys. Look at the last decisions; Undo takes them back.", { text }));
+
+new Keys({ onKey, onScan, onSlow, onTyped: (text) => notes.refuse(text) });
 keys.label(ACTIONS);
 get("/api/v1/reviews/mine").then((own) => { station.own = own; view.showUndo(own[0]); refresh(); }).catch(() => {});
 await restart();

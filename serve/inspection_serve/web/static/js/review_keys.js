@@ -6,11 +6,11 @@ import { keyName } from "/static/js/keys.js";
 const byId = (id) => document.getElementById(id);
 
 const titles = () => ({
-  confirm: _("Confirm NG"), overrule: _("Overrule: OK"), borderline: _("Borderline"), unsure: _("Not sure: ask the engineer"),
+  confirm: _("Confirm NG"), overrule: _("Overrule: OK"), borderline: _("On the limit"), unsure: _("Not sure: ask the engineer"),
   aborted: _("Cannot be judged"), undo: _("Undo"), previous: _("Part before"), next: _("Next part"), boxes: _("Boxes"),
   heat: _("Heat map"), golden: _("Golden part"), blink: _("Blink with the golden part"), edit: _("Correct boxes"),
   samples: _("Limit samples"), defect: _("To the defect"), fit: _("Fit"), closer: _("Closer"), farther: _("Farther"),
-  full: _("Full screen"), mute: _("Mute the sound"),
+  full: _("Full screen"), mute: _("Sound on or off"),
 });
 
 export class KeyTable {

@@ -15,17 +15,17 @@ export function decisionText(decision) {
 export function verdictText(verdict, decision) {
   const texts = {
     real_defect: _("NG"), false_call: decision === "FAIL" ? _("OK (false call)") : _("OK"), missed: _("Missed defect"),
-    borderline: _("Borderline"), aborted: _("Cannot be judged"), unsure: _("Not sure"), not_reviewed: _("Taken back"),
+    borderline: _("On the limit"), aborted: _("Cannot be judged"), unsure: _("Not sure"), not_reviewed: _("Taken back"),
   };
   return texts[verdict] ?? verdict;
 }
 
-const number = (value, digits = 2) =>
+export const number = (value, digits = 2) =>
   value === null ? "–" : value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 export const many = (value) => (value > 10000 ? _("over {n}", { n: (10000).toLocaleString(language) }) : value.toLocaleString(language));
 const time = (at) => new Date(at).toLocaleString(language, { dateStyle: "short", timeStyle: "medium" });
 
-function made(tag, text, attributes = {}) {
+export function made(tag, text, attributes = {}) {
   const found = document.createElement(tag);
   if (text !== undefined) found.textContent = text;
   for (const [name, value] of Object.entries(attributes)) found.setAttribute(name, value);
@@ -100,7 +100,7 @@ export function showPart(part) {
   byId("facts").replaceChildren(...facts.flatMap(([title, value]) => [made("dt", title), made("dd", value)]));
   byId("blind").hidden = !part.blind;
   byId("sampled").hidden = part.why !== "sample";
-  const said = part.said.map((word) => made("p", `${word.who}: ${verdictText(word.verdict, part.decision)} · ${time(word.at)}`, { class: "quiet" }));
+  const said = part.said.map((word) => made("p", `${word.who}: ${verdictText(word.verdict, part.decision)} · ${time(word.at)}${word.comment ? ` – ${word.comment}` : ""}`, { class: "quiet" }));
   byId("said").replaceChildren(...said);
   const passed = part.decision === "PASS";
   const failed = part.decision === "FAIL";
@@ -125,6 +125,7 @@ export function enable(allowed, canUndo) {
   byId("ng").disabled = !has("real_defect", "missed");
   byId("ok").disabled = !has("false_call");
   for (const id of ["borderline", "unsure", "aborted"]) byId(id).disabled = !has(id);
+  byId("add-note").disabled = allowed.length === 0;
   byId("undo").disabled = !canUndo;
 }
 

@@ -9,6 +9,7 @@ const TONES = {
 };
 const heard = new Map();
 let context = null;
+let button = null;
 
 export const enabled = () => localStorage.getItem("sounds") === "on";
 
@@ -38,9 +39,26 @@ export async function enable() {
   return context.state === "running";
 }
 
-export function mute() {
+function mute() {
   localStorage.setItem("sounds", "off");
   context?.suspend();
+}
+
+const isOn = () => enabled() && context?.state === "running";
+
+// Draw the button of the header as it stands now.
+export function show() {
+  if (!button) return;
+  button.setAttribute("aria-pressed", String(isOn()));
+  button.textContent = isOn() ? _("Sound") : _("Enable sound");
+}
+
+// Turn the sound off, or on again; returns in words what it is now.
+export async function toggle() {
+  if (isOn()) mute();
+  else if (await enable()) play("ng");
+  show();
+  return isOn() ? _("The sound is on.") : _("The sound is off.");
 }
 
 // What an event of the line sounds like: the worst news since the event before.
@@ -58,22 +76,16 @@ export function hear(event) {
 }
 
 export function soundButton() {
-  const button = document.createElement("button");
+  button = document.createElement("button");
   button.type = "button";
   button.id = "sound";
-  const show = () => {
-    const on = enabled() && context?.state === "running";
-    button.setAttribute("aria-pressed", String(on));
-    button.textContent = on ? _("Sound") : _("Enable sound");
-  };
-  button.addEventListener("click", async (event) => {
+  button.addEventListener("click", (event) => {
     event.stopPropagation();
-    if (button.getAttribute("aria-pressed") === "true") mute();
-    else if (await enable()) play("ng");
-    show();
+    toggle();
   });
   // a browser lets a page sound only after a touch or a key; the first one on this page does
-  const first = async () => {
+  const first = async (event) => {
+    if (button.contains(event.target)) return;
     if (enabled() && context === null) await enable();
     show();
   };

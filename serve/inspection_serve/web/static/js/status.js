@@ -11,6 +11,7 @@ const listeners = [];
 let source = null;
 let heard = performance.now();
 let lost = null;
+let storeLost = false;
 let latest = null;
 let signedOut = false;
 
@@ -37,6 +38,7 @@ function open() {
     heard = performance.now();
     latest = JSON.parse(message.data);
     setLost(false);
+    setStoreLost(Boolean(latest.store));
     show(latest);
     hear(latest);
     for (const listener of listeners) listener(latest);
@@ -52,6 +54,11 @@ async function ask() {
     await get("/api/v1/me");
   } catch (problem) {
     if (problem.status === 401) return; // told by the event below
+    if (problem.code === "store_failed") {
+      heard = performance.now(); // the server answers, but cannot tell who we are
+      setLost(false);
+      setStoreLost(true);
+    }
   }
   setTimeout(reopen, RETRY);
 }
@@ -100,8 +107,19 @@ function setLost(now) {
   lost = now;
   const server = document.getElementById("strip-server");
   if (server) server.textContent = now ? "■ " + _("Server lost") : "● " + _("Server");
-  banner(now ? "■ " + _("Connection lost. What you see is old; it is tried again by itself.") : "");
+  tell();
   if (now) for (const listener of listeners) listener(null);
+}
+
+function setStoreLost(now) {
+  if (now === storeLost || signedOut) return;
+  storeLost = now;
+  tell();
+}
+
+function tell() {
+  if (lost) banner("■ " + _("Connection lost. What you see is old; it is tried again by itself."));
+  else banner(storeLost ? "■ " + _("The store cannot be read. What you see is old, and nothing is saved.") : "");
 }
 
 // Say something above every page until it is over: no words, no banner.
