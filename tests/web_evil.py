@@ -14,7 +14,7 @@ from web_shift import write_shift
 from inspection.release import DatasetCard, read_card, write_card
 from inspection.store.config import StoreConfig
 from inspection.store.tables import metadata
-from inspection.store.web import audit, people
+from inspection.store.web import audit, jobs, people
 from inspection.store.web import tables as web_tables
 from inspection.store.web.access import WebStore
 
@@ -45,7 +45,7 @@ FILLED: dict[str, set[str]] = {
     "commands": {"value", "who", "detail"},
     "controls": {"who"},
     "epochs": {"cause", "host"},
-    "jobs": {"arguments", "folder", "who", "process"},
+    "jobs": {"arguments", "folder", "host", "who", "process"},
     "parts": {
         "serial", "part_name", "release", "detail", "defect_class", "detections", "camera", "source",
         "truth", "images", "late", "timings", "reasons",
@@ -180,13 +180,16 @@ def fill_store(config: StoreConfig) -> None:
             "release": EVIL,
         }
         counts = {f"{SHORT} -> {SHORT}": 1}
-        for state in ("failed", "done"):
+        number = 0
+        for state, host in (("failed", ""), ("done", EVIL)):  # here, and on another PC
             for kind, names in (
                 ("train", {"dataset": EVIL, "experiment": EVIL, "start": EVIL, "part": EVIL}),
                 ("replay", {"part": "plate", "number": 1, "recipe": EVIL, "text": EVIL}),
             ):
+                number += 1
                 add(
-                    "jobs", kind=kind, arguments=names, folder=EVIL, who=EVIL, at=at, state=state,
+                    "jobs", id=number, kind=kind, arguments=names, host=host, who=EVIL, at=at,
+                    folder=host or jobs.folder_of("", number), state=state,
                     ended_at=at, exit_code=1, process={"outcome": {**told, "counts": counts}},
                 )  # fmt: skip
         reasons = {"default": [{"code": "other", "ko": SHORT, "en": SHORT}]}
