@@ -45,8 +45,8 @@ def demo(
 ) -> None:
     """Train a detector on rendered parts, release it, and inspect a shift of parts with it.
 
-    Exit code 0 when store, PLC and `verify` agree, at least 90 % of defective parts were caught and at
-    most 10 % of good parts rejected; else 1, and the reason is printed.
+    Exit code 0 when store, PLC and `verify` agree, and the shift does not speak against 90 % of defective
+    parts caught and 10 % of good parts rejected (exact test, 5 %); else 1, and the reason is printed.
     """
     from rich.console import Console
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from inspection.store.config import StoreConfig
 from inspection.store.queries import StoreReader
@@ -19,6 +19,8 @@ from inspection.types import Decision
 
 MIN_RECALL = 0.9
 MAX_OVERKILL = 0.1
+CONFIDENCE = 0.95
+"""Thirty bad parts tell little: the demo fails when a model this good would do worse in 5 of 100 shifts."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,19 @@ class Figures:
         if missed:
             found.append(f"{missed} parts were not inspected; demo-data/line.log says why")
         caught, defective = self.caught
-        if caught < MIN_RECALL * defective:
+        if defective and _worse(caught, defective, MIN_RECALL, "less"):
             found.append(f"only {caught} of {defective} defective parts were caught")
         rejected, good = self.overkill
-        if rejected > MAX_OVERKILL * good:
+        if good and _worse(rejected, good, MAX_OVERKILL, "greater"):
             found.append(f"{rejected} of {good} good parts were rejected")
         return found
+
+
+def _worse(count: int, of: int, share: float, side: Literal["less", "greater"]) -> bool:
+    """Tell whether chance alone hardly explains so few, or so many, where `share` is the truth."""
+    from scipy.stats import binomtest
+
+    return bool(binomtest(count, of, share, alternative=side).pvalue < 1 - CONFIDENCE)
 
 
 def read_rows(database: Path) -> list[dict[str, Any]]:
