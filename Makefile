@@ -20,8 +20,8 @@ test: setup ## the whole test suite, or TEST='what pytest should be told'
 else
 test: setup
 	@failed=0; \
-	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/web || failed=1; \
-	$(BIN)/pytest tests/integration tests/line tests/e2e || failed=1; \
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/web tests/integration || failed=1; \
+	$(BIN)/pytest tests/line tests/e2e || failed=1; \
 	exit $$failed
 endif
 
