@@ -103,6 +103,7 @@ def _train(folder: Path, dataset: Path, minutes: float | None) -> dict[str, Any]
         told = _inspection(
             "train", experiment, "--data", dataset, "--weights", "random", "--part", "plate",
             "--releases", folder / "releases", "--out", folder / "runs", "--json",
+            "--language", "en",  # as the demo's own words
             *([] if minutes is None else ["--minutes", str(minutes)]),
         )  # fmt: skip
     return json.loads(told)

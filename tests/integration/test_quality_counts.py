@@ -4,18 +4,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from postgres_server import NoServerError, PostgresServer
 from store_samples import (
     FAILED,
     PASSED,
     detections,
     inspected,
     not_inspected,
-    store_config,
     trigger,
 )
 
@@ -39,29 +36,6 @@ from inspection.store.web.counts import (
 from inspection.store.web.tables import reviews, slots
 from inspection.store.web.tallies import judged
 from inspection.types import Decision, Reason, Trigger
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer | None]:
-    try:
-        running = PostgresServer()
-    except NoServerError:
-        yield None
-        return
-    yield running
-    running.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def config(
-    request: pytest.FixtureRequest, tmp_path: Path, server: PostgresServer | None
-) -> StoreConfig:
-    if request.param == "sqlite":
-        return store_config(tmp_path)
-    if server is None:
-        pytest.skip("no PostgreSQL server installed (Debian package postgresql)")
-    name = "".join(c for c in tmp_path.name if c.isalnum())[-50:].lower()
-    return store_config(tmp_path, url=server.url(name))
 
 
 @pytest.fixture

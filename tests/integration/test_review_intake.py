@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from postgres_server import NoServerError, PostgresServer
-from store_samples import FAILED, PASSED, inspected, not_inspected, store_config, trigger
+from store_samples import FAILED, PASSED, inspected, not_inspected, trigger
 
 from inspection.store import writes
 from inspection.store.config import StoreConfig
@@ -16,32 +14,10 @@ from inspection.store.database import make_engine
 from inspection.store.sql import SqlStore
 from inspection.store.web import intake, settings
 from inspection.store.web.access import WebStore
+from inspection.store.web.counting import Counting
 from inspection.store.web.intake import PASS_SHARE, Intake, read_mark
-from inspection.store.web.tables import reviews
+from inspection.store.web.tables import reviews, slots
 from inspection.types import Inspected, Reason, Result
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer | None]:
-    try:
-        found = PostgresServer()
-    except NoServerError:
-        yield None
-        return
-    yield found
-    found.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def config(
-    request: pytest.FixtureRequest, tmp_path: Path, server: PostgresServer | None
-) -> StoreConfig:
-    if request.param == "sqlite":
-        return store_config(tmp_path)
-    if server is None:
-        pytest.skip("no PostgreSQL server installed (Debian package postgresql)")
-    name = "".join(c for c in tmp_path.name.lower() if c.isalnum())[-50:]
-    return store_config(tmp_path, url=server.url(name))
 
 
 @pytest.fixture
@@ -93,6 +69,24 @@ def test_a_decision_replaced_before_it_was_sent_was_never_taken_in(
     line.decided(not_inspected(late.trigger, Reason.DEADLINE))
     assert Intake(web).take_all() == 1
     assert found(web)[0] == (1, "NOT_INSPECTED", "flagged")
+
+
+def test_a_defect_that_the_line_never_told_comes_to_review_after_its_restart(
+    line: SqlStore, web: WebStore
+) -> None:
+    """Killed between the row and the PLC; a PASS that was never told passed no part."""
+    decide(line, 1, FAILED)
+    decide(line, 2, PASSED)
+    counting, number = Counting(web), sa.select(sa.func.sum(slots.c.number))
+    for epochs, wanted in ((0, []), (1, [(1, "FAIL", "flagged")])):
+        for _ in range(epochs):
+            line.begin_epoch("st1", "start")
+        for _ in range(2):  # PostgreSQL: what was seen at the look before
+            Intake(web).take_all()
+            counting.step(worth=0)
+        assert found(web) == wanted
+        with web.read("a test") as connection:
+            assert (connection.execute(number).scalar() or 0) == len(wanted)
 
 
 def test_what_waits_is_kept_over_a_restart_and_hides_nothing(

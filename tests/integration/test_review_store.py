@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from postgres_server import NoServerError, PostgresServer
 from release_builder import write_release
 from store_samples import PASSED, inspected, store_config, trigger
 from web_shift import RECIPE, judged, write_shift
@@ -29,29 +28,6 @@ from inspection_serve.web.site import open_site
 
 FREE = Rules(frozenset({"dust"}), frozenset())
 TWICE = Rules(frozenset({"dust"}), frozenset({"dent", "burr", "missing_hole"}))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer | None]:
-    try:
-        found = PostgresServer()
-    except NoServerError:
-        yield None
-        return
-    yield found
-    found.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def config(
-    request: pytest.FixtureRequest, tmp_path: Path, server: PostgresServer | None
-) -> StoreConfig:
-    if request.param == "sqlite":
-        return store_config(tmp_path)
-    if server is None:
-        pytest.skip("no PostgreSQL server installed (Debian package postgresql)")
-    name = "".join(c if c.isalnum() else "_" for c in request.node.name.lower())[:50]
-    return store_config(tmp_path, url=server.url(name))
 
 
 @pytest.fixture

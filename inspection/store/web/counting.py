@@ -5,9 +5,11 @@
 
 It also moves SQLite's log, so that the file alone is soon whole again when the line does not run.
 
-A row is settled when its decision can never change: it was sent, or is NOT_INSPECTED. Rows that are not stay
-listed in the mark, so neither a row that is closed at a restart nor one that is written late, into
-an hour long gone, is missed or counted twice; see `inspection.store.web.counts`.
+A row is settled when its decision can never change: it was sent, or is NOT_INSPECTED, or is FAIL or REVIEW
+of an epoch that is over (the line was killed before it could tell the PLC). A PASS that was never sent passed
+no part and is counted nowhere. Rows that are not settled stay listed in the mark, so neither a row that is
+closed at a restart nor one that is written late, into an hour long gone, is missed or counted twice; see
+`inspection.store.web.counts`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from inspection.errors import StoreError
 from inspection.store.database import move_log
-from inspection.store.tables import parts
+from inspection.store.tables import epochs, parts
 from inspection.store.web.access import WebStore
 from inspection.store.web.counts import (
     KEYS,
@@ -57,6 +59,10 @@ _logger = logging.getLogger(__name__)
 SETTLED = sa.or_(
     parts.c.state.in_([PartState.SENT.value, PartState.ACKNOWLEDGED.value]),
     parts.c.decision == Decision.NOT_INSPECTED.value,
+    sa.and_(
+        parts.c.decision.in_([Decision.FAIL.value, Decision.REVIEW.value]),
+        sa.exists().where(epochs.c.station == parts.c.station, epochs.c.epoch > parts.c.epoch),
+    ),
 )
 
 
