@@ -8,7 +8,7 @@ export YOLO_AUTOINSTALL := 0
 
 setup: .venv/ready ## virtual environment and system packages
 
-.venv/ready: pyproject.toml constraints.txt apt.txt .ci/setup
+.venv/ready: pyproject.toml constraints.txt apt.txt tests/node/package.json .ci/setup
 	PYTHON=$(PYTHON) .ci/setup
 
 demo: setup ## train, release, and run a shift of 100 simulated parts
@@ -19,15 +19,27 @@ test: setup ## the whole test suite, or TEST='what pytest should be told'
 	$(BIN)/pytest $(TEST)
 else
 test: setup
-	@failed=0; \
+	@rm -f .pytest_cache/failed.txt; failed=0; \
 	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/web tests/integration || failed=1; \
 	$(BIN)/pytest tests/line tests/e2e || failed=1; \
+	if [ -s .pytest_cache/failed.txt ]; then echo "What failed:"; cat .pytest_cache/failed.txt; fi; \
 	exit $$failed
 endif
 
 soak: setup ## the long versions: 1,000 parts at a 150 ms takt, 60 kills, a fault at every system call
 	$(BIN)/python tests/soak.py $(SOAK)
 	$(BIN)/pytest -m soak
+
+BENCH ?= bench-data
+bench: setup ## every benchmark in short form; writes docs/performance.md
+	$(BIN)/inspection bench line --work $(BENCH) --json $(BENCH)/short/line.json --plot $(BENCH)/short/line.png
+	$(BIN)/inspection bench runtime --work $(BENCH) --json $(BENCH)/short/runtime.json --plot $(BENCH)/short/runtime.png
+	$(BIN)/inspection bench service --work $(BENCH) --json $(BENCH)/short/service.json --plot $(BENCH)/short/service.png
+	$(BIN)/inspection bench store --work $(BENCH) --json $(BENCH)/short/store.json
+	$(BIN)/inspection bench plc --work $(BENCH) --json $(BENCH)/short/plc.json
+	$(BIN)/inspection bench train --work $(BENCH) --pairs 1 --epochs 3 --json $(BENCH)/short/train.json
+	$(BIN)/inspection bench web --work $(BENCH) --results 20000 --short --json $(BENCH)/short/web.json
+	$(BIN)/inspection bench report $(BENCH)/short docs/performance.md
 
 check: setup ## style, types, import contracts, docs
 	$(BIN)/ruff format --check .
@@ -44,4 +56,4 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv demo-data runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo-data bench-data runs .pytest_cache .ruff_cache .hypothesis

@@ -223,9 +223,13 @@ def page(title: str, intro: str, *sections: str) -> str:
 def station_page() -> str:
     """Return the page of `station.yaml`, with every driver."""
     from inspection.config import LineTiming, PagesConfig, StationConfig
+    from inspection.opcua_server_config import DrivesConfig, OpcUaServerConfig
     from inspection.store.config import ImagesConfig, StoreConfig
 
-    links = {name: f"## {name}" for name in ("plc", "camera", "runtime", "store", "timing")}
+    links = {
+        name: f"## {name}"
+        for name in ("plc", "camera", "runtime", "scanner", "store", "timing", "upward")
+    }
     return page(
         "station.yaml",
         """
@@ -238,12 +242,16 @@ def station_page() -> str:
         model_section("## The file", StationConfig, links),
         model_section("## timing", LineTiming),
         model_section("## web", PagesConfig),
+        model_section("## opcua", OpcUaServerConfig, {"drives": "### opcua.drives"}),
+        model_section("### opcua.drives", DrivesConfig),
         model_section("## store", StoreConfig, {"images": "### store.images"}),
         model_section("### store.images", ImagesConfig),
         _drivers("plc", "inspection.plc", "The PLC's memory is the exchange area."),
         _drivers("camera", "inspection.cameras", "Where frames come from."),
         _camera_faults(),
         _drivers("runtime", "inspection.runtimes", "Where the released model runs."),
+        _drivers("scanner", "inspection.scanners", "A code scanner beside the line."),
+        _drivers("upward", "inspection.upward", "Whom the station tells what it decides; a list."),
     )
 
 
@@ -264,10 +272,10 @@ def _camera_faults() -> str:
 
 def recipe_page() -> str:
     """Return the page of a recipe file."""
-    from inspection.recipe import FrameConfig, RecipeConfig, RegionConfig
+    from inspection.recipe import CodeConfig, FrameConfig, RecipeConfig, RegionConfig
     from inspection.release import LimitsCard
 
-    links = {"limits": "## limits", "regions": "## regions", "frame": "## frame"}
+    links = {"limits": "## limits", "regions": "## regions", "frame": "## frame", "code": "## code"}
     return page(
         "A recipe",
         """
@@ -281,12 +289,14 @@ def recipe_page() -> str:
         model_section("## limits", LimitsCard),
         model_section("## regions", RegionConfig),
         model_section("## frame", FrameConfig),
+        model_section("## code", CodeConfig),
     )
 
 
 def release_page() -> str:
     """Return the page of `release.json`."""
     from inspection.release import DatasetCard, LimitsCard, ReleaseCard, TilingCard
+    from inspection.tuned import Shape, Smaller, Times, Tried, TuneCard
     from inspection.variants import Change, MaskParity, SplitCount, VariantCard, VariantParity
 
     links = {"limits": "## limits", "dataset": "## dataset", "tiling": "## tiling"}
@@ -307,6 +317,15 @@ def release_page() -> str:
         model_section("## masks", MaskParity),
         model_section("## splits", SplitCount),
         model_section("## changed", Change),
+        model_section(
+            "## tune/PC.json",
+            TuneCard,
+            {"tried": "## tried", "shape": "## shape", "smaller": "## smaller"},
+        ),
+        model_section("## tried", Tried, {"times": "## times"}),
+        model_section("## times", Times),
+        model_section("## shape", Shape),
+        model_section("## smaller", Smaller),
         "## The model file\n\n"
         + _contract("inspection.release", "One contract", "`releases/PART/current`"),
     )
@@ -338,6 +357,7 @@ def experiment_page() -> str:
 def dataset_page() -> str:
     """Return the page of a dataset's two files."""
     from inspection_datasets.manifest import DatasetCardFile, Sample
+    from inspection_datasets.publishing.card import PrivateRegion, SharingCard
 
     return page(
         "A dataset",
@@ -345,8 +365,24 @@ def dataset_page() -> str:
         A folder with `card.yaml` and one file for each version: `v0001.jsonl`, `v0002.jsonl` and so on. A
         version is never changed; `inspection dataset import` adds the next one.
         """,
-        model_section("## card.yaml", DatasetCardFile),
+        model_section("## card.yaml", DatasetCardFile, {"sharing": "## sharing"}),
+        model_section("## sharing", SharingCard, {"private_regions": "## private_regions"}),
+        model_section("## private_regions", PrivateRegion),
         model_section("## One line of a version", Sample),
+    )
+
+
+def nameplate_page() -> str:
+    """Return the page of the file that the Asset Administration Shell needs."""
+    from inspection_serve.aas.nameplate_file import NameplateFile
+
+    return page(
+        "nameplate.yaml",
+        """
+        What a nameplate must say and no program can know. It lies beside the station file, and
+        `inspection aas export` reads it.
+        """,
+        model_section("## The file", NameplateFile),
     )
 
 
@@ -492,7 +528,8 @@ def authorisation_page() -> str:
 Read from the router of the pages: every route names its guard, and `tests/web/test_authorisation.py` asks
 each of them as nobody and as each role. Each role may do what the ones before it may. A request that changes
 something also needs the session's CSRF token and must come from our own page. The folder `/static` is open
-to everybody. Until a temporary password is changed, only `/people/me` and `/sign-out` answer.
+to everybody. Until a temporary password is changed, only `/people/me` and `/sign-out` answer. The column
+`key` says what a [key of a machine](../how-to/keys-for-machines.md) opens; every other route refuses it.
 
 {rows.strip()}
 """
@@ -504,6 +541,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "release.md": release_page,
     "experiment.md": experiment_page,
     "dataset.md": dataset_page,
+    "nameplate.md": nameplate_page,
     "plc-sim.md": plc_sim_page,
     "cli.md": cli_page,
     "authorisation.md": authorisation_page,

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from inspection.channel import Channel, ChannelClosedError
-from inspection.decide import check_frame
 from inspection.errors import FrameError, InspectionError
+from inspection.frame_check import check_frame
 from inspection.part import PartInFlight
 from inspection.protocols import Camera
 from inspection.types import Frame, Reason, Result
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 REOPEN_AFTER = {Reason.FRAME_STALE, Reason.FRAME_REPEATED, Reason.FRAME_IDENTICAL}
 _BACKOFF = (0.1, 0.2, 0.5, 1.0)
 _OPEN_TIMEOUT = 10.0
-_PROBE_EVERY = 2.0
 _BLOCKED_AFTER = 0.25
 _OTHER_COUNT = -1  # frame id of a picture from before a reopening: the camera counts anew
 
@@ -157,7 +156,7 @@ class Acquire:
         if camera is None:
             return
         try:
-            part = self._jobs.get(_PROBE_EVERY)
+            part = self._jobs.get(camera.probe_every)
         except TimeoutError:
             self._probe(camera)
             return
@@ -221,4 +220,7 @@ class Acquire:
 
 
 def _before_reopening(frame: Frame | None) -> Frame | None:
-    return None if frame is None else replace(frame, frame_id=_OTHER_COUNT)
+    if frame is None:
+        return None
+    views = tuple(replace(view, frame_id=_OTHER_COUNT) for view in frame.views)
+    return replace(frame, frame_id=_OTHER_COUNT, views=views)

@@ -6,15 +6,24 @@ recipes/*.yaml ─▶ recipe.RecipeBook
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+import os
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from inspection.errors import ConfigError
+from inspection.opcua_server_config import OpcUaServerConfig
 from inspection.plc.exchange import Exchange
-from inspection.protocols import Camera, Plc, Runtime
+from inspection.plugin import plugin, resolve
+from inspection.protocols import Camera, Plc, Runtime, Scanner
 from inspection.station import Timing
 from inspection.store.config import StoreConfig
 from inspection.yaml_file import read_yaml
@@ -47,27 +56,27 @@ class PlcConfig(Protocol):
         ...
 
 
-def plugin(group: str, value: Any) -> Any:
-    """Turn `{type: NAME, …}` into the config class that the entry point NAME of `group` gives.
+class UpwardConfig(Protocol):
+    """What the entry point of a way upward gives, as far as the line needs it."""
 
-    Raises:
-        ValueError: no such type (the known ones are listed), or it cannot be loaded.
-    """
-    if not isinstance(value, dict):
-        return value
-    known: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=group)}
-    name = value.get("type")
-    if name not in known:
-        raise ValueError(f"type {name!r} is not known; installed: {', '.join(sorted(known))}")
-    try:
-        config_class = known[name].load()
-    except ImportError as error:
-        raise ValueError(f"type {name!r} needs a package that is not installed: {error}") from error
-    return config_class.model_validate(value)
+    name: str
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a message may wait before people are to be told."""
+        ...
 
 
 def _plugin(group: str) -> BeforeValidator:
     return BeforeValidator(lambda value: plugin(group, value))
+
+
+class ScannerConfig(Protocol):
+    """What a code scanner's entry point gives."""
+
+    def open(self) -> Scanner:
+        """Return the scanner; it connects in the background."""
+        ...
 
 
 class LineTiming(BaseModel):
@@ -134,6 +143,9 @@ class StationConfig(BaseModel):
     runtime: Annotated[Any, _plugin("inspection.runtimes")] = Field(
         description="where the model runs, by its type"
     )
+    scanner: Annotated[Any, _plugin("inspection.scanners")] = Field(
+        None, description="code scanner, by its type; not set: none"
+    )
     releases: Path = Field(Path("releases"), description="folder of released models")
     recipes: Path = Field(Path("recipes"), description="folder of recipe files")
     recipe: int = Field(
@@ -147,14 +159,47 @@ class StationConfig(BaseModel):
     web: PagesConfig | None = Field(
         None, description="the review station and the quality pages; not set: no pages"
     )
+    opcua: OpcUaServerConfig | None = Field(
+        None, description="the station as an OPC UA server after OPC 40100-1; not set: none"
+    )
+    upward: list[Annotated[Any, _plugin("inspection.upward")]] = Field(
+        [],
+        max_length=16,
+        description="whom the station tells its decisions, verdicts and alarms, each by its type; "
+        "`inspection upward` does it, which `inspection up` starts where this is set",
+    )
     metrics_port: int = Field(
         0, ge=0, le=65535, description="port of the metrics page on this host; 0 is off"
+    )
+    upward_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="port of the metrics page of `inspection upward` on this host; 0 is off",
     )
     live: Path | None = Field(
         None,
         description="folder of the state and the latest picture that the pages show, best in memory "
         "(tmpfs); default: live beside the folder of the pictures",
     )
+
+    @field_validator("upward")
+    @classmethod
+    def _names_differ(cls, upward: list[UpwardConfig]) -> list[UpwardConfig]:
+        names = [one.name for one in upward]
+        if len(set(names)) < len(names):
+            raise ValueError("two destinations have the same name; give each its own")
+        given: list[Any] = [getattr(one, "folder", None) for one in upward]
+        folders = [os.path.normpath(folder) for folder in given if folder is not None]
+        if len(set(folders)) < len(folders):
+            raise ValueError("two destinations have the same folder; give each its own")
+        return upward
+
+    @model_validator(mode="after")
+    def _one_plc(self) -> Self:
+        if self.opcua is not None:
+            self.opcua.check_plc(self.plc)
+        return self
 
     @property
     def live_folder(self) -> Path:
@@ -191,14 +236,11 @@ def load_station(path: Path) -> StationConfig:
             "releases": base / config.releases,
             "recipes": base / config.recipes,
             "store": config.store.beside(base),
-            "camera": _resolve(config.camera, base),
+            "plc": resolve(config.plc, base),
+            "camera": resolve(config.camera, base),
+            "upward": [resolve(one, base) for one in config.upward],
             "live": None if config.live is None else base / config.live,
             "web": None if config.web is None else config.web.beside(base),
+            "opcua": None if config.opcua is None else config.opcua.beside(base),
         }
     )
-
-
-def _resolve(config: Any, base: Path) -> Any:
-    """Make a plug-in's own paths absolute, where it has any."""
-    beside = getattr(config, "beside", None)
-    return beside(base) if beside else config

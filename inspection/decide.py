@@ -6,7 +6,7 @@ preconditions ──any fails──▶ NOT_INSPECTED with its reason
 judge: regions ─ minimum size and area ─ counts against T1, T2, allowed, expected
 ├─ at or over T2, too many, too few ─▶ FAIL
 ├─ between T1 and T2 ────────────────▶ REVIEW
-└─ nothing ──────────────────────────▶ PASS
+└─ nothing ──────────────────────────▶ PASS ─▶ the part's own code, where the recipe wants one (identity)
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inspection.frame_check import check_frame
+from inspection.identity import identify, join
 from inspection.regions import counted_in, judged, placed
 from inspection.types import (
     ClassLimits,
+    Code,
     Decision,
     Detections,
     Frame,
-    FrameLimits,
     Reason,
     Recipe,
     Region,
@@ -51,6 +53,7 @@ class Evidence:
         detections: what the model found.
         fault: a failure some stage reported; it decides alone.
         now_mono: when this decision is made.
+        codes: what was read from the part; None: nothing was looked for.
     """
 
     trigger: Trigger
@@ -62,6 +65,7 @@ class Evidence:
     detections: Detections | None
     fault: Reason | None
     now_mono: float
+    codes: tuple[Code, ...] | None = None
 
 
 def decide(evidence: Evidence) -> Result:
@@ -77,7 +81,12 @@ def decide(evidence: Evidence) -> Result:
     )
     if recipe is None or frame is None or detections is None or release is None:
         return Result.not_inspected(Reason.INTERNAL, "evidence is incomplete")
-    return judge(detections, recipe)
+    result = judge(detections, recipe)
+    if recipe.code is None:
+        return result
+    if evidence.codes is None:
+        return Result.not_inspected(Reason.INTERNAL, "nobody looked for the part's code")
+    return join(result, identify(evidence.codes, recipe.code, evidence.trigger.serial))
 
 
 def find_doubt(evidence: Evidence) -> Result | None:
@@ -115,66 +124,6 @@ def check_release(recipe: Recipe, release: Release | None) -> Result | None:
         limits = recipe.limits.get(name)
         if limits is None or not 0.0 <= limits.t1 <= limits.t2 <= 1.0:
             return Result.not_inspected(Reason.RECIPE_INVALID, f"no valid limits for class {name}")
-    return None
-
-
-def check_frame(
-    trigger: Trigger,
-    frame: Frame | None,
-    previous: Frame | None,
-    limits: FrameLimits,
-    *,
-    live: bool,
-) -> Result | None:
-    """Check that the frame shows this part: fresh, new, the right size, neither dark, bright nor flat."""
-    if frame is None:
-        return Result.not_inspected(Reason.CAMERA_TIMEOUT, "no frame")
-    image = frame.image
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        return Result.not_inspected(Reason.FRAME_INVALID, f"image is {image.dtype} {image.shape}")
-    if not frame.exposed_mono >= trigger.seen_mono:
-        age = trigger.seen_mono - frame.exposed_mono
-        return Result.not_inspected(Reason.FRAME_STALE, f"exposed {age:.4f} s before the trigger")
-    if previous is not None:
-        if frame.frame_id == previous.frame_id:
-            return Result.not_inspected(
-                Reason.FRAME_REPEATED, f"frame id {frame.frame_id} was used before"
-            )
-        if live and same_image(image, previous.image):
-            return Result.not_inspected(
-                Reason.FRAME_IDENTICAL, "byte-identical to the previous frame"
-            )
-    size = (image.shape[1], image.shape[0])
-    if limits.size is not None and size != limits.size:
-        return Result.not_inspected(
-            Reason.FRAME_SIZE, f"image is {size}, the recipe was made for {limits.size}"
-        )
-    return _check_light(image, limits)
-
-
-def same_image(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    """Tell whether two images are byte-identical; a coarse grid settles nearly every case."""
-    if image.shape != other.shape:
-        return False
-    return np.array_equal(image[::16, ::16], other[::16, ::16]) and np.array_equal(image, other)
-
-
-def _check_light(image: NDArray[np.uint8], limits: FrameLimits) -> Result | None:
-    step = max(1, min(image.shape[:2]) // 128)
-    grid = image[::step, ::step]
-    mean, std = float(grid.mean()), float(grid.std())
-    if mean < limits.min_mean:
-        return Result.not_inspected(
-            Reason.FRAME_DARK, f"mean {mean:.1f} is under {limits.min_mean}"
-        )
-    if mean > limits.max_mean:
-        return Result.not_inspected(
-            Reason.FRAME_BRIGHT, f"mean {mean:.1f} is over {limits.max_mean}"
-        )
-    if std < limits.min_std:
-        return Result.not_inspected(
-            Reason.FRAME_FLAT, f"contrast {std:.1f} is under {limits.min_std}"
-        )
     return None
 
 

@@ -1,6 +1,6 @@
 """Detect: the thread that owns the model. A checked frame goes in, a decision comes out.
 
-    load(setup) ─▶ runtime.load: loaded and warm ─▶ healthy ──part──▶ detect ─▶ decide ─▶ settle
+    load(setup) ─▶ runtime.load: loaded and warm ─▶ healthy ──part──▶ code ─▶ detect ─▶ decide ─▶ settle
                         ▲                              │
                         └──────── back off ◀───────────┴─ runtime fault, or not alive while idle
 
@@ -19,7 +19,7 @@ from inspection.decide import Evidence, decide
 from inspection.errors import InferenceError, InspectionError
 from inspection.part import PartInFlight, Setup
 from inspection.protocols import Detect, Runtime
-from inspection.types import Detections, Reason, Result
+from inspection.types import Code, CodeRule, Detections, Reason, Result
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ class DetectStage:
         late: Callable[[PartInFlight, Result], None],
         *,
         timeout: float,
+        read_codes: Callable[[PartInFlight, CodeRule], tuple[Code, ...]],
+        code_fault: Callable[[CodeRule | None], Reason | None],
     ) -> None:
         """Start nothing yet.
 
@@ -49,12 +51,16 @@ class DetectStage:
             wake: tells the station's loop that something changed.
             late: takes what was found after the part had been answered.
             timeout: seconds one inference may take.
+            read_codes: returns the codes of a part whose recipe wants one; raises ScannerError.
+            code_fault: tells why the code that a recipe wants could not be read now.
         """
         self._open_runtime = open_runtime
         self._make_detector = make_detector
         self._wake = wake
         self._late = late
         self._timeout = timeout
+        self._read_codes = read_codes
+        self._code_fault = code_fault
         self._jobs: Channel[PartInFlight] = Channel(1)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -80,6 +86,10 @@ class DetectStage:
     def ready_for(self, setup: Setup | None) -> bool:
         """Tell whether this setup's release is loaded, warm and answering."""
         return setup is not None and self._loaded is setup and self.fault is None
+
+    def code_fault(self, setup: Setup | None) -> Reason | None:
+        """Return why the code that this setup wants could not be read now; None when it could."""
+        return self._code_fault(setup.recipe.code) if setup else None
 
     @property
     def busy(self) -> bool:
@@ -162,11 +172,14 @@ class DetectStage:
             raise InferenceError("the runtime does not answer; is the inference service running?")
 
     def _detect(self, part: PartInFlight) -> None:
-        fault: Reason | None = None
-        detail = ""
         failure: Exception | None = None
         detections: Detections | None = None
+        fault, detail = self._find_codes(part)
         started = time.monotonic()
+        if fault is Reason.DEADLINE:  # asking the model now would only make it look broken
+            part.settle(Result.not_inspected(fault, detail))
+            self._wake()
+            return
         try:
             detections = self._infer(part)
         except (
@@ -186,6 +199,22 @@ class DetectStage:
         self._wake()
         if failure is not None:
             raise failure
+
+    def _find_codes(self, part: PartInFlight) -> tuple[Reason | None, str]:
+        """Read the part's own code, where its recipe wants one; the runtime is not to blame if that fails."""
+        rule = part.setup.recipe.code if part.setup else None
+        if rule is None:
+            return None, ""
+        try:
+            part.codes = self._read_codes(part, rule)
+        except Exception as error:  # the stage's boundary: whatever the reader throws
+            if not isinstance(error, InspectionError):
+                log.exception("the code could not be looked for")
+            return getattr(error, "reason", Reason.INTERNAL), str(error)
+        part.mark("code")
+        if time.monotonic() > part.trigger.deadline_mono:
+            return Reason.DEADLINE, "the code took all the time"
+        return None, ""
 
     def _infer(self, part: PartInFlight) -> Detections:
         detector, loaded = self._detector, self._loaded
@@ -212,6 +241,7 @@ class DetectStage:
                 detections=part.detections,
                 fault=None,
                 now_mono=time.monotonic(),
+                codes=part.codes,
             )
         )
 

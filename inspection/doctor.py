@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from inspection.errors import InspectionError
+from inspection.errors import InspectionError, StoreError
 
 if TYPE_CHECKING:
     from inspection.config import StationConfig
@@ -95,6 +96,9 @@ def check_station(path: Path) -> Generator[Check]:
     yield _guarded("camera", lambda: _camera(config))
     yield _guarded("PLC", lambda: _plc(config))
     yield _guarded("runtime", lambda: _runtime(config))
+    yield _guarded("tuned", lambda: _tuned(config))
+    if config.upward:
+        yield _guarded("upward", lambda: _upward(config))
 
 
 def _guarded(name: str, look: Callable[[], Check]) -> Check:
@@ -257,6 +261,20 @@ def _camera(config: StationConfig) -> Check:
 
 
 def _plc(config: StationConfig) -> Check:
+    """Look at the PLC while no line of this station runs: a second connection can drop a line's outputs."""
+    from inspection.store.alone import no_line_runs
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(no_line_runs(config.store, config.station))
+        except StoreError as error:
+            text = "not asked: a line of this station runs, or that cannot be told"
+            todo = "stop the line to look at the PLC, or see its link in the line's log"
+            return Check("PLC", "warn", f"{text} ({error})", todo)
+        return _ask_plc(config)
+
+
+def _ask_plc(config: StationConfig) -> Check:
     plc = config.plc.open()
     pause = threading.Event()
     try:
@@ -295,6 +313,67 @@ def _runtime(config: StationConfig) -> Check:
     return Check(
         "runtime", "ok", f"{release.name} loaded and run once in {time.monotonic() - started:.1f} s"
     )
+
+
+def _tuned(config: StationConfig) -> Check:
+    """Compare the station's runtime with what was fastest on this kind of PC."""
+    from inspection.plugin import plugin
+    from inspection.recipe import RecipeBook
+    from inspection.release import MODEL, read_card
+    from inspection.tuned import block, chosen_fields, read_tune
+    from inspection.variants import find_for
+
+    if config.recipe == 0:
+        return Check("tuned", "ok", "not looked at: no recipe at start")
+    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+    recipe, release = book.get(config.recipe)
+    card = read_tune(release.folder)
+    if card is None:
+        return Check("tuned", "ok", f"{release.name} was not tuned on this kind of PC")
+    again = f"inspection tune {release.folder} --deadline SECONDS"
+    if read_card(release.folder).files[MODEL] != card.base_sha256:
+        return Check("tuned", "warn", f"{release.name}: another model was tuned here", again)
+    if card.chosen is None:
+        text = f"nothing kept {card.deadline:g} s for {release.name} here"
+        return Check("tuned", "warn", text, "see what would: " + again)
+    best = plugin("inspection.runtimes", card.chosen.runtime)
+    text = f"{release.name}: {block(card.chosen.runtime)} on {card.created_at[:10]}"
+    if chosen_fields(best) != chosen_fields(config.runtime):
+        todo = "set the station's runtime to it, or tune again: " + again
+        now = block(chosen_fields(config.runtime))
+        return Check("tuned", "warn", f"{text}; the station runs {now}", todo)
+    times = card.chosen.times
+    if times is not None and times.worst_ms > 1e3 * recipe.deadline:
+        text += (
+            f" took up to {times.worst_ms:.0f} ms, the recipe's deadline is {recipe.deadline:g} s"
+        )
+        return Check("tuned", "warn", text, "give the recipe more time, or take a smaller model")
+    return Check("tuned", "ok", text)
+
+
+def _upward(config: StationConfig) -> Check:
+    from inspection.store.outbox_standing import Standing, read_standings
+
+    def told(one: Standing) -> str:
+        text = f"{one.destination}: {one.waiting} waiting"
+        if one.oldest_age is not None:
+            text += f", the oldest for {one.oldest_age:.0f} s"
+        if one.quarantined:
+            text += f", {one.quarantined} refused"
+        return f"{text}, away: {one.detail}" if one.attempts else text
+
+    found = read_standings(config.store, config.station)
+    missing = {link.name for link in config.upward} - {one.destination for one in found}
+    text = "; ".join(told(one) for one in found)
+    if missing:
+        names = ", ".join(sorted(missing))
+        return Check("upward", "warn", f"not entered yet: {names}. {text}", "start the line once")
+    if any(one.quarantined for one in found):
+        todo = "see docs/how-to/upward.md, quarantine"
+        return Check("upward", "warn", text, todo)
+    if any(one.late or one.attempts for one in found):
+        return Check("upward", "warn", text, "check the receiver, then inspection upward --status")
+    return Check("upward", "ok", text)
 
 
 def _version(name: str) -> str | None:

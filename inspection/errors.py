@@ -5,6 +5,7 @@
     ├── CameraError            carries the Reason that the part gets
     │   ├── CameraTimeoutError     no frame in time
     │   └── CameraLostError        not there, or went away
+    ├── ScannerError           the code scanner is not there, or went away
     ├── FrameError             a frame came but cannot be trusted; carries the Reason
     ├── InferenceError         carries the Reason
     │   ├── InferenceTimeoutError  no answer in time
@@ -53,6 +54,12 @@ class FrameError(InspectionError):
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class ScannerError(InspectionError):
+    """The code scanner is not there, or went away; its parts are not inspected."""
+
+    reason: Reason = Reason.SCANNER_LOST
 
 
 class InferenceError(InspectionError):

@@ -15,7 +15,12 @@ import typer
 from inspection.errors import InspectionError
 
 if TYPE_CHECKING:
+    from inspection.acquire import Acquire
+    from inspection.codes import CodeReader
     from inspection.config import StationConfig
+    from inspection.detect import DetectStage
+    from inspection.part import PartInFlight, Setup
+    from inspection.types import Frame, Result
 
 app = typer.Typer(add_completion=False)
 log = logging.getLogger("inspection.line")
@@ -90,31 +95,28 @@ def start_logging(verbose: bool) -> None:
 
 def run_station(config: StationConfig, stop: threading.Event) -> None:
     """Open the store, wire the stages, and inspect until `stop` is set."""
-    from inspection.acquire import Acquire
-    from inspection.detect import DetectStage
-    from inspection.detector import Detector
+    from inspection.codes import CodeReader
     from inspection.live import Live
     from inspection.metrics import LineMetrics
-    from inspection.part import PartInFlight, Setup
-    from inspection.recipe import RecipeBook
     from inspection.record import Record
     from inspection.station import Station
     from inspection.store.images import ImageWriter
     from inspection.store.sql import SqlStore
-    from inspection.types import Frame, PartKey, Reason, Result, StoredImage
-    from inspection.variants import find_for
+    from inspection.types import PartKey, Reason, StoredImage
 
     metrics = LineMetrics(config.station)
     live = Live(config.live_folder, config.station)
     if config.metrics_port:
         metrics.serve(config.metrics_port)
-    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
-    store = SqlStore(config.store)
+    destinations = {link.name: link.patience for link in config.upward}
+    store = SqlStore(config.store, upward={config.station: destinations})
     closed = store.close_open_parts(config.station, Reason.RESTART)
     if closed:
         log.warning("%d parts were open when the line stopped: NOT_INSPECTED", closed)
     last = store.last_part(config.station)
     epoch = store.begin_epoch(config.station, "start")
+    scanner = config.scanner.open() if config.scanner else None
+    codes = CodeReader(scanner)
     record: list[Record] = []
 
     def image_done(key: PartKey, state: str, files: list[StoredImage]) -> None:
@@ -128,37 +130,17 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
         record.append(Record(store, images, config.station, wake, metrics.pictured))
         return record[0]
 
-    def open_acquire(
-        wake: Callable[[], None], deliver: Callable[[PartInFlight], None], last: Frame | None
-    ) -> Acquire:
-        timeout = config.timing.camera_timeout
-        return Acquire(config.camera.open, deliver, wake, timeout=timeout, previous=last)
-
-    def open_detect(
-        wake: Callable[[], None], late: Callable[[PartInFlight, Result], None]
-    ) -> DetectStage:
-        return DetectStage(
-            config.runtime.open,
-            lambda setup, runtime: Detector(setup.release, runtime),
-            wake,
-            late,
-            timeout=config.timing.inference_timeout,
-        )
-
     def answered(part: PartInFlight) -> None:
         metrics.answered(part)
         live.answered(part)
 
-    def setup(number: int) -> Setup:
-        return Setup(*book.get(number))
-
     station = Station(
         config.station,
         exchange=config.exchange(),
-        open_acquire=open_acquire,
-        open_detect=open_detect,
+        open_acquire=_open_acquire(config),
+        open_detect=_open_detect(config, codes),
         open_record=open_record,
-        recipes=setup,
+        recipes=_setups(config, codes),
         first_recipe=config.recipe,
         epoch=epoch,
         last=last,
@@ -171,6 +153,58 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
     try:
         station.run(stop)
     finally:
+        if scanner is not None:
+            scanner.close()
         live.close()
         images.close()
         store.close()
+
+
+def _open_acquire(config: StationConfig) -> Callable[..., Acquire]:
+    """Return what makes an acquire stage."""
+    from inspection.acquire import Acquire
+
+    def opened(
+        wake: Callable[[], None], deliver: Callable[[PartInFlight], None], last: Frame | None
+    ) -> Acquire:
+        timeout = config.timing.camera_timeout
+        return Acquire(config.camera.open, deliver, wake, timeout=timeout, previous=last)
+
+    return opened
+
+
+def _open_detect(config: StationConfig, codes: CodeReader) -> Callable[..., DetectStage]:
+    """Return what makes a detect stage."""
+    from inspection.detect import DetectStage
+    from inspection.detector import Detector
+
+    def opened(
+        wake: Callable[[], None], late: Callable[[PartInFlight, Result], None]
+    ) -> DetectStage:
+        return DetectStage(
+            config.runtime.open,
+            lambda setup, runtime: Detector(setup.release, runtime),
+            wake,
+            late,
+            timeout=config.timing.inference_timeout,
+            read_codes=codes.read,
+            code_fault=codes.fault,
+        )
+
+    return opened
+
+
+def _setups(config: StationConfig, codes: CodeReader) -> Callable[[int], Setup]:
+    """Return what finds the recipe of a number and its release; raises ConfigError or ReleaseError."""
+    from inspection.part import Setup
+    from inspection.recipe import RecipeBook
+    from inspection.variants import find_for
+
+    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+
+    def found(number: int) -> Setup:
+        recipe, release = book.get(number)
+        codes.check(recipe)
+        return Setup(recipe, release)
+
+    return found

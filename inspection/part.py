@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from inspection.types import (
+    Code,
     Decision,
     Detections,
     Frame,
@@ -48,6 +49,7 @@ class PartInFlight:
         live: whether the camera is a sensor, set by acquire.
         exposed: set once the frame is in and the part may move.
         detections: set by detect.
+        codes: set by detect, where the recipe wants a code.
         timings: stage name to seconds since the trigger was seen.
         trigger_stored: None until record has tried; then whether the row is durable.
         recorded: what the store holds (or remembers) as this part's answer; None until then.
@@ -63,6 +65,7 @@ class PartInFlight:
         self.live = False
         self.exposed = False
         self.detections: Detections | None = None
+        self.codes: tuple[Code, ...] | None = None
         self.timings: dict[str, float] = {}
         self.trigger_stored: bool | None = None
         self.recorded: Result | None = None
@@ -124,22 +127,24 @@ class PartInFlight:
 
     def inspected(self) -> Inspected:
         """Return what the store writes. The part must be settled."""
-        if self._result is None:
-            raise ValueError(f"part {self.trigger.key} is not settled")
-        return Inspected(
-            trigger=self.trigger,
-            result=self._result,
-            recipe=self.setup.recipe if self.setup else None,
-            frame=self.frame,
-            detections=self.detections,
-            timings=dict(self.timings),
-            decided_mono=self._decided_mono,
-            decided_at=self._decided_at,
-        )
+        with self._lock:  # a decision and its times belong together
+            if self._result is None:
+                raise ValueError(f"part {self.trigger.key} is not settled")
+            return Inspected(
+                trigger=self.trigger,
+                result=self._result,
+                recipe=self.setup.recipe if self.setup else None,
+                frame=self.frame,
+                detections=self.detections,
+                timings=dict(self.timings),
+                decided_mono=self._decided_mono,
+                decided_at=self._decided_at,
+                codes=self.codes,
+            )
 
     def _set(self, result: Result) -> None:
-        self._result = result
         self._decided_mono = time.monotonic()
         self._decided_at = utc_now()
         self.previous = None
         self.timings["decided"] = self._decided_mono - self.trigger.seen_mono
+        self._result = result  # last: who sees a result without the lock sees its times

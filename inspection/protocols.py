@@ -1,8 +1,8 @@
 """The seams. Drivers satisfy these by shape; nothing inherits from them.
 
 Each driver comes with a frozen pydantic config class (`extra="forbid"`) registered as an entry point
-in the group `inspection.cameras`, `inspection.runtimes` or `inspection.plc`; its `open()` returns the
-driver. The contract tests in tests/contract run against every driver.
+in the group `inspection.cameras`, `inspection.runtimes`, `inspection.plc` or `inspection.scanners`; its
+`open()` returns the driver. The contract tests in tests/contract run against every driver.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspection.types import (
+    Code,
     Command,
     CommandState,
     Detections,
@@ -36,10 +37,12 @@ class Camera(Protocol):
     Attributes:
         name: name in rows and logs.
         live: True for a real (or simulated) sensor: two byte-identical frames mean a frozen camera.
+        probe_every: seconds between two probes while no part comes; short where a probe costs nothing.
     """
 
     name: str
     live: bool
+    probe_every: float
 
     def grab(self, trigger: Trigger, timeout: float) -> Frame:
         """Expose for this trigger and return the frame.
@@ -115,6 +118,36 @@ class Detect(Protocol):
 
     def detect(self, image: NDArray[np.uint8], timeout: float) -> Detections:
         """Find everything in one uint8 [H, W, 3] RGB image. Raises InferenceError and its kinds."""
+        ...
+
+
+@runtime_checkable
+class Scanner(Protocol):
+    """A code scanner beside the line, opened; it reads by itself and is asked for what it read.
+
+    Attributes:
+        wait: seconds after a trigger that `take` waits for scans.
+    """
+
+    wait: float
+
+    def fault(self) -> str:
+        """Return why no scan can come now; empty while it is connected. Never raises."""
+        ...
+
+    def take(self, seen_mono: float) -> tuple[Code, ...]:
+        """Return the scans of the part whose trigger was seen then.
+
+        A scan belongs to the part when it came within the driver's window before the trigger, or within
+        its wait after it, and after the wait of the part before. Several scans are all returned.
+
+        Raises:
+            ScannerError: it is not connected.
+        """
+        ...
+
+    def close(self) -> None:
+        """End it. May be called twice."""
         ...
 
 

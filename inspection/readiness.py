@@ -1,6 +1,6 @@
 """READY and its cause: whether a part could be inspected now, told to the PLC, the store and metrics.
 
-PLC alive, map version, ENABLE ─▶ recipe ─▶ store ─▶ camera ─▶ model ─▶ READY
+PLC alive, map version, ENABLE ─▶ recipe ─▶ store ─▶ camera ─▶ scanner ─▶ model ─▶ READY
 the first that does not hold is the cause: word 10, an alarm, a metric; ERROR when it needs repair
 """
 
@@ -24,7 +24,7 @@ FAULTS = {
     Reason.FRAME_IDENTICAL, Reason.FRAME_SIZE, Reason.FRAME_INVALID,
     Reason.INFERENCE_FAILED, Reason.INFERENCE_TIMEOUT,
     Reason.MODEL_OUTPUT, Reason.MODEL_MISMATCH, Reason.RELEASE_INVALID, Reason.STORE_FAILED,
-    Reason.RECIPE_UNKNOWN, Reason.RECIPE_INVALID, Reason.MAP_VERSION,
+    Reason.RECIPE_UNKNOWN, Reason.RECIPE_INVALID, Reason.MAP_VERSION, Reason.SCANNER_LOST,
 }  # fmt: skip
 """Causes that need a person or a repair: the PLC sees ERROR until they are gone and acknowledged."""
 
@@ -70,6 +70,7 @@ class Readiness:
             stopping: the station is being stopped.
         """
         changeover, acquire, detect = self._changeover, self._acquire(), self._detect
+        code_fault = detect.code_fault(changeover.setup)
         checks: tuple[tuple[bool, Reason | None], ...] = (
             (stopping, Reason.STOPPED),
             (not self._exchange.plc_alive(), Reason.PLC_HEARTBEAT),
@@ -81,6 +82,7 @@ class Readiness:
             (not acquire.healthy, acquire.fault or Reason.CAMERA_LOST),
             (not in_work and acquire.busy, Reason.CAMERA_TIMEOUT),
             (not in_work and detect.busy, Reason.INFERENCE_TIMEOUT),
+            (code_fault is not None, code_fault),
             (not detect.ready_for(changeover.setup), detect.fault or Reason.MODEL_LOADING),
         )
         return next((reason for is_so, reason in checks if is_so), None)

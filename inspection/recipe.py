@@ -16,13 +16,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inspection.errors import ConfigError
 from inspection.release import PART_NAME, LimitsCard, find_release
-from inspection.types import FrameLimits, Reason, Recipe, Region, Release
+from inspection.types import (
+    CodeRule,
+    Decision,
+    FrameLimits,
+    Reason,
+    Recipe,
+    Region,
+    Release,
+)
 from inspection.yaml_file import read_yaml
+
+CodeFormat = Literal[
+    "data_matrix", "qr_code", "micro_qr_code", "rmqr_code", "aztec", "pdf_417", "code_128", "code_39",
+    "code_93", "codabar", "itf", "ean_13", "ean_8", "upc_a", "upc_e", "data_bar",
+]  # fmt: skip
 
 
 class RecipeError(ConfigError):
@@ -83,6 +97,69 @@ class FrameConfig(_Model):
     )
 
 
+class CodeConfig(_Model):
+    """The code that every part must carry; it becomes the part's serial in the store."""
+
+    source: Literal["picture", "scanner"] = Field(
+        "picture", description="who reads it: the camera's picture, or the station's code scanner"
+    )
+    formats: list[CodeFormat] = Field(
+        ["data_matrix"], min_length=1, description="kinds of codes looked for in the picture"
+    )
+    box: tuple[float, float, float, float] | None = Field(
+        None,
+        description="x1, y1, x2, y2 in image pixels in which it lies; none: the whole image, which "
+        "takes longer",
+    )
+    pattern: str = Field(
+        "",
+        max_length=200,
+        description="regular expression that the whole text must match; empty: any text",
+    )
+    same_as_plc: bool = Field(
+        False, description="true: it must be the serial that the PLC gives with the trigger"
+    )
+    missing: Literal["FAIL", "REVIEW"] = Field(
+        "FAIL", description="decision for a part without a readable code"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CodeConfig:
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError(f"box {list(self.box)} is empty; write x1 < x2 and y1 < y2")
+        _matcher(self.pattern)
+        return self
+
+    def rule(self) -> CodeRule:
+        """Return the plain form."""
+        return CodeRule(
+            source=self.source,
+            formats=tuple(self.formats),
+            box=self.box,
+            pattern=self.pattern,
+            matches=_matcher(self.pattern),
+            same_as_plc=self.same_as_plc,
+            missing=Decision(self.missing),
+        )
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Return what tells whether a whole text matches; RE2 needs no more than a step a character.
+
+    Raises:
+        ValueError: no such expression; look-ahead and references to groups are not known.
+    """
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        raise ValueError(f"pattern is no regular expression: {error}") from error
+    return lambda text: compiled.fullmatch(text) is not None
+
+
 class RecipeConfig(_Model):
     """One recipe file."""
 
@@ -100,6 +177,9 @@ class RecipeConfig(_Model):
         description="what an image must look like",
     )
     deadline: float = Field(1.0, gt=0, le=60, description="seconds from trigger to decision")
+    code: CodeConfig | None = Field(
+        None, description="the code that every part must carry; none: none is looked for"
+    )
 
     def recipe(self, release: Release, sha256: str) -> Recipe:
         """Return the plain form, limits filled in from the release.
@@ -126,6 +206,7 @@ class RecipeConfig(_Model):
             frame=FrameLimits(**self.frame.model_dump()),
             deadline=self.deadline,
             sha256=sha256,
+            code=None if self.code is None else self.code.rule(),
         )
 
 

@@ -3,7 +3,8 @@
 The PLC counts 1..65535 and then 1 again. A count that goes back begins a new epoch, so that station,
 epoch and sequence name one trigger for ever. A count that jumps ahead means that the PLC raised
 triggers while the station was away or the link was down; the PLC rejected these parts by itself, and
-each still gets its row.
+each still gets its row. RESET begins an epoch too, and the PLC may count from 1 again; when its count goes on
+all the same, a little above where it was, what is between was missed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class TriggerCount:
         """
         self.epoch = epoch
         self._counted = counted
+        self._before_reset = 0
         self._in_epoch = 0
         self._begin_epoch = begin_epoch
 
@@ -38,17 +40,24 @@ class TriggerCount:
             (epoch, sequence) of each trigger before it that was missed, oldest first.
         """
         missed: list[tuple[int, int]] = []
-        if self._counted:
-            ahead = (sequence - self._counted - 1) % LAST
+        last = self._counted
+        if not last and sequence > self._before_reset:
+            last = self._before_reset
+        if last:
+            ahead = (sequence - last - 1) % LAST
             for step in range(ahead if ahead <= MOST_MISSED else 0):
-                missed.append(self._follow((self._counted + step) % LAST + 1))
+                missed.append(self._follow((last + step) % LAST + 1))
         self._follow(sequence)
-        self._counted = sequence
+        self._counted, self._before_reset = sequence, 0
         return missed
 
     def reset(self) -> None:
-        """The PLC asked for a new start: its count says nothing about what came before."""
-        self._counted = 0
+        """The PLC asked for a new start.
+
+        A count that is not above the old one began anew, and nothing was missed. One that is a little above
+        goes on, or began at 1 and was not seen before: either way what is between never came.
+        """
+        self._counted, self._before_reset = 0, self._counted or self._before_reset
         self._new_epoch("reset")
 
     def _follow(self, sequence: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ Every `*_at` is UTC, a label for people. Pixels are (x right, y down), origin to
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -67,6 +68,8 @@ class Reason(enum.IntEnum):
     TOO_MANY = 3
     TOO_FEW = 4
     ANOMALY = 5
+    CODE_MISSING = 6
+    CODE_WRONG = 7
     # the trigger
     OVERRUN = 100
     NOT_READY = 101
@@ -106,6 +109,12 @@ class Reason(enum.IntEnum):
     MAP_VERSION = 152
     PLC_NO_ACK = 153
     PLC_DISABLED = 154
+    # the part's own code
+    SCANNER_LOST = 160
+    SERIAL_NONE = 161
+    # the way upward: alarms, never a decision
+    UPWARD_LATE = 170
+    UPWARD_REFUSED = 171
     # us
     INTERNAL = 190
 
@@ -200,8 +209,27 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameView:
+    """One camera's picture within an image that joins several.
+
+    Attributes:
+        camera: name of the camera.
+        box: x1 y1 x2 y2 in image pixels, far edges exclusive.
+        frame_id: as `Frame.frame_id`, of this camera.
+        exposed_mono: as `Frame.exposed_mono`, of this camera.
+        live: as `protocols.Camera.live`, of this camera.
+    """
+
+    camera: str
+    box: tuple[int, int, int, int]
+    frame_id: int
+    exposed_mono: float
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
-    """One image of one exposure.
+    """One image of one exposure, or of one exposure of each camera of a part.
 
     Attributes:
         image: uint8 [H, W, 3] RGB, owned by the frame: no driver writes to it again.
@@ -211,6 +239,8 @@ class Frame:
         camera: name of the camera.
         source: where the image came from, a file name for the folder camera; may be empty.
         truth: what a simulator knows of the part: defect class to count; None from real cameras.
+        views: where each camera's picture lies, when several are joined; each is checked by itself.
+            `frame_id` is then that of the first, `exposed_mono` that of the earliest.
     """
 
     image: Image
@@ -219,6 +249,7 @@ class Frame:
     camera: str
     source: str = ""
     truth: dict[str, int] | None = None
+    views: tuple[FrameView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +358,44 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Code:
+    """A code that was read from the part.
+
+    Attributes:
+        text: what it says.
+        format: `data_matrix`, `qr_code`, `code_128` …; `scanner` where a scanner read it.
+        box: x1 y1 x2 y2 in image pixels; None where no picture shows it.
+    """
+
+    text: str
+    format: str
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRule:
+    """The code that every part of a recipe must carry.
+
+    Attributes:
+        source: `picture` or `scanner`.
+        formats: kinds of codes that are looked for in the picture.
+        box: x1 y1 x2 y2 in image pixels in which it is looked for; None: the whole image.
+        pattern: regular expression that the whole text must match; empty: any text.
+        matches: tells whether a text does; in time that grows with its length alone.
+        same_as_plc: it must be the serial that the PLC gave with the trigger.
+        missing: FAIL or REVIEW: what becomes of a part without a readable code.
+    """
+
+    source: str
+    formats: tuple[str, ...]
+    box: tuple[float, float, float, float] | None = None
+    pattern: str = ""
+    matches: Callable[[str], bool] = bool
+    same_as_plc: bool = False
+    missing: Decision = Decision.FAIL
+
+
+@dataclass(frozen=True, slots=True)
 class FrameLimits:
     """What an image must look like to be judged at all.
 
@@ -356,6 +425,7 @@ class Recipe:
         frame: what an image must look like.
         deadline: seconds from trigger to decision; the PLC may set a shorter or longer one.
         sha256: hash of the recipe file, for the row.
+        code: the code that the part must carry; None: none is looked for.
     """
 
     number: int
@@ -366,6 +436,7 @@ class Recipe:
     frame: FrameLimits = field(default_factory=FrameLimits)
     deadline: float = 1.0
     sha256: str = ""
+    code: CodeRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,6 +529,7 @@ class Inspected:
         timings: stage name to seconds since the trigger was seen.
         decided_mono: when it was decided.
         decided_at: the same as UTC.
+        codes: what was read from the part; None where nothing was looked for.
     """
 
     trigger: Trigger
@@ -468,6 +540,7 @@ class Inspected:
     timings: dict[str, float]
     decided_mono: float
     decided_at: str
+    codes: tuple[Code, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
     up ─┬─ serve   (when the station's runtime is `service` on this host)
         ├─ line
-        └─ web     (when the station file sets `web`)
+        ├─ web     (when the station file sets `web`)
+        ├─ upward  (when the station file sets `upward`)
+        └─ opcua   (when the station file sets `opcua`)
 
 A process that ends is started again, at once the first time and then slower. When `up` itself is killed
 its children end too: nothing is left that could answer the PLC.
@@ -68,6 +70,10 @@ def station_processes(station: Path) -> dict[str, list[str]]:
     processes["line"] = ["line", str(station)]
     if config.web is not None:
         processes["web"] = ["web", str(station)]
+    if config.upward:
+        processes["upward"] = ["upward", str(station)]
+    if config.opcua is not None:
+        processes["opcua"] = ["opcua", str(station)]
     return processes
 
 

@@ -1,6 +1,45 @@
-"""For all tests: no example of hypothesis is too slow; speed is measured elsewhere."""
+"""For all tests: no example of hypothesis is too slow, speed is measured elsewhere; Ctrl+C is heard; what
+failed is kept for the end of `make test`, whose output a log may hold only the last lines of."""
 
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+LINES = 6
+"""Last lines of a failure that are kept."""
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a shell's background job, and its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """A verb that ran in this process leaves its handlers: the next test's Ctrl+C would go nowhere."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler and handler is not None:
+            signal.signal(number, handler)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Append each failure's name and last lines to .pytest_cache/failed.txt."""
+    found = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
+    if not found or hasattr(config, "workerinput"):  # a worker of pytest-xdist
+        return
+    kept = config.rootpath / ".pytest_cache" / "failed.txt"
+    kept.parent.mkdir(exist_ok=True)
+    with Path(kept).open("a", encoding="utf-8") as file:
+        for report in found:
+            last = [line for line in str(report.longrepr).splitlines() if line.strip()][-LINES:]
+            file.write(f"{report.nodeid} ({report.when})\n" + "".join(f"    {x}\n" for x in last))

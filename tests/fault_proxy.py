@@ -13,6 +13,7 @@ import contextlib
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,7 @@ class _Spoil:
     delay: float = 0.0
     keep: int | None = None
     close: bool = False
+    alter: Callable[[bytes], bytes] | None = None
 
 
 class FaultProxy:
@@ -34,6 +36,8 @@ class FaultProxy:
         port: where to connect.
         latency: every chunk from upstream is late by this many seconds.
         dropping: chunks from upstream are swallowed.
+        dribble: seconds between two bytes from upstream; 0 passes chunks on as they come.
+        dribbled: bytes that went out one at a time.
         half_open: connections are accepted, nothing is passed on in either direction.
         refusing: new connections are reset at once and present ones are killed.
         to_upstream: all bytes clients sent through, in order, by connection.
@@ -44,6 +48,8 @@ class FaultProxy:
         self.upstream = upstream
         self.latency = 0.0
         self.dropping = False
+        self.dribble = 0.0
+        self.dribbled = 0
         self.half_open = False
         self.refusing = False
         self.to_upstream: list[bytearray] = []
@@ -67,6 +73,10 @@ class FaultProxy:
         """Pass only the first `keep` bytes of the next chunk from upstream, then close or go on."""
         self._spoils.append(_Spoil(keep=keep, close=close))
 
+    def alter_next(self, change: Callable[[bytes], bytes]) -> None:
+        """Pass the next chunk from upstream through `change`: a lie in the honest answer's place."""
+        self._spoils.append(_Spoil(alter=change))
+
     def refuse(self) -> None:
         """Reset new connections and kill the present ones."""
         self.refusing = True
@@ -81,6 +91,7 @@ class FaultProxy:
     def heal(self) -> None:
         """Switch all faults off; connections that are open stay open."""
         self.latency, self.dropping, self.half_open, self.refusing = 0.0, False, False, False
+        self.dribble = 0.0
         self._spoils.clear()
 
     # ---------------------------------------------------------------- life
@@ -192,8 +203,17 @@ class FaultProxy:
             spoil = self._spoils.popleft() if self._spoils else _Spoil()
             if wait := self.latency + spoil.delay:
                 await asyncio.sleep(wait)
-            writer.write(data if spoil.keep is None else data[: spoil.keep])
-            await writer.drain()
+            told = data if spoil.keep is None else data[: spoil.keep]
+            told = told if spoil.alter is None else spoil.alter(told)
+            if self.dribble:
+                for byte in told:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    self.dribbled += 1
+                    await asyncio.sleep(self.dribble)
+            else:
+                writer.write(told)
+                await writer.drain()
             if spoil.close:
                 return
 

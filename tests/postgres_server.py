@@ -55,15 +55,15 @@ class PostgresServer:
             self.close()
             raise
 
-    def url(self, name: str) -> str:
-        """Return the address of a database, made now when it does not exist."""
+    def url(self, name: str, like: str = "template1") -> str:
+        """Return the address of a database, made now, as a copy of another, when it does not exist."""
         import psycopg
 
         address = f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
         with psycopg.connect(address, autocommit=True) as connection:
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
             if found.fetchone() is None:
-                connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+                connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')  # type: ignore[call-overload]
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{name}"
 
     def start(self) -> None:
@@ -100,6 +100,28 @@ class PostgresServer:
             self._run("pg_ctl", "stop", "-D", str(self._data), "-m", "immediate", "-s")
         self._process.wait(30)
         self._process = None
+
+    def dump(self, name: str, to: str) -> None:
+        """Back a database up while it is used, as `pg_dump` does; `to` is a name in the server's folder."""
+        at = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
+        self._run("pg_dump", *at, "-Fc", "-f", str(self._folder / to), name)
+
+    def restore(self, name: str, from_: str) -> None:
+        """Put a backup in the place of a database; whoever is connected to that is thrown out."""
+        at = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
+        self._run("dropdb", *at, "--force", name)
+        self._run("createdb", *at, name)
+        self._run("pg_restore", *at, "-d", name, str(self._folder / from_))
+
+    def keep_files(self) -> None:
+        """Copy the files of the stopped server."""
+        shutil.rmtree(self._folder / "kept", ignore_errors=True)
+        subprocess.run(["cp", "-a", self._data, self._folder / "kept"], check=True)
+
+    def put_back_files(self) -> None:
+        """Put the copied files in the place of those of the stopped server."""
+        shutil.rmtree(self._data)
+        subprocess.run(["cp", "-a", self._folder / "kept", self._data], check=True)
 
     def close(self) -> None:
         """Stop the server and remove everything."""

@@ -112,10 +112,11 @@ class ScriptedStation:
             self._armed = True
             self._flag(StatFlag.TRIG_ACK, False)
             return
-        if not self._armed or now - self._plc_changed > DEAD:
-            return
-        self._armed = False
         last = self.rows[-1] if self.rows else None
+        held = not self._armed and last is not None and last.seq == ctrl.trig_seq
+        if held or now - self._plc_changed > DEAD:
+            return  # a new sequence is a new part, also where the drop of TRIGGER was not seen
+        self._armed = False
         if last and (last.epoch, last.seq, last.part_id) == (
             self.resets,
             ctrl.trig_seq,

@@ -24,6 +24,8 @@ PATIENCE = 60.0
 class ServiceProcess:
     """One process, started on a free port; `restart` keeps the port."""
 
+    patience = PATIENCE
+
     def __init__(self, releases: Path, *options: str) -> None:
         self._releases = releases
         self._options = options
@@ -58,7 +60,7 @@ class ServiceProcess:
             target=self._read, args=(self.process, serving), daemon=True
         )
         self._reader.start()
-        if not serving.wait(PATIENCE) or not self.port:
+        if not serving.wait(self.patience) or not self.port:
             self.kill()
             raise RuntimeError("the service did not start:\n" + "\n".join(self.lines))
 
@@ -81,7 +83,7 @@ class ServiceProcess:
         self, method: str, path: str, body: bytes | Any = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
         """Send one request; return status and the body, parsed when it is JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)
         try:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             connection.request(method, path, data, headers or {})

@@ -47,9 +47,12 @@ FILLED: dict[str, set[str]] = {
     "epochs": {"cause", "host"},
     "jobs": {"arguments", "folder", "host", "who", "process"},
     "parts": {
-        "serial", "part_name", "release", "detail", "defect_class", "detections", "camera", "source",
+        "serial", "code", "part_name", "release", "detail", "defect_class", "detections", "camera", "source",
         "truth", "images", "late", "timings", "reasons",
     },
+    "machine_keys": {"made_by", "revoked_by"},
+    "outbox_delivery": {"destination", "detail"},
+    "outbox_quarantine": {"destination", "why"},
     "people": {"display", "options"},
     "reviews": {"part_name", "release", "defect_class", "who", "first_who"},
     "sessions": {"terminal"},
@@ -143,6 +146,25 @@ def fill_store(config: StoreConfig) -> None:
                 "book", part_name=SHORT, recipe_number=1, kind=kind, defect_class=SHORT, path=EVIL,
                 sha256="0" * 64, note=EVIL, record=3, who=EVIL, at=at, active=True,
             )  # fmt: skip
+        add("outbox_stations", station="st1", first_record=1, since_at=at)
+        add(
+            "outbox_delivery", station="st1", destination=EVIL, active=True, delivered=0, attempts=3,
+            patience=60.0, detail=EVIL, changed_at=at,
+        )  # fmt: skip
+        add(
+            "outbox_quarantine", station="st1", destination=EVIL, message=1, why=EVIL, at=at,
+            again=False,
+        )  # fmt: skip
+        add(
+            "machine_keys",
+            name=SHORT,
+            token_sha256="1" * 64,
+            pictures=False,
+            made_by=EVIL,
+            made_at=at,
+            revoked_by=EVIL,
+            revoked_at=at,
+        )
         add("terminals", token_sha256="0" * 64, name=EVIL, trusted_by=EVIL, at=at)
         add(
             "alarms",
@@ -222,8 +244,9 @@ def fill_parts(connection: sa.Connection) -> None:
     flagged = sa.update(parts).where(parts.c.decision.in_(("FAIL", "REVIEW")))
     connection.execute(
         flagged.values(
-            serial=EVIL, defect_class=SHORT, detail=EVIL, part_name=SHORT, release=f"{SHORT}/1", camera=EVIL,
-            source=EVIL, truth={"text": EVIL}, timings={"grab": 0.01, SHORT: 0.02}, reasons=[EVIL],
+            serial=EVIL, code=EVIL, defect_class=SHORT, detail=EVIL, part_name=SHORT,
+            release=f"{SHORT}/1", camera=EVIL, source=EVIL, truth={"text": EVIL}, reasons=[EVIL],
+            timings={"grab": 0.01, SHORT: 0.02},
             detections=[{"class": SHORT, "score": 0.9, "box": [10.0, 10.0, 60.0, 60.0]}],
         )
     )  # fmt: skip

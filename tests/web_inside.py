@@ -40,9 +40,9 @@ class Session:
 class Inside:
     """An application over a store; streams of events end at once, so that every answer ends."""
 
-    def __init__(self, config: StoreConfig) -> None:
-        folder = Path(config.url).parent
-        self.site = open_site(config.url, work=folder / "web")
+    def __init__(self, config: StoreConfig, folder: Path | None = None) -> None:
+        folder = folder or Path(config.url).parent
+        self.site = open_site(config.url, images=folder / "images", work=folder / "web")
         self.app = build_app(self.site, names={HOST})
         self.app.state.is_ending = lambda: True
         self.address = "10.0.0.7"

@@ -32,10 +32,14 @@ def add_people(config: StoreConfig) -> None:
 
 
 class WebProcess:
-    """`inspection web` on a free port. `address` has no slash at its end."""
+    """`inspection web` on a free port. `address` has no slash at its end.
 
-    def __init__(self, *arguments: str | Path, log: Path) -> None:
+    `prefix` is a command that runs it, for example strace.
+    """
+
+    def __init__(self, *arguments: str | Path, log: Path, prefix: list[str] | None = None) -> None:
         self.log = log
+        self._prefix = prefix or []
         self._arguments = [str(value) for value in arguments]
         self.address, self.setup_code = "", ""
         self._port = "0"
@@ -45,11 +49,14 @@ class WebProcess:
         """Start, again on the same port, and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "inspection", "web", *self._arguments, "--port", self._port],
+                [
+                    *self._prefix,
+                    sys.executable, "-m", "inspection", "web", *self._arguments, "--port", self._port,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-            )
+            )  # fmt: skip
         lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._follow, args=(lines,), daemon=True).start()
         line = lines.get(timeout=60)

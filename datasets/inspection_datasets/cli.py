@@ -174,6 +174,7 @@ def print_version(version: DatasetVersion, language: str) -> None:
 def _add_verbs() -> None:
     from inspection_datasets.check_cli import check_command
     from inspection_datasets.export_cli import export_command
+    from inspection_datasets.publishing.cli import publish_command
     from inspection_datasets.version_cli import diff_command, harvest_command, split_command
 
     app.command("check")(check_command)
@@ -181,6 +182,7 @@ def _add_verbs() -> None:
     app.command("diff")(diff_command)
     app.command("harvest")(harvest_command)
     app.command("export")(export_command)
+    app.command("publish")(publish_command)
 
 
 _add_verbs()

@@ -156,6 +156,11 @@ def _yolo_line(sample: Sample, index: dict[str, int], label: tuple[Box, Shape | 
     return " ".join([str(index[name]), *(f"{v / scale[i % 2]:.9f}" for i, v in enumerate(values))])
 
 
+def write_coco(version: DatasetVersion, folder: Path) -> None:
+    """Write `annotations/instances_SPLIT.json` of pictures that lie under `folder/images` already."""
+    _write_coco(version, _place(version.samples), folder)
+
+
 def _write_coco(version: DatasetVersion, placed: Sequence[_Placed], folder: Path) -> None:
     (folder / "annotations").mkdir(parents=True)
     number = {name: i for i, name in enumerate(version.classes, start=1)}

@@ -32,6 +32,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inspection.errors import DatasetError
+from inspection_datasets.publishing.card import SharingCard
 
 CARD = "card.yaml"
 SPLITS = ("train", "val", "test")
@@ -51,6 +52,9 @@ class DatasetCardFile(BaseModel):
     name: str = Field(min_length=1, max_length=64, description="name of the part or dataset")
     classes: list[str] = Field(
         min_length=1, description="class names; the order is the model's; only appended"
+    )
+    sharing: SharingCard | None = Field(
+        None, description="what people outside are told; needed by `inspection dataset publish`"
     )
 
 
@@ -349,15 +353,18 @@ def _check_groups(samples: Iterable[Sample]) -> None:
 
 def _write_card(folder: Path, name: str, classes: list[str]) -> None:
     path = folder / CARD
+    sharing: SharingCard | None = None
     if path.exists():
         old = read_card(folder)
+        sharing = old.sharing
         if old.name != name or classes[: len(old.classes)] != old.classes:
             raise DatasetError(
                 f"{path} holds {old.name!r} with classes {old.classes}, the new version {name!r} with "
                 f"{classes}; classes may only be appended. Use another dataset folder"
             )
-    card = DatasetCardFile(name=name, classes=classes)
-    text = yaml.safe_dump(card.model_dump(), allow_unicode=True, sort_keys=False)
+    card = DatasetCardFile(name=name, classes=classes, sharing=sharing)
+    fields = card.model_dump(mode="json", exclude=None if sharing else {"sharing"})
+    text = yaml.safe_dump(fields, allow_unicode=True, sort_keys=False)
     temporary = path.with_name(f".{CARD}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

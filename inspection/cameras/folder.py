@@ -75,9 +75,11 @@ class FolderCamera:
     Attributes:
         name: as configured.
         live: False: two equal pictures are no fault.
+        probe_every: seconds between two probes while idle.
     """
 
     live = False
+    probe_every = 2.0
 
     def __init__(self, config: FolderCameraConfig) -> None:
         self.name = config.name

@@ -162,9 +162,11 @@ class StreamCamera:
     Attributes:
         name: as configured.
         live: True.
+        probe_every: seconds between two probes while idle.
     """
 
     live = True
+    probe_every = 2.0
 
     def __init__(self, config: OpenCvCameraConfig) -> None:
         self.name = config.name
@@ -272,9 +274,11 @@ class VideoFileCamera:
     Attributes:
         name: as configured.
         live: False: equal pictures are no fault.
+        probe_every: seconds between two probes while idle.
     """
 
     live = False
+    probe_every = 2.0
 
     def __init__(self, config: OpenCvCameraConfig) -> None:
         self.name = config.name

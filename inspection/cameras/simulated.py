@@ -161,9 +161,11 @@ class SimulatedCamera:
     Attributes:
         name: as configured.
         live: True.
+        probe_every: seconds between two probes while idle.
     """
 
     live = True
+    probe_every = 2.0
 
     def __init__(self, config: SimulatedCameraConfig, device: _Device) -> None:
         self.name = config.name

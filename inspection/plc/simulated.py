@@ -1,7 +1,7 @@
-"""A PLC that ships with the package: a real Modbus TCP server over memory that a PLC program scans.
+"""A PLC that ships with the package: a real server over memory that a PLC program scans.
 
-    station ──FC3 / FC16──▶ pymodbus server ──▶ memory ◀── every scan ── Ladder ──▶ PlcLog
-                                                  CTRL is written here, STAT by the station
+    station ──read / write──▶ WordServer ──▶ Memory ◀── every scan ── Ladder ──▶ PlcLog
+                (servers/: one a protocol)     CTRL is shown here, STAT is written by the station
 
 It runs in a thread of its own with its own event loop. The program and the server share that loop,
 so a block is never seen half written.
@@ -10,82 +10,39 @@ so a block is never seen half written.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from inspection.errors import PlcError
 from inspection.plc.ladder import Ladder
+from inspection.plc.memory import Memory, WordServer
 from inspection.plc.plc_log import Counters, History, PlcLog
+from inspection.plc.servers import open_server
 from inspection.plc.simulated_config import SimulatedPlcConfig
-from inspection.plc.words import BLOCK_WORDS, Stat
-
-if TYPE_CHECKING:
-    from pymodbus.constants import ExcCodes
-    from pymodbus.server import ModbusTcpServer
-
-_READ, _WRITE = 3, 16
-
-
-class Memory:
-    """The words of the PLC, from the lower to the end of the upper block.
-
-    A station may read all with FC3 and write STAT with FC16; everything else is refused with an
-    exception, so that a driver which does more than it should is noticed.
-    """
-
-    def __init__(self, config: SimulatedPlcConfig) -> None:
-        self.first = min(config.ctrl_address, config.stat_address)
-        self.count = max(config.ctrl_address, config.stat_address) + BLOCK_WORDS - self.first
-        self._ctrl = config.ctrl_address - self.first
-        self._stat = config.stat_address - self.first
-        self._words: list[int] = [0] * self.count
-
-    async def access(
-        self,
-        function: int,
-        start: int,
-        address: int,
-        count: int,
-        registers: list[int],
-        values: list[int] | list[bool] | None,
-    ) -> ExcCodes | None:
-        """Allow or refuse one request; the server's own list of words is used from now on."""
-        from pymodbus.constants import ExcCodes
-
-        self._words = registers
-        if function not in (_READ, _WRITE):
-            return ExcCodes.ILLEGAL_FUNCTION
-        at = address - start
-        if values is not None and not self._stat <= at <= self._stat + BLOCK_WORDS - count:
-            return ExcCodes.ILLEGAL_ADDRESS
-        return None
-
-    def stat(self) -> Stat:
-        """Return STAT as the station left it."""
-        return Stat.unpack(self._words[self._stat : self._stat + BLOCK_WORDS])
-
-    def show(self, ctrl: list[int]) -> None:
-        """Put CTRL where the station reads it."""
-        self._words[self._ctrl : self._ctrl + BLOCK_WORDS] = ctrl
-
-    def clear(self) -> None:
-        """Forget all words, as without power."""
-        self._words[: self.count] = [0] * self.count
 
 
 class SimulatedPlc:
-    """The simulated PLC, from `start` to `stop`. Its methods may be called from any thread."""
+    """The simulated PLC, from `start` to `stop`. Its methods may be called from any thread.
 
-    def __init__(self, config: SimulatedPlcConfig) -> None:
-        """Nothing runs before `start`."""
+    Attributes:
+        config: how it is set up.
+        memory: its words; used on its own thread alone once it runs.
+    """
+
+    def __init__(self, config: SimulatedPlcConfig, server: WordServer | None = None) -> None:
+        """Nothing runs before `start`.
+
+        Args:
+            config: how it is set up.
+            server: serves the words in place of the server of `config.protocol`.
+        """
         self.config = config
-        self._memory = Memory(config)
+        self.memory = Memory(config.ctrl_address, config.stat_address)
+        self._server = server or open_server(config.protocol, config.unit)
         self._log: PlcLog | None = None
         self._ladder: Ladder | None = None
-        self._server: ModbusTcpServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leave: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="simulated-plc", daemon=True)
@@ -214,32 +171,15 @@ class SimulatedPlc:
                 self._done.set()
 
     async def _serve(self) -> None:
-        from pymodbus.server import ModbusTcpServer
-        from pymodbus.simulator import DataType, SimData, SimDevice
-
-        logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
-        memory, config = self._memory, self.config
-        words = SimData(memory.first, count=memory.count, values=0, datatype=DataType.REGISTERS)
-        server = ModbusTcpServer(
-            SimDevice(config.unit, simdata=[words], action=memory.access),
-            address=(config.host, config.port),
-        )
-        self._loop, self._leave, self._server = asyncio.get_running_loop(), asyncio.Event(), server
-        listener: Any = None
+        self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
         try:
-            await server.async_getValues(config.unit, _READ, memory.first, 1)
             self._next_scan = self._loop.time()
             self._scan()  # what stands in CTRL is right before anybody can read it
-            await server.serve_forever(background=True)
-            listener = server.transport
-            self._port = int(listener.sockets[0].getsockname()[1])
+            self._port = await self._server.start(self.memory, self.config.host, self.config.port)
             self._listening.set()
             await self._leave.wait()
         finally:
-            if listener is not None:
-                await _accept_no_more(self._loop, listener)
-            await server.shutdown()
-            await _turns()
+            await self._server.stop()
 
     def _scan(self) -> None:
         loop, leave = self._loop, self._leave
@@ -248,7 +188,7 @@ class SimulatedPlc:
         try:
             self._scan_once()
         except Exception as error:  # the line stands still: no trigger, no pass
-            self._memory.clear()
+            self.memory.clear()
             self._error = error
             self._done.set()
             leave.set()
@@ -258,21 +198,16 @@ class SimulatedPlc:
 
     def _scan_once(self) -> None:
         program = self._program()
-        scan = program.scan(self._memory.stat(), time.monotonic())
+        scan = program.scan(self.memory.stat(), time.monotonic())
         if self._log is not None:
             for event in scan.events:
                 self._log.write(event)
         if scan.power_cycle:
-            self._memory.clear()
-            self._drop_links()
-        self._memory.show(scan.ctrl.pack())
+            self.memory.clear()
+            self._server.drop_links()
+        self.memory.show(scan.ctrl.pack())
         if program.done:
             self._done.set()
-
-    def _drop_links(self) -> None:
-        if self._server is not None:
-            for connection in list(self._server.active_connections.values()):
-                connection.close()
 
     def _program(self) -> Ladder:
         if self._ladder is None:
@@ -291,16 +226,3 @@ class SimulatedPlc:
     def _close_log(self) -> None:
         if self._log is not None:
             self._log.close()
-
-
-async def _accept_no_more(loop: asyncio.AbstractEventLoop, listener: Any) -> None:
-    """Let what was just accepted come up; closing the listener at once would leak its socket."""
-    for each in listener.sockets:
-        loop.remove_reader(each.fileno())
-    await _turns()
-
-
-async def _turns() -> None:
-    """Let the loop turn often enough for connections to open or close to their end."""
-    for _ in range(5):
-        await asyncio.sleep(0)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inspection.plc.servers import PROTOCOLS
+
 if TYPE_CHECKING:
     from inspection.plc.simulated import SimulatedPlc
     from inspection.plc.simulated_config import SimulatedPlcConfig
@@ -26,9 +28,12 @@ _POLL = 0.2
 @app.command()
 def plc_sim(
     *,
+    protocol: Annotated[
+        str, typer.Option(help=f"How its words are served: {', '.join(PROTOCOLS)}.")
+    ] = "modbus",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 1502,
-    unit: Annotated[int, typer.Option(help="Modbus unit id.")] = 1,
+    unit: Annotated[int, typer.Option(help="Modbus: unit id; S7: number of the DB.")] = 1,
     ctrl_address: Annotated[int, typer.Option(help="First word of CTRL.")] = 0,
     stat_address: Annotated[int, typer.Option(help="First word of STAT.")] = 100,
     parts: Annotated[int, typer.Option(help="Parts to run; 0 for no end.")] = 0,
@@ -73,7 +78,7 @@ def plc_sim(
     """
     faults = fault or []
     fields: dict[str, Any] = {
-        "host": host, "port": port, "unit": unit,
+        "protocol": protocol, "host": host, "port": port, "unit": unit,
         "ctrl_address": ctrl_address, "stat_address": stat_address,
         "parts": parts, "takt": takt, "scan": scan, "recipe": recipe, "lot": lot,
         "first_part_id": first_part_id, "part_ids": tuple(part_id or ()),

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from inspection.plc.servers import PlcProtocol
 from inspection.plc.words import BLOCK_WORDS, MAX_SEQUENCE, SERIAL_CHARS
 
 FaultKind = Literal[
@@ -74,13 +75,19 @@ class Fault:
 
 
 class SimulatedPlcConfig(BaseModel):
-    """A PLC with a conveyor, as a Modbus TCP server."""
+    """A PLC with a conveyor, as a server of one of the protocols that PLCs speak."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(0, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
-    unit: int = Field(1, ge=1, le=255, description="Modbus unit (device) id it answers to.")
+    protocol: PlcProtocol = Field("modbus", description="Protocol in which its words are served.")
+    unit: int = Field(
+        1,
+        ge=1,
+        le=255,
+        description="Modbus: unit (device) id it answers to; S7: number of its data block.",
+    )
     ctrl_address: int = Field(
         0, ge=0, le=65536 - BLOCK_WORDS, description="First word of CTRL, counted from 0."
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import tempfile
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +21,11 @@ from inspection.runtimes.contract import (
     warm_images,
 )
 from inspection.runtimes.libraries import import_onnxruntime
+from inspection.runtimes.placement import check_placement, nodes_on_cpu
 from inspection.types import Release
+
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_log = logging.getLogger(__name__)
 
 
 class OnnxRuntimeConfig(BaseModel):
@@ -29,10 +37,11 @@ class OnnxRuntimeConfig(BaseModel):
     threads: int = Field(
         0, ge=0, le=256, description="threads for one inference; 0 lets the library choose"
     )
-    providers: Literal["auto", "cpu", "cuda"] = Field(
+    providers: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
         "auto",
         description="where the network runs; auto takes CUDA when this ONNX Runtime has it; "
-        "cuda never falls back to the processor",
+        "cuda and tensorrt never fall back to the processor: they are refused where they cannot be "
+        "started, or leave heavy parts of the network to the processor",
     )
 
     def open(self) -> OnnxRuntime:
@@ -51,15 +60,22 @@ class OnnxRuntime:
         """Load, warm, then replace. Raises InferenceError; the previous release stays loaded."""
         check_precision(release, "f32")
         data, _ = read_model(release)
-        try:
-            session = self._session(data)
-        except InferenceError:
-            raise
-        except Exception as error:  # the library raises its own kinds, all derived from Exception
-            raise InferenceError(
-                f"ONNX Runtime cannot load {release.name}: {error}; release the model again"
-            ) from error
-        _run(release, session, warm_images(release))
+        device = self._config.providers
+        with tempfile.TemporaryDirectory(prefix="inspection-ort-") as folder:
+            watched = Path(folder) / "profile" if device in _PROVIDERS else None
+            try:
+                session = self._session(data, watched)
+            except InferenceError:
+                raise
+            except (
+                Exception
+            ) as error:  # the library raises its own kinds, all derived from Exception
+                raise InferenceError(
+                    f"ONNX Runtime cannot load {release.name}: {error}; release the model again"
+                ) from error
+            _run(release, session, warm_images(release))
+            if watched is not None:
+                check_placement(release.name, device, nodes_on_cpu(Path(session.end_profiling())))
         self._loaded = (release, session)
 
     def infer(self, images: NDArray[np.uint8], timeout: float) -> dict[str, NDArray[np.float32]]:  # noqa: ARG002
@@ -82,31 +98,41 @@ class OnnxRuntime:
         """Let go of the session."""
         self._loaded = None
 
-    def _session(self, data: bytes) -> Any:
+    def _session(self, data: bytes, profile: Path | None) -> Any:
+        """Return a session on what `providers` asks for, never on less."""
         ort = import_onnxruntime()
         ort.set_default_logger_severity(4)  # errors reach us as exceptions
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._config.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        has_cuda = has_cuda_provider()
-        if self._config.providers == "cuda" and not has_cuda:
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
+        asked = self._config.providers
+        needed = _PROVIDERS.get(asked)
+        if needed is not None and needed not in ort.get_available_providers():
             raise InferenceError(
-                "providers is cuda, but this ONNX Runtime has no CUDA; install onnxruntime-gpu "
-                "in place of onnxruntime, or set providers to cpu"
+                f"providers is {asked}, but this ONNX Runtime has no {needed}; install "
+                "onnxruntime-gpu in place of onnxruntime, or set providers to cpu"
             )
-        use_cuda = has_cuda and self._config.providers != "cpu"
+        use_cuda = needed is not None or (asked == "auto" and has_cuda_provider())
         wanted: list[Any] = ["CPUExecutionProvider"]
         if use_cuda:  # TF32, its default, is no float32: limits were chosen without
-            wanted.insert(0, ("CUDAExecutionProvider", {"use_tf32": 0}))
+            wanted.insert(0, (_PROVIDERS["cuda"], {"use_tf32": 0}))
+        if asked == "tensorrt":
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # TensorRT has no setting of its own for it
+            wanted.insert(0, (_PROVIDERS["tensorrt"], {"trt_fp16_enable": 0, "trt_int8_enable": 0}))
         session = ort.InferenceSession(data, options, providers=wanted)
-        if (
-            self._config.providers == "cuda"
-            and "CUDAExecutionProvider" not in session.get_providers()
-        ):
+        took = session.get_providers()
+        if needed is not None and needed not in took:
             raise InferenceError(
-                "CUDA could not be started and ONNX Runtime fell back to the processor; "
+                f"{needed} could not be started and ONNX Runtime fell back to {', '.join(took)}; "
                 "check the GPU driver, or set providers to cpu"
+            )
+        if use_cuda and len(took) == 1:
+            _log.warning(
+                "CUDA could not be started: ONNX Runtime runs on the processor, which is slower"
             )
         return session
 

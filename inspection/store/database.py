@@ -12,6 +12,7 @@ import sqlite3
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -24,11 +25,12 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
     StatementError,
 )
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from inspection.errors import StoreError
 from inspection.store import tables
 from inspection.store.config import StoreConfig
+from inspection.store.plant.tables import is_plant
 
 CHECK_SECONDS = 20.0
 """A check of the whole file stops here; a larger file is then trusted until a page proves bad."""
@@ -61,7 +63,12 @@ def dumps(value: object) -> str:
 
 
 def make_engine(
-    config: StoreConfig, *, read_only: bool = False, first: bool = False, create: bool = True
+    config: StoreConfig,
+    *,
+    read_only: bool = False,
+    first: bool = False,
+    create: bool = True,
+    keep: int = 0,
 ) -> sa.Engine:
     """Return an engine whose connections are opened one by one and closed for good after use.
 
@@ -71,9 +78,10 @@ def make_engine(
         first: on SQLite, look for the right to write every two milliseconds, so that the gaps other writers
             leave are enough; without it, SQLite looks more and more rarely.
         create: a SQLite file that is not there is made; else connecting fails.
+        keep: so many connections stay open for the next use; more are opened as they are needed.
     """
     if config.sqlite_path is not None:
-        return _sqlite_engine(config, read_only=read_only, first=first, create=create)
+        return _sqlite_engine(config, read_only=read_only, first=first, create=create, keep=keep)
     lock = int(config.busy_timeout * 1000)
     options = f"-c synchronous_commit=on -c lock_timeout={lock} -c statement_timeout={lock + 4000}"
     if read_only:
@@ -82,7 +90,7 @@ def make_engine(
         options += (
             " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
         )
-    arguments = {
+    arguments: dict[str, Any] = {
         "connect_timeout": 3,
         "options": options,
         "keepalives_idle": 3,
@@ -90,12 +98,22 @@ def make_engine(
         "keepalives_count": 3,
         "tcp_user_timeout": 5000,
     }
+    if keep:
+        arguments["prepare_threshold"] = None  # a plan is for the values asked for, not for any
     return sa.create_engine(
-        config.database_url, poolclass=NullPool, json_serializer=dumps, connect_args=arguments
+        config.database_url, json_serializer=dumps, connect_args=arguments, **_pool(keep)
     )
 
 
-def _sqlite_engine(config: StoreConfig, *, read_only: bool, first: bool, create: bool) -> sa.Engine:
+def _pool(keep: int) -> dict[str, Any]:
+    if not keep:
+        return {"poolclass": NullPool}
+    return {"poolclass": QueuePool, "pool_size": keep, "max_overflow": -1, "pool_pre_ping": True}
+
+
+def _sqlite_engine(
+    config: StoreConfig, *, read_only: bool, first: bool, create: bool, keep: int
+) -> sa.Engine:
     path = config.sqlite_path
     if path is None:
         raise ValueError(config.url)
@@ -108,9 +126,7 @@ def _sqlite_engine(config: StoreConfig, *, read_only: bool, first: bool, create:
         "check_same_thread": False,
         "isolation_level": None,
     }
-    engine = sa.create_engine(
-        url, poolclass=NullPool, json_serializer=dumps, connect_args=arguments
-    )
+    engine = sa.create_engine(url, json_serializer=dumps, connect_args=arguments, **_pool(keep))
 
     def configure(connection: sqlite3.Connection, _record: object) -> None:
         if read_only:
@@ -327,16 +343,26 @@ def revision(connection: sa.Connection) -> str | None:
     return None
 
 
-def migrate(connection: sa.Connection, config: StoreConfig) -> None:
+def migrate(connection: sa.Connection, config: StoreConfig, *, plant: bool = False) -> None:
     """Bring the tables to the newest migration, whole or not at all.
+
+    Args:
+        connection: for writing.
+        config: which store.
+        plant: a plant store may be brought up to date; else it must be so already.
 
     Raises:
         StoreError: the database is newer than this program or holds something else.
     """
     with connection.begin():
-        found = revision(connection)
+        found, in_plant = revision(connection), is_plant(connection)
     if found == tables.HEAD:
         return
+    if not plant and in_plant:
+        raise StoreError(
+            f"the plant store is at migration {found}, this program needs {tables.HEAD}; "
+            "run inspection plant init URL"
+        )
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory

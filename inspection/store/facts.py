@@ -17,6 +17,7 @@ from inspection.errors import StoreError
 from inspection.store import journal
 from inspection.store.config import StoreConfig
 from inspection.store.database import make_engine, store_error
+from inspection.store.plant.tables import is_plant
 from inspection.store.plc_log import PlcLog, read_plc_log
 from inspection.store.plc_match import Matched, RowFact, match, window
 from inspection.store.tables import parts
@@ -32,7 +33,7 @@ class Finding:
     """What is known of one invariant.
 
     Attributes:
-        code: `STORE`, `I1` to `I12`, `AUDIT`.
+        code: `STORE`, `I1` to `I12`, `AUDIT`, `OUTBOX`; in a plant store `PLANT` instead of `OUTBOX`.
         title: what must hold.
         checked: how many things were looked at.
         breaches: how many break it.
@@ -100,6 +101,12 @@ class Facts:
                 f"{config.url} holds no results store (tables: {', '.join(names) or 'none'})"
             )
         return facts
+
+    @cached_property
+    def is_plant(self) -> bool:
+        """Tell whether it is a plant store, which holds parts of many stations."""
+        with self.reading() as connection:
+            return is_plant(connection)
 
     @cached_property
     def _engine(self) -> sa.Engine:

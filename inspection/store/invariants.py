@@ -290,13 +290,14 @@ def check_lineage(facts: Facts) -> Finding:
 def _verdicts_protected(connection: sa.Connection) -> bool:
     if connection.dialect.name == "sqlite":
         query, wanted = (
-            "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'verdicts'",
+            "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'verdicts'"
+            " AND name IN ('verdicts_no_update', 'verdicts_no_delete')",
             2,
         )
     else:
         query = (
             "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'verdicts'::regclass "
-            "AND NOT tgisinternal AND tgenabled <> 'D'"
+            "AND NOT tgisinternal AND tgenabled <> 'D' AND tgname = 'verdicts_append_only'"
         )
         wanted = 1
     return int(connection.execute(sa.text(query)).scalar_one()) >= wanted

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inspection.errors import StoreError
+from inspection.identity import name_of
 from inspection.store.journal import encode
 from inspection.types import (
     Decision,
@@ -25,6 +26,10 @@ from inspection.types import (
 
 Values = dict[str, Any]
 """Column name to a plain value that JSON can hold."""
+
+
+REPLACED = "replaced before it was sent"
+"""Why `late` keeps an answer that NOT_INSPECTED took the place of."""
 
 
 def utc_now() -> str:
@@ -73,6 +78,7 @@ def part_values(inspected: Inspected) -> Values:
             "recipe_sha256": recipe.sha256,
             "part_name": recipe.part,
             "release_number": recipe.release,
+            "code": name_of(inspected.codes, recipe.code, inspected.trigger.serial) or None,
         }
     if detections is not None:
         score = detections.anomaly_score
@@ -146,6 +152,7 @@ def journal_values(values: Values) -> Values:
         {"timings": {}, "detail": str(smaller["detail"])[:200], "source": None},
         {
             "serial": str(smaller["serial"])[:64],
+            "code": None,
             "camera": None,
             "reasons": [smaller["reason"]],
             "detail": "",

@@ -15,14 +15,14 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from inspection.errors import StoreError, SupersededError
-from inspection.store import commands, database, images, rows, writes
+from inspection.store import commands, database, images, outbox, rows, writes
 from inspection.store.config import StoreConfig
 from inspection.store.journal import Journal, Marks
 from inspection.store.lock import FileLock, lock_on_server
@@ -51,15 +51,24 @@ _logger = logging.getLogger(__name__)
 class SqlStore:
     """Satisfies `protocols.Store`, over SQLite and PostgreSQL. Several threads take turns."""
 
-    def __init__(self, config: StoreConfig) -> None:
-        """Open, check and migrate; write what the journal holds. See `open_store`."""
+    def __init__(
+        self, config: StoreConfig, upward: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
+        """Open, check and migrate; write what the journal holds. See `open_store`.
+
+        Args:
+            config: which store.
+            upward: for each station of this process its destinations, as for `tell_upward`; entered before
+                anything that waits is written, so that it is told, too.
+        """
         self._config = config
         self._turn = threading.RLock()
         self._database = Transactions(config)
         self._locks: dict[str, FileLock | None] = {}
         self._settled: set[str] = set()
+        self._upward = {station: dict(names) for station, names in (upward or {}).items()}
         self._journal = Journal(config.journal_path)
-        self._waiting = WaitingCalls(self._journal, self._given)
+        self._waiting = WaitingCalls(self._journal, self._given, self._any_station())
         try:
             self.recover()
         except BaseException:
@@ -84,6 +93,26 @@ class SqlStore:
             return 0 if path is None else path.with_name(path.name + "-wal").stat().st_size
         except OSError:
             return 0
+
+    def tell_upward(self, station: str, destinations: Mapping[str, float]) -> None:
+        """Have every decision, verdict and alarm of a station noted in the outbox; for nobody: no more.
+
+        `destinations` has for each one the seconds that a message may wait before people are to be told.
+        Call it before the first part. It holds for a new store, too, when this one must be put aside.
+
+        Raises:
+            StoreError: not durable, or another process runs this station.
+        """
+        with self._turn:
+            self._claim(station)
+            self._upward[station] = dict(destinations)
+            self._register(station)
+
+    def _register(self, station: str) -> None:
+        names = self._upward[station]
+        what = f"station {station}: what is told upward"
+        self._transact(what, lambda c: outbox.register(c, station, names))
+        self._transact(what, lambda c: outbox.settle(c, station))
 
     # -- the life of a part
 
@@ -263,6 +292,9 @@ class SqlStore:
                 )
             for station in list(self._locks):
                 self._lock(station)
+            for station in self._upward:
+                self._claim(station)
+                self._register(station)
             self._waiting.write(self._database, self._any_station())
 
     def close(self) -> None:
@@ -300,7 +332,7 @@ class SqlStore:
         self._database.drop()
 
     def _any_station(self) -> str:
-        return next(iter(self._locks), "")
+        return next(iter(self._locks or self._upward), "")
 
     def _given(self, record: int) -> int:
         """Mark record ids as given, well ahead, so that a new database never gives them again."""

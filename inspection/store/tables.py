@@ -5,6 +5,12 @@
     verdicts  what people said of a part; append-only, a trigger of the database sees to it
     alarms    an alarm came or went
 
+    outbox             what is to be told upward; written by triggers of the database, one row for each
+                       decision, verdict and alarm of a station in `outbox_stations`
+    outbox_stations    stations that are told upward
+    outbox_delivery    how far each destination is
+    outbox_quarantine  messages that a destination refused
+
 What people and pages write beside that: `inspection.store.web.tables`.
 
 Times: `*_mono` is seconds of the station's monotonic clock, comparable within one `epochs.boot_id`;
@@ -19,7 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-HEAD = "0002"
+HEAD = "0005"
 """The newest migration: what this program reads and writes."""
 
 MAX_RECORD = 2**32 - 1
@@ -91,6 +97,7 @@ parts = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("part_id", sa.BigInteger, nullable=False),
     sa.Column("serial", sa.Text, nullable=False),
+    sa.Column("code", sa.Text),
     # what judged it
     sa.Column("recipe_number", sa.Integer),
     sa.Column("recipe_sha256", sa.Text),
@@ -149,6 +156,14 @@ parts = sa.Table(
         "id",
         postgresql_ops={"serial": "text_pattern_ops"},
     ),
+    sa.Index(
+        "parts_code",
+        "code",
+        "triggered_at",
+        "id",
+        sqlite_where=sa.text("code IS NOT NULL"),
+        postgresql_where=sa.text("code IS NOT NULL"),
+    ),
     sa.Index("parts_station", "station", "id"),
     sa.Index("parts_pictures", "image_state", "decision", "triggered_at"),
     sa.Index(
@@ -190,4 +205,51 @@ alarms = sa.Table(
     sa.Column("mono", sa.Double, nullable=False),
     sa.Index("alarms_station", "station", "id"),
     sqlite_autoincrement=True,
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", record_type(), sa.Identity(always=False), primary_key=True),
+    sa.Column("station", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("subject", record_type(), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.UniqueConstraint("kind", "subject", "version", name="outbox_once"),
+    sa.Index("outbox_station", "station", "id"),
+    sqlite_autoincrement=True,
+)
+
+outbox_stations = sa.Table(
+    "outbox_stations",
+    metadata,
+    sa.Column("station", sa.Text, primary_key=True),
+    sa.Column("first_record", record_type()),
+    sa.Column("since_at", sa.Text, nullable=False),
+)
+
+outbox_delivery = sa.Table(
+    "outbox_delivery",
+    metadata,
+    sa.Column("station", sa.Text, primary_key=True),
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("patience", sa.Double, nullable=False),
+    sa.Column("delivered", record_type(), nullable=False),
+    sa.Column("delivered_at", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", sa.Text),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("changed_at", sa.Text, nullable=False),
+)
+
+outbox_quarantine = sa.Table(
+    "outbox_quarantine",
+    metadata,
+    sa.Column("station", sa.Text, primary_key=True),
+    sa.Column("destination", sa.Text, primary_key=True),
+    sa.Column("message", record_type(), primary_key=True, autoincrement=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("again", sa.Boolean, nullable=False),
 )

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from inspection.errors import StoreError
 from inspection.store import database
 from inspection.store.config import StoreConfig
+from inspection.store.plant.tables import is_plant
 
 _T = TypeVar("_T")
 
@@ -64,11 +66,13 @@ class Transactions:
             StoreError: the database cannot be opened.
         """
         try:
-            self._connection = database.open_connection(self._config, first=True)
+            connection = database.open_connection(self._config, first=True)
         except StoreError as error:
             self._met_damage = database.is_corrupt(error)
             self._check |= self._met_damage
             raise
+        _refuse_plant(connection, self._config)
+        self._connection = connection
         self._identity = self._file_identity()
 
     def transact(self, what: str, apply: Callable[[sa.Connection], _T]) -> _T:
@@ -118,3 +122,21 @@ class Transactions:
         except OSError:
             return []
         return [(one.st_dev, one.st_ino) for one in found]
+
+
+def _refuse_plant(connection: sa.Connection, config: StoreConfig) -> None:
+    """Close the connection and raise StoreError where it leads to a plant store."""
+    if connection.dialect.name != "postgresql":
+        return
+    try:
+        with connection.begin():
+            found = is_plant(connection)
+    except SQLAlchemyError as error:
+        database.discard(connection)
+        raise database.store_error(error, config, "the store cannot be opened") from error
+    if found:
+        database.discard(connection)
+        raise StoreError(
+            "the database is a plant store, and no line writes to one; give the station a store of its own, "
+            "and the plant's address under `upward`"
+        )

@@ -25,6 +25,8 @@ from inspection.store.invariants import (
     check_pass_is_proven,
     check_store,
 )
+from inspection.store.outbox_invariant import check_outbox
+from inspection.store.plant.invariant import check_plant, count_stations
 from inspection.store.plc_log import ACCEPTED, NEVER_SEEN, PlcTrigger
 from inspection.store.plc_match import Matched, RowFact
 from inspection.types import Decision
@@ -75,7 +77,7 @@ def verify(
     facts = Facts.gather(config, plc_logs, images)
     try:
         findings: list[Finding] = []
-        for code, check in CHECKS:
+        for code, check in PLANT_CHECKS if facts.is_plant else CHECKS:
             progress(code)
             findings.append(check(facts))
         return Report(findings, count_table(facts))
@@ -174,6 +176,8 @@ def count_table(facts: Facts) -> dict[str, int]:
 
     table = {f"rows {d.value}": facts.count(parts.c.decision == d.value) for d in Decision}
     table["rows open"] = facts.count(parts.c.decision.is_(None))
+    if facts.is_plant:
+        table |= count_stations(facts)
     for found in facts.matched:
         name = found.log.path.name
         table[f"{name}: triggers"] = len(found.pairs)
@@ -222,5 +226,9 @@ CHECKS: tuple[tuple[str, Callable[[Facts], Finding]], ...] = (
     ),
     ("I12", check_conservation),
     ("AUDIT", check_audit),
+    ("OUTBOX", check_outbox),
 )
 """Every invariant, in the order of the report."""
+
+PLANT_CHECKS = (*(one for one in CHECKS if one[0] != "OUTBOX"), ("PLANT", check_plant))
+"""Those of a plant store, which tells nobody upward."""

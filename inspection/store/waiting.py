@@ -42,20 +42,21 @@ class Waiting:
 class WaitingCalls:
     """The calls that wait, oldest first. Used by one thread at a time."""
 
-    def __init__(self, journal: Journal, given: Callable[[int], int]) -> None:
+    def __init__(self, journal: Journal, given: Callable[[int], int], station: str = "") -> None:
         """Take up what the journal holds from an earlier process.
 
         Args:
             journal: open; calls with a note are cleared from it once they are written.
             given: told the record id of each part that is written.
+            station: that alarms about the journal name.
         """
-        self._journal, self._given = journal, given
+        self._journal, self._given, self._station = journal, given, station
         self._calls: deque[Waiting] = deque()
         self._lost = 0
         for note in journal.notes:
             self._take_up(note)
         for text in journal.damaged:
-            self.add_alarm("", text)
+            self.add_alarm(station, text)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -134,4 +135,4 @@ class WaitingCalls:
             self.add_part(note.values, note)
         except (KeyError, TypeError) as error:
             self._journal.put_aside(note)
-            self.add_alarm("", f"journal slot {note.slot} names no part ({error!r})")
+            self.add_alarm(self._station, f"journal slot {note.slot} names no part ({error!r})")

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from inspection.errors import StoreError
 from inspection.store.rows import (
+    REPLACED,
     Values,
     key_values,
     late_entry,
@@ -118,7 +119,7 @@ def write_decision(connection: sa.Connection, values: Values, *, was_sent: bool)
         and not was_sent
     )
     if replaces:
-        kept = _with_late(row, late_entry(row, "replaced before it was sent"))
+        kept = _with_late(row, late_entry(row, REPLACED))
         answer = {name: stamped[name] for name in _ANSWER}
         _change(connection, row, {**answer, "late": kept})
     else:

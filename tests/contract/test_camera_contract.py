@@ -9,17 +9,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
 import pytest
+from fake_gige_camera import FakeGigeCamera
+from fake_gige_camera import installed as has_aravis
 from mjpeg_server import HEIGHT, WIDTH, MjpegServer, draw_number
 
+from inspection.cameras.aravis import AravisCameraConfig
 from inspection.cameras.folder import FolderCameraConfig
+from inspection.cameras.gentl import GenTlCameraConfig
 from inspection.cameras.opencv import OpenCvCameraConfig
+from inspection.cameras.pylon import PylonCameraConfig
 from inspection.cameras.simulated import SimulatedCameraConfig
+from inspection.cameras.views import ViewsConfig
 from inspection.errors import CameraError, CameraLostError, CameraTimeoutError, FrameError
 from inspection.protocols import Camera
 from inspection.types import PartKey, Trigger
@@ -90,13 +98,84 @@ def silent_folder(tmp_path: Path) -> Iterator[tuple[FolderCameraConfig, Callable
     yield FolderCameraConfig(path=write_pictures(tmp_path), exposure=59), lambda: None
 
 
+GIGE: dict[str, Any] = {"trigger": "software", "width": 160, "height": 128}
+
+
+@contextlib.contextmanager
+def gige(tmp_path: Path) -> Iterator[AravisCameraConfig]:
+    if not has_aravis():
+        pytest.skip("libaravis-0.8-0 is not installed")
+    with FakeGigeCamera():
+        yield AravisCameraConfig(device="127.0.0.1", **GIGE)
+
+
+@contextlib.contextmanager
+def silent_gige(tmp_path: Path) -> Iterator[tuple[AravisCameraConfig, Callable[[], None]]]:
+    if not has_aravis():
+        pytest.skip("libaravis-0.8-0 is not installed")
+    with FakeGigeCamera() as device:
+        yield AravisCameraConfig(device="127.0.0.1", **GIGE), device.mute
+
+
+@contextlib.contextmanager
+def gentl(tmp_path: Path) -> Iterator[GenTlCameraConfig]:
+    """The red one of the three cameras of the producer that ships with the genicam wheel."""
+    package = find_spec("genicam")
+    if package is None or package.origin is None or find_spec("harvesters") is None:
+        pytest.skip("the extra genicam is not installed")
+    yield GenTlCameraConfig(
+        producer=Path(package.origin).with_name("viky.cti"),
+        device="0",
+        trigger="free_running",
+        pixel_format="RGBa8",
+        transfer=0.01,
+    )
+
+
+@contextlib.contextmanager
+def pylon(tmp_path: Path) -> Iterator[PylonCameraConfig]:
+    """A camera of Basler's emulation."""
+    if find_spec("pypylon") is None:
+        pytest.skip("the extra pylon is not installed")
+    with mock.patch.dict("os.environ", PYLON_CAMEMU="2"):
+        yield PylonCameraConfig(device="0815-0000", **{**GIGE, "exposure_us": 500})
+
+
+@contextlib.contextmanager
+def views(tmp_path: Path, **settings: Any) -> Iterator[ViewsConfig]:
+    """Two cameras: a sensor, and a folder whose pictures are as large."""
+    cameras = [
+        {"type": "simulated", "name": "top", "exposure": 0.001, "size": (WIDTH, HEIGHT)},
+        {"type": "folder", "name": "side", "path": write_pictures(tmp_path)},
+    ]
+    yield ViewsConfig(cameras=cameras, size=(WIDTH, HEIGHT), **settings)
+
+
+@contextlib.contextmanager
+def silent_views(tmp_path: Path) -> Iterator[tuple[ViewsConfig, Callable[[], None]]]:
+    lost = [f"lost@{n}" for n in range(2, 9)]
+    size = {"type": "simulated", "exposure": 0.001, "size": (128, 96)}
+    cameras = [{**size, "name": "top"}, {**size, "name": "side", "faults": lost}]
+    yield ViewsConfig(cameras=cameras, size=(128, 96)), lambda: None
+
+
 DRIVERS = {
     "folder": folder,
     "simulated": simulated,
     "video file": video_file,
     "stream": stream,
+    "aravis": gige,
+    "gentl": gentl,
+    "pylon": pylon,
+    "views": views,
 }
-SILENT = {"folder": silent_folder, "simulated": silent_simulated, "stream": silent_stream}
+SILENT = {
+    "folder": silent_folder,
+    "simulated": silent_simulated,
+    "stream": silent_stream,
+    "aravis": silent_gige,
+    "views": silent_views,
+}
 
 
 @pytest.fixture(params=DRIVERS)
@@ -130,6 +209,10 @@ def test_every_registered_driver_is_tried() -> None:
         "folder": FolderCameraConfig,
         "simulated": SimulatedCameraConfig,
         "opencv": OpenCvCameraConfig,
+        "aravis": AravisCameraConfig,
+        "gentl": GenTlCameraConfig,
+        "pylon": PylonCameraConfig,
+        "views": ViewsConfig,
     }
     assert ours.items() <= registered.items()
     for name, kind in ours.items():

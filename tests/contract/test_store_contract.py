@@ -29,6 +29,7 @@ from store_samples import (
 from inspection.errors import StoreError
 from inspection.protocols import Store
 from inspection.store import database, tables
+from inspection.store.alone import no_line_runs
 from inspection.store.config import StoreConfig
 from inspection.store.queries import PartFilter, StoreReader, VersionConflictError
 from inspection.store.sql import RESERVE, SqlStore
@@ -348,6 +349,19 @@ def test_a_call_for_a_row_that_does_not_exist_fails_and_does_not_block(
     assert store.waiting == 0
     with StoreReader(config) as reader:
         assert "refused" in str(reader.alarms()[0]["detail"])
+
+
+def test_the_probe_of_a_plc_and_the_line_keep_each_other_out(config: StoreConfig) -> None:
+    with no_line_runs(config, "st1"), no_line_runs(config, "st2"):
+        line = SqlStore(config)
+        with pytest.raises(StoreError, match="another process"):
+            line.begin_epoch("st1", "start")
+        line.close()
+    line = SqlStore(config)
+    line.begin_epoch("st1", "start")
+    with pytest.raises(StoreError, match="another process"), no_line_runs(config, "st1"):
+        pytest.fail("both would write STAT")
+    line.close()
 
 
 def test_a_second_process_of_the_station_is_refused(config: StoreConfig, tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def _colour(connection: sa.Connection) -> None:
     change = sa.update(parts)
     connection.execute(change.where(parts.c.id % 7 == 0).values(recipe_number=2))
     connection.execute(change.where(parts.c.id % 50 == 0).values(part_id=0, serial="100%_A"))
-    connection.execute(change.where(parts.c.id == 11).values(serial="한글 로트"))
+    connection.execute(change.where(parts.c.id == 11).values(serial="한글 로트", code="01\x1d21A"))
+    connection.execute(change.where(parts.c.id % 90 == 0).values(code="P-1"))
     same = connection.execute(sa.select(parts.c.triggered_at).where(parts.c.id == 100)).scalar()
     connection.execute(change.where(parts.c.id.between(95, 110)).values(triggered_at=same))
     names = (
@@ -92,6 +93,7 @@ def looked(connection: sa.Connection, wanted: Search) -> list[int]:
     found: list[tuple[str, int]] = []
     for row in connection.execute(joined).mappings():
         plain = (
+            "code",
             "part_id",
             "station",
             "recipe_number",
@@ -127,6 +129,7 @@ def _times(store: WebStore) -> tuple[str, str]:
 
 
 VALUES: dict[str, list[Any]] = {
+    "code": ["P-1", "P", "01\x1d21A"],
     "serial": ["LOT0000", "LOT", "100%", "한글", "zz", "lot"],
     "part_id": [0, 100_500, 7],
     "station": ["st1", "st|2", "st"],

@@ -80,6 +80,8 @@ def test_flagged_parts_are_taken_in_once(store: WebStore) -> None:
         )
         assert {row["why"] for row in found} == {"flagged"}
     assert Intake(store).take_all() == 0
+    with store.write("a code") as connection:
+        connection.execute(sa.update(parts).where(parts.c.id == 12).values(code="P-8812"))
     with store.read("a test") as connection:
         assert review_queue.counts(connection, KIM) == {"open": 6, "second": 0, "engineer": 0}
         assert review_queue.came(connection, QueueFilter(), KIM, 15) == 2
@@ -95,6 +97,7 @@ def test_flagged_parts_are_taken_in_once(store: WebStore) -> None:
             "0.91 is nearest where T1 and T2 are high"
         )
         assert review_queue.scanned(connection, "s9") == 9
+        assert review_queue.scanned(connection, "P-8812") == 12
         assert review_queue.scanned(connection, "1015") == 15
 
 

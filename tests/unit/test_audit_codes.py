@@ -10,7 +10,7 @@ from inspection_serve.web.people.words import ACTIONS
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(
-    r'"((?:person|sign_in|sign_out|pin|password|sessions|terminal|setting|book|control|recipe|alarm|review|job|'
+    r'"((?:person|key|sign_in|sign_out|pin|password|sessions|terminal|setting|book|control|recipe|alarm|review|job|'
     r'results|release)\.(?:[a-z]+_)*[a-z]+)"'
 )  # fmt: skip
 NO_ACTION = re.compile(

@@ -39,7 +39,7 @@ def test_a_good_file(rig):
     [
         (lambda s: s.update(recepie=s.pop("recipe")), ["recepie", "did you mean 'recipe'"]),
         (lambda s: s["plc"].update(prot=502), ["plc", "prot"]),
-        (lambda s: s["plc"].update(type="modbuss"), ["modbuss", "installed: modbus"]),
+        (lambda s: s["plc"].update(type="modbuss"), ["modbuss", "installed: ", "modbus"]),
         (lambda s: s["plc"].update(port=70000), ["port", "70000"]),
         (lambda s: s["timing"].update(poll="fast"), ["timing.poll", "fast"]),
         (lambda s: s["timing"].update(poll=float("nan")), ["timing.poll"]),

@@ -17,6 +17,7 @@ PACKAGES = {
     "datasets": "inspection_datasets",
     "training": "inspection_training",
     "serve": "inspection_serve",
+    "bench": "inspection_bench",
 }
 
 
@@ -44,7 +45,14 @@ def test_no_forbidden_module_names():
 
 
 @pytest.mark.parametrize(
-    "group", ["inspection.verbs", "inspection.cameras", "inspection.runtimes", "inspection.plc"]
+    "group",
+    [
+        "inspection.verbs",
+        "inspection.cameras",
+        "inspection.runtimes",
+        "inspection.plc",
+        "inspection.upward",
+    ],
 )
 def test_every_entry_point_loads(group):
     points = list(entry_points(group=group))

@@ -43,19 +43,39 @@ def test_a_wrap_while_running_begins_one_epoch() -> None:
     assert (count.epoch, begun) == (6, ["sequence went back"])
 
 
-def test_reset_forgets_the_count() -> None:
-    count, begun = counter(10)
-    count.take(11)
+@pytest.mark.parametrize(
+    ("counted", "sequence", "missed"),
+    [
+        (11, 12, []),
+        (11, 14, [12, 13]),  # goes on: who pulsed RESET had not lost its count
+        (11, 11, []),
+        (11, 1, []),  # counts from 1
+        (LAST - 5, 1, []),  # no wrap: it may count from 1
+        (1, MOST_MISSED + 2, list(range(2, MOST_MISSED + 2))),
+        (1, MOST_MISSED + 3, []),
+    ],
+)
+def test_reset_begins_an_epoch_and_loses_no_trigger(
+    counted: int, sequence: int, missed: list[int]
+) -> None:
+    count, begun = counter()
+    count.take(counted)
+    for _ in range(2):
+        count.reset()
+    assert count.take(sequence) == [(7, one) for one in missed]
+    assert (count.epoch, begun) == (7, ["reset", "reset"])
     count.reset()
-    assert count.take(50) == []
-    assert (count.epoch, begun) == (6, ["reset"])
+    assert count.take(sequence) == []
 
 
-@given(st.integers(0, LAST), st.lists(st.integers(1, LAST), max_size=40))
+@given(st.integers(0, LAST), st.lists(st.integers(0, LAST) | st.integers(0, 9), max_size=40))
 def test_no_key_is_given_twice(counted: int, sequences: list[int]) -> None:
     count, begun = counter(counted)
     keys: list[tuple[int, int]] = []
     for sequence in sequences:
+        if not sequence:
+            count.reset()
+            continue
         keys += count.take(sequence)
         keys.append((count.epoch, sequence))
     assert len(keys) == len(set(keys))

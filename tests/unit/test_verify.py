@@ -46,6 +46,7 @@ class Run:
         self.log = folder / "plc.log"
         self.events: list[dict[str, Any]] = []
         store = SqlStore(self.config)
+        store.tell_upward("st1", {"mes": 600})
         epoch = store.begin_epoch("st1", "start")
         done: list[tuple[PartKey, str, list[StoredImage]]] = []
         images = ImageWriter(self.config, lambda *told: done.append(told))
@@ -121,7 +122,7 @@ def test_an_honest_store_is_clean(run: Run) -> None:
     report = run.verify()
     assert report.is_clean, report.as_dict()
     by_code = {finding.code: finding for finding in report.findings}
-    assert list(by_code) == ["STORE", *(f"I{n}" for n in range(1, 13)), "AUDIT"]
+    assert list(by_code) == ["STORE", *(f"I{n}" for n in range(1, 13)), "AUDIT", "OUTBOX"]
     assert {code for code, finding in by_code.items() if finding.unchecked} == {
         "I4",
         "I6",
@@ -279,6 +280,8 @@ BREACHES: list[tuple[str, str, Callable[[Run], None]]] = [
         "DROP TRIGGER audit_no_delete",
         "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT 1; END",
     )),
+    ("OUTBOX", "a part is missing", _sql("DELETE FROM outbox WHERE subject = 2")),
+    ("OUTBOX", "triggers gone", _sql("DROP TRIGGER outbox_alarm")),
     ("I12", "wrong counters", lambda run: run.events[-1]["counters"].update(passes=4)),
 ]  # fmt: skip
 

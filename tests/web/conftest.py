@@ -105,7 +105,8 @@ class Visitor:
         return self.page
 
     def check_access(self) -> None:
-        """Fail on any violation of WCAG 2.2 AA that axe-core finds."""
+        """Fail on any violation of WCAG 2.2 AA that axe-core finds in the page with its styles."""
+        self.page.wait_for_load_state("load")
         found = self.page.evaluate(
             AXE.read_text(encoding="utf-8")
             + f";axe.run(document, {json.dumps(AXE_OPTIONS)}).then(r => r.violations"

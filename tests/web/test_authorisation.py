@@ -11,9 +11,12 @@ from web_inside import Inside, fill
 from web_process import add_people
 from web_shift import write_shift
 
+from inspection.store.web import machine_keys
 from inspection.store.web.people import Role
+from inspection_serve.web import machine
 from inspection_serve.web.authorisation import NoGuardError, Rule, rules, table
 from inspection_serve.web.guard import Needs, Public
+from inspection_serve.web.machine import Opens
 
 NOWHERE = "4000000000"
 """Fills every path parameter: there is no such part, person, job …"""
@@ -59,6 +62,42 @@ def test_matrix(inside: Inside, role: str | None) -> None:
                 f"{rule.method} {rule.path}: {got}, expected {expected or 'to get through'}"
             )
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_matrix_of_keys(inside: Inside, pictures: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever cookies come with it: a key opens what says so, and nothing else."""
+    monkeypatch.setattr(machine, "BURST", 1e9)
+    with inside.site.store.write("a key for a test") as connection:
+        name = f"matrix-{pictures}"
+        _, key = machine_keys.make(connection, name, "kim", pictures=pictures, ends_at=None)
+    admin = inside.session("administrator")
+    wrong, opened = [], 0
+    for rule in rules(inside.app):
+        for bearer, is_known in ((f"Bearer {key}", True), ("bearer ik_unknown", False)):
+            told = {"accept": "text/html", **admin.headers, "authorization": bearer}
+            body = {} if rule.method in {"GET", "HEAD"} else {"json": {}}
+            answer = inside.ask(rule.method, fill(rule.path, NOWHERE), headers=told, **body)
+            got = (answer.status_code, code_of(answer))
+            expected = {(403, "key")} if is_known else {(401, "key_unknown"), (429, "limited")}
+            if is_known and rule.opens is Opens.PICTURES and not pictures:
+                expected = {(403, "key_pictures")}
+            elif is_known and rule.opens is not None:
+                opened += 1
+                expected = {got} if got[0] < 500 and not got[1].startswith("key") else set()
+            if got not in expected:
+                wrong.append(f"{rule.method} {rule.path}: {got}, expected {expected}")
+    assert not wrong, "\n".join(wrong)
+    assert opened == 9 + 2 * pictures
+
+
+def test_what_a_key_opens_changes_nothing_and_shows_no_people(inside: Inside) -> None:
+    opened = [rule for rule in rules(inside.app) if rule.opens is not None]
+    assert {rule.method for rule in opened} == {"GET"}
+    assert {rule.role for rule in opened} == {Role.VIEWER}
+    words = ("people", "keys", "audit", "terminals", "switch", "sign", "review", "export", "jobs")
+    for word in (*words, "/api/v1/me/"):
+        assert not [rule for rule in opened if word in f"{rule.path}/"], word
 
 
 def test_nobody_who_opens_a_page_goes_to_the_sign_in_page(inside: Inside) -> None:
@@ -140,5 +179,9 @@ def test_a_route_without_a_guard_is_found() -> None:
 
 def test_the_table_has_every_route(inside: Inside) -> None:
     text = table(inside.app)
-    assert "| `POST` | `/api/v1/people` | – | – | – | – | yes |" in text
+    assert "| `POST` | `/api/v1/people` | – | – | – | – | yes | – |" in text
+    assert "| `GET` | `/api/v1/results` | – | yes | yes | yes | yes | yes |" in text
+    assert (
+        "| `GET` | `/pictures/{record}/thumb` | – | yes | yes | yes | yes | with pictures |" in text
+    )
     assert text.count("\n") == len(list(rules(inside.app))) + 2

@@ -251,6 +251,9 @@ def test_it_prints_its_charts_and_tables(visit: Callable[..., Any]) -> None:
     page: Page = visitor.go(f"/quality?{asked()}")
     expect(page.locator("#control-chart canvas")).to_be_visible()
     page.emulate_media(media="print")
+    narrowed = "e => { e.style.width = '500px'; return e.querySelector('canvas').clientWidth }"
+    assert page.locator("#control-chart").evaluate(narrowed) <= 500, "before it could be drawn anew"
+    page.locator("#control-chart").evaluate("e => { e.style.width = '' }")
     page.set_viewport_size({"width": 720, "height": 1000})  # a sheet of A4
     expect(page.locator("#asked")).to_be_hidden()
     expect(page.locator("#control-chart canvas")).to_be_visible()
@@ -304,7 +307,9 @@ def test_an_engineer_sets_shifts_over_midnight(
     visitor.check_access()
     form.locator("button.primary").click()
     expect(page.locator("#h-shifts + p")).to_contain_text("<b>밤</b> 22:30–06:00")
+    expect(form.locator("li output").nth(2)).to_have_text("until 06:00 on the next day")
     page.locator("#shifts .remove").nth(2).click()
+    expect(form.locator("li output")).to_have_count(2)
     page.locator("#shifts button.primary").click()
     expect(page.locator("#h-shifts + p")).not_to_contain_text("밤")
     store = WebStore(shop)

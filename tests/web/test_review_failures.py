@@ -24,7 +24,10 @@ from inspection.types import Verdict
 WAIT = 30_000
 
 
-@pytest.mark.parametrize("point", [0.0, 0.012, 0.03])
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param(0.0, marks=pytest.mark.soak), 0.012, pytest.param(0.03, marks=pytest.mark.soak)],
+)
 def test_a_kill_in_the_middle_of_a_decision(
     visit: Callable[..., Any], tmp_path: Path, point: float
 ) -> None:

@@ -233,10 +233,14 @@ def test_two_browsers_on_one_part(visit: Callable[..., Any], shop: StoreConfig) 
 def test_the_refusal_tells_when_the_look_was_too_late(
     visit: Callable[..., Any], shop: StoreConfig
 ) -> None:
-    visitor, page = at_review(visit)
-    visitor.expected += ["409", "net::ERR"]
-    record = shown(page)
+    visitor = visit()
+    visitor.expected = ["/line/events", "409", "net::ERR"]
+    page: Page = visitor.sign_in("operator")
+    # Before the page is opened: a look that is under way already would tell of the other's verdict.
     page.route("**/api/v1/reviews/news*", lambda route: route.abort())
+    visitor.go("/review")
+    free(page)
+    record = shown(page)
     before = len(said(shop, record))
     _judge_behind(shop, record, before)
     page.keyboard.press("n")

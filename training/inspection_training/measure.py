@@ -91,8 +91,8 @@ class Measured:
         return (json.dumps(self.rows, ensure_ascii=False) + "\n").encode()
 
 
-def open_runtime(name: str, release: Release) -> Runtime:
-    """Return a runtime of the line with the release loaded.
+def open_runtime(name: str, release: Release, threads: int = 0) -> Runtime:
+    """Return a runtime of the line with the release loaded; threads 0: the library's choice.
 
     Raises:
         ConfigError: no such runtime.
@@ -101,11 +101,11 @@ def open_runtime(name: str, release: Release) -> Runtime:
     if name == "onnxruntime":
         from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 
-        runtime: Runtime = OnnxRuntimeConfig(type="onnxruntime").open()
+        runtime: Runtime = OnnxRuntimeConfig(type="onnxruntime", threads=threads).open()
     elif name == "openvino":
         from inspection.runtimes.openvino import OpenVinoConfig
 
-        runtime = OpenVinoConfig(type="openvino").open()
+        runtime = OpenVinoConfig(type="openvino", threads=threads).open()
     else:
         raise ConfigError(f"runtime {name!r} is not known; use one of {', '.join(RUNTIMES)}")
     runtime.load(release, 120.0)

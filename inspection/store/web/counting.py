@@ -38,6 +38,7 @@ from inspection.store.web.counts import (
     read_mark,
     same_state,
 )
+from inspection.store.web.place import Place, place_of
 from inspection.store.web.tables import days, marks, slots
 from inspection.store.web.tallies import tally_step
 from inspection.types import Decision, PartState
@@ -76,11 +77,15 @@ class Filled:
     def __init__(self) -> None:
         self._seen: tuple[int, int] | None = None
         self._upto = 0
+        self._place: Place = ()
 
     def look(self, connection: sa.Connection) -> int:
         """Return the id; on PostgreSQL 0 at the first look, then at least what the look before showed."""
         if connection.dialect.name != "postgresql":
             return int(connection.execute(sa.select(sa.func.max(parts.c.id))).scalar() or 0)
+        place = place_of(connection, ())
+        if place != self._place:  # its numbers of transactions are others: a backup may lie there
+            self._place, self._seen, self._upto = place, None, 0
         oldest, following, highest = connection.execute(
             sa.text(
                 "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,"

@@ -33,10 +33,10 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who is signed in.
+    """Who is signed in; or a machine that shows a key, see `machine_keys`.
 
     Attributes:
-        id: of the person's row.
+        id: of the person's row; 0 for a machine.
         name: login name, in every row they write.
         display: name on the pages.
         role: what they may do.
@@ -58,6 +58,11 @@ class Person:
     session: str
     csrf: str
     terminal: str
+
+    @property
+    def is_machine(self) -> bool:
+        """A key was shown; nobody is signed in."""
+        return self.id == 0
 
 
 def after(seconds: float) -> str:

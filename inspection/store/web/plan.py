@@ -33,6 +33,7 @@ class Plan:
         table: that is walked.
         kinds: of the table that match; the newest rows of them are what is wanted. None: walk.
         source: conditions on the rows that are walked, beside the span.
+        ordered: the index of `source` is in the order of time: the newest need no sorting.
         unasked: only parts without a review.
         rest: what a kind does not tell is compared with each row.
     """
@@ -43,7 +44,13 @@ class Plan:
     kinds: list[str] | None
     rest: bool = False
     source: tuple[sa.ColumnElement[bool], ...] = ()
+    ordered: bool = False
     unasked: bool = False
+
+    @property
+    def sorts(self) -> bool:
+        """The rows are found by an index of another order, and sorted then."""
+        return bool(self.source) and not self.ordered
 
 
 def place_of(connection: sa.Connection, record: int) -> Place:
@@ -67,6 +74,8 @@ def make_plan(connection: sa.Connection, wanted: Search, below: int | None) -> P
     table = REVIEWS if asked else PARTS
     has_kind = asked or any(getattr(wanted, name) is not None for name in KINDS)
     kinds = kinds_that_match(connection, table, wanted) if has_kind else None
+    if wanted.code and kinds != []:  # its index is in the order of time
+        return Plan(PARTS, span, wanted, None, rest=True, source=(parts.c.code == wanted.code,))
     if kinds == [] or not (wanted.serial or wanted.part_id is not None or wanted.review == "none"):
         return Plan(table, span, wanted, kinds)
     few, newest = _fewest(connection, wanted, span)
@@ -79,8 +88,10 @@ def make_plan(connection: sa.Connection, wanted: Search, below: int | None) -> P
             among = by_kind.among(connection, table, kinds)
             return Plan(table, span, wanted, None, rest=not alone, source=(among,), unasked=alone)
     span = _begun(connection, table, kinds, newest, span)
-    if wanted.part_id is not None:  # its index is in the order of time
-        return Plan(PARTS, span, wanted, None, rest=True, source=(_has_id(wanted.part_id),))
+    if wanted.part_id is not None:
+        has_id = (_has_id(wanted.part_id),)
+        more = kinds is not None or bool(wanted.serial) or wanted.review == "none"
+        return Plan(PARTS, span, wanted, None, rest=more, source=has_id, ordered=True)
     return Plan(table, span, wanted, None, rest=True)
 
 

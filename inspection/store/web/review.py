@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from inspection.errors import InspectionError
+from inspection.store.plant.tables import is_plant
 from inspection.store.queries import VersionConflictError
 from inspection.store.rows import Values, utc_now
 from inspection.store.tables import parts, verdicts
@@ -200,6 +201,7 @@ def find_review(connection: sa.Connection, record: int) -> tuple[Values, Values]
 
 
 def _locked(connection: sa.Connection, record: int) -> tuple[Values, Values]:
+    refuse_at_plant(connection)
     query = sa.select(reviews).where(reviews.c.record == record).with_for_update()
     review = connection.execute(query).mappings().first()
     if review is None:
@@ -251,6 +253,12 @@ def _check(review: Values, part: Values, word: Word, person: Person, rules: Rule
 
 def _needs_reason(decision: str, verdict: Verdict) -> bool:
     return decision == Decision.FAIL and verdict is Verdict.FALSE_CALL
+
+
+def refuse_at_plant(connection: sa.Connection) -> None:
+    """Raise RefusedVerdictError in a plant store: a verdict is given at the station, which tells it."""
+    if is_plant(connection):
+        raise RefusedVerdictError("at_station", "verdicts are given at the station")
 
 
 def _next_state(

@@ -143,9 +143,11 @@ def state_of(connection: sa.Connection, record: int) -> Values | None:
 
 
 def scanned(connection: sa.Connection, text: str) -> int | None:
-    """Return the latest part with this serial or part id; None when there is none."""
+    """Return the latest part with this code, serial or part id; None when there is none."""
     query = sa.select(sa.func.max(parts.c.id))
-    for condition in (parts.c.serial == text, parts.c.serial == text.upper()):
+    for condition in (
+        parts.c.code == text, parts.c.serial == text, parts.c.serial == text.upper(),
+    ):  # fmt: skip
         found = connection.execute(query.where(condition)).scalar()
         if found is not None:
             return int(found)

@@ -34,9 +34,9 @@ COUNTED = 1000
 SHOWN = tuple(
     parts.c[name]
     for name in (
-        "id", "station", "epoch", "sequence", "state", "part_id", "serial", "recipe_number", "part_name",
-        "release", "model_sha256", "decision", "reason", "defect_class", "deciding_score", "over_t1",
-        "anomaly_score", "camera", "simulated", "triggered_at", "decided_at", "acknowledged_at",
+        "id", "station", "epoch", "sequence", "state", "part_id", "serial", "code", "recipe_number",
+        "part_name", "release", "model_sha256", "decision", "reason", "defect_class", "deciding_score",
+        "over_t1", "anomaly_score", "camera", "simulated", "triggered_at", "decided_at", "acknowledged_at",
         "triggered_mono", "decided_mono", "image_state",
     )
 )  # fmt: skip
@@ -173,12 +173,12 @@ def _walk(connection: sa.Connection, plan: Plan, limit: int) -> Found:
     """Look at row after row, newest first; at `CHUNKS` rows at most where each must be compared."""
     if not plan.rest:
         return Found([record for _, record in _looked_at(connection, plan, plan.span, limit)])
-    places = _looked_at(connection, plan, plan.span, sum(CHUNKS)) if plan.source else []
+    places = _looked_at(connection, plan, plan.span, sum(CHUNKS)) if plan.sorts else []
     records: list[int] = []
     span, done = plan.span, 0
     for size in CHUNKS:
         sorted_once = places[done : done + size]
-        chunk = sorted_once if plan.source else _looked_at(connection, plan, span, size)
+        chunk = sorted_once if plan.sorts else _looked_at(connection, plan, span, size)
         done += size
         records += _that_match(connection, plan.wanted, [record for _, record in chunk])
         if len(records) >= limit:
@@ -194,7 +194,7 @@ def _looked_at(connection: sa.Connection, plan: Plan, span: Span, size: int) -> 
     query = sa.select(table.at.label("at"), table.record.label("record"))
     query = query.where(*plan.source, *span.of(table))
     at, record = table.at, table.record
-    if plan.source:  # found by its own index, then sorted; else a server may walk all times instead
+    if plan.sorts:  # found by its own index, then sorted; else a server may walk all times instead
         found = query.cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
         at, record = found.c.at, found.c.record
         query = sa.select(at, record)
@@ -221,6 +221,8 @@ def _conditions(wanted: Search) -> Iterator[sa.ColumnElement[bool]]:
         value = getattr(wanted, name)
         if value is not None:
             yield parts.c[name] == value
+    if wanted.code:
+        yield parts.c.code == wanted.code
     if wanted.serial:
         yield sa.func.substr(parts.c.serial, 1, len(wanted.serial)) == wanted.serial
     if wanted.verdict is not None:

@@ -10,6 +10,7 @@
     commands     what people ask of a line           controls    who holds a station
     alarm_acks   who saw an alarm                    approvals   who approved a release; append-only
     book         golden parts and limit samples      jobs        training and harvest runs
+    machine_keys what programs show instead of a person's session
 
 Times `*_at` are UTC, ISO 8601 with microseconds.
 """
@@ -77,6 +78,22 @@ sign_ins = sa.Table(
     sa.Column("at", sa.Text, nullable=False),
     sa.Index("sign_ins_name", "name", "at"),
     sa.Index("sign_ins_address", "address", "at"),
+    sqlite_autoincrement=True,
+)
+
+machine_keys = sa.Table(
+    "machine_keys",
+    metadata,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("token_sha256", sa.Text, nullable=False, unique=True),
+    sa.Column("pictures", sa.Boolean, nullable=False),
+    sa.Column("made_by", sa.Text, nullable=False),
+    sa.Column("made_at", sa.Text, nullable=False),
+    sa.Column("ends_at", sa.Text),
+    sa.Column("used_at", sa.Text),
+    sa.Column("revoked_by", sa.Text),
+    sa.Column("revoked_at", sa.Text),
     sqlite_autoincrement=True,
 )
 

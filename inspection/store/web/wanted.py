@@ -34,6 +34,7 @@ class Search:
     Attributes:
         part_id: as given by the PLC.
         serial: how the part serial or lot begins.
+        code: the part's own code, whole.
         since: triggered at or after this UTC text.
         until: triggered before this UTC text.
         station: name of the station.
@@ -48,6 +49,7 @@ class Search:
 
     part_id: int | None = None
     serial: str | None = None
+    code: str | None = None
     since: str | None = None
     until: str | None = None
     station: str | None = None

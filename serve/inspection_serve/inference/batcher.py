@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,31 @@ class _Request:
     since: float
     expires: float
     future: Future[Outputs] = field(default_factory=Future)
+
+
+class Worker(Protocol):
+    """What answers for one release: a thread here, or replicas elsewhere. See `Batcher`."""
+
+    @property
+    def ready(self) -> bool:
+        """True while requests are answered by something loaded and warm."""
+        ...
+
+    def submit(self, images: NDArray[np.uint8], timeout: float | None = None) -> Future[Outputs]:
+        """Queue images; the future has their outputs, or RequestError."""
+        ...
+
+    def stalled(self, limit: float) -> bool:
+        """Tell whether one inference has been running for longer than `limit` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Answer what waits, then end. Returns at once."""
+        ...
+
+    def join(self, timeout: float) -> bool:
+        """Wait until it ended. Returns False when it did not."""
+        ...
 
 
 class Batcher:
@@ -87,6 +113,11 @@ class Batcher:
             target=self._work, name=f"infer-{release.name}", daemon=True
         )
         self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        """True until it is closed or gave up: what it runs was loaded and warmed before."""
+        return not self._closed
 
     def submit(self, images: NDArray[np.uint8], timeout: float | None = None) -> Future[Outputs]:
         """Queue images uint8 [B, H, W, 3] that nobody writes to any more.

@@ -64,13 +64,46 @@ def serve(
     stall: Annotated[
         float, typer.Option(help="an inference longer than this, in seconds, is a fault", min=0.01)
     ] = 30.0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="run releases as replicas on the nodes of a Ray cluster")
+    ] = False,
+    address: Annotated[
+        str,
+        typer.Option(help="with --ray: HOST:PORT of the cluster's head; default: start one here"),
+    ] = "",
+    ray_name: Annotated[
+        str, typer.Option(help="with --ray: name of this service in the cluster")
+    ] = "inspection",
+    replicas: Annotated[
+        int, typer.Option(help="with --ray: replicas of each release", min=1, max=1000)
+    ] = 1,
+    max_replicas: Annotated[
+        int | None,
+        typer.Option(
+            help="with --ray: grow up to so many under load; default: always --replicas",
+            min=1,
+            max=1000,
+            show_default=False,
+        ),
+    ] = None,
+    cpus: Annotated[
+        float, typer.Option(help="with --ray: processors that one replica reserves", min=0.01)
+    ] = 1.0,
+    load_timeout: Annotated[
+        float,
+        typer.Option(help="with --ray: seconds until all replicas of a release are warm", min=1),
+    ] = 300.0,
 ) -> None:
     """Serve released models over the Open Inference Protocol.
 
     The release in force of every part is loaded at the start. Exit code 70 is a fault of the
-    runtime: start it again. Exit code 71: the address or the device cannot be used.
+    runtime: start it again. Exit code 71: the address, the device or the cluster cannot be used.
     """
+    from inspection.errors import ConfigError
     from inspection_serve.inference.process import Settings, run
+
+    if address and not ray:
+        raise ConfigError("--address is for --ray; name both")
 
     settings = Settings(
         releases=releases,
@@ -84,4 +117,16 @@ def serve(
         max_delay=max_delay_ms / 1000,
         stall=stall,
     )
-    raise typer.Exit(run(settings))
+    if not ray:
+        raise typer.Exit(run(settings))
+    from inspection_serve.ray_serve.front import RaySettings, run_front
+
+    cluster = RaySettings(
+        address=address,
+        name=ray_name,
+        replicas=replicas,
+        most=max_replicas,
+        cpus=cpus,
+        load_timeout=load_timeout,
+    )
+    raise typer.Exit(run_front(settings, cluster))

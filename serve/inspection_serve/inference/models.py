@@ -22,7 +22,7 @@ from inspection.release import current_number, find_release, list_releases, read
 from inspection.runtimes.contract import warm_images
 from inspection.types import MASK_STRIDE, OUTPUTS, Release
 from inspection.variants import precision_of
-from inspection_serve.inference.batcher import Batcher
+from inspection_serve.inference.batcher import Batcher, Worker
 from inspection_serve.inference.metrics import Metrics
 from inspection_serve.inference.protocol import RequestError
 
@@ -37,7 +37,7 @@ class Served:
     """A release that is loaded and warm."""
 
     release: Release
-    batcher: Batcher
+    batcher: Worker
     used: float
 
 
@@ -53,6 +53,8 @@ class Models:
             ReleaseError for one without that variant.
         max_batch: most images run together.
         max_delay: longest wait for company, seconds.
+        start: makes the worker of a checked release, loaded and warm; raises InferenceError. None: a
+            runtime and a thread in this process.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class Models:
         find: Callable[[Path, str, int], Release] = find_release,
         max_batch: int = 8,
         max_delay: float = 0.002,
+        start: Callable[[Release], Worker] | None = None,
     ) -> None:
         self.releases = releases
+        self._start = start or self._start_here
         self.max_batch = max_batch
         self._max_delay = max_delay
         self._open_runtime = open_runtime
@@ -93,10 +97,14 @@ class Models:
         """Return a loaded release; `None` is the default. Raises RequestError 404 or 503."""
         number = self._default.get(part) if version is None else _number(version)
         served = self._served.get((part, number or 0))
+        name = f"{part}/{version}" if version is not None else part
         if served is not None:
+            if not served.batcher.ready:
+                raise RequestError(
+                    f"{name} has nothing warm that answers; ask again", 503, "loading"
+                )
             served.used = time.monotonic()
             return served
-        name = f"{part}/{version}" if version is not None else part
         if any(p == part and number in (n, None) for p, n in self._loading):
             raise RequestError(f"{name} is loading; ask again", 503, "loading")
         if self._on_disk(part, number):
@@ -139,6 +147,10 @@ class Models:
                 )
             if (part, number) not in self._served:
                 self._bring_up(part, number)
+            elif not self._served[part, number].batcher.ready:
+                raise RequestError(
+                    f"{part}/{number} has nothing warm that answers; ask again", 503, "loading"
+                )
             if make_default or part not in self._default:
                 self._switch(part, number, remember=remember and make_default)
             self._retire(part, number)
@@ -187,8 +199,12 @@ class Models:
             for number in numbers:
                 key = (part, number)
                 state, reason = "UNAVAILABLE", self._refused.get(key, "not loaded")
-                if key in self._served:
-                    state, reason = "READY", ""
+                served = self._served.get(key)
+                if served is not None:
+                    ready = served.batcher.ready
+                    state, reason = (
+                        ("READY", "") if ready else ("UNAVAILABLE", "nothing warm answers")
+                    )
                 elif key in self._loading:
                     state, reason = "LOADING", ""
                 entry = {"name": part, "version": str(number), "state": state, "reason": reason}
@@ -227,21 +243,29 @@ class Models:
         started = time.monotonic()
         try:
             release = self._find(self.releases, part, number)
-            runtime = self._open_runtime()
-            try:
-                runtime.load(release, LOAD_TIMEOUT)
-                if self.max_batch > 1:
-                    runtime.infer(warm_images(release, self.max_batch), LOAD_TIMEOUT)
-            except InferenceError:
-                runtime.close()
-                raise
+            worker = self._start(release)
         except (ReleaseError, InferenceError) as error:
             self._refused[key] = str(error)
             self._metrics.loads.labels(part, "refused").inc()
             raise RequestError(str(error), 400, "release_refused") from error
         finally:
             self._loading.discard(key)
-        batcher = Batcher(
+        self._refused.pop(key, None)
+        self._served[key] = Served(release, worker, time.monotonic())
+        self._metrics.loads.labels(part, "loaded").inc()
+        self._metrics.loaded.labels(part).set(len(self.versions(part)))
+        _log.info("%s loaded and warm in %.2f s", release.name, time.monotonic() - started)
+
+    def _start_here(self, release: Release) -> Worker:
+        runtime = self._open_runtime()
+        try:
+            runtime.load(release, LOAD_TIMEOUT)
+            if self.max_batch > 1:
+                runtime.infer(warm_images(release, self.max_batch), LOAD_TIMEOUT)
+        except InferenceError:
+            runtime.close()
+            raise
+        return Batcher(
             release,
             runtime,
             max_batch=self.max_batch,
@@ -249,11 +273,6 @@ class Models:
             metrics=self._metrics,
             on_fault=self._on_fault,
         )
-        self._refused.pop(key, None)
-        self._served[key] = Served(release, batcher, time.monotonic())
-        self._metrics.loads.labels(part, "loaded").inc()
-        self._metrics.loaded.labels(part).set(len(self.versions(part)))
-        _log.info("%s loaded and warm in %.2f s", release.name, time.monotonic() - started)
 
     def _switch(self, part: str, number: int, *, remember: bool) -> None:
         before = self._default.get(part)

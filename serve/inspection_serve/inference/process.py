@@ -12,12 +12,17 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from inspection.errors import ConfigError
 from inspection.protocols import Runtime
+
+if TYPE_CHECKING:
+    from inspection_serve.inference.metrics import Metrics
+    from inspection_serve.inference.models import Models
 
 FAULT = 70
 """Exit code after a fault."""
@@ -44,22 +49,23 @@ class Settings:
     stall: float = 30.0
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM, SIGINT or a fault; return the exit code."""
+def run(
+    settings: Settings,
+    open_models: Callable[[Settings, Metrics, Callable[[str], None]], Models] | None = None,
+) -> int:
+    """Serve until SIGTERM, SIGINT or a fault; return the exit code.
+
+    Args:
+        settings: of the service.
+        open_models: returns what is served, nothing loaded; raises ConfigError. It gets the settings,
+            where to count, and what to call on a fault. None: releases run in this process.
+    """
     import uvicorn
 
-    from inspection.variants import find_for
     from inspection_serve.inference.app import Health, build_app
     from inspection_serve.inference.metrics import Metrics
-    from inspection_serve.inference.models import Models
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    try:
-        config = choose_runtime(settings)
-        listener = _listen(settings.host, settings.port)
-    except ConfigError as error:
-        _log.error("%s", error)
-        return NO_ADDRESS
     health, metrics = Health(), Metrics()
     stop: list[uvicorn.Server] = []
 
@@ -74,15 +80,12 @@ def run(settings: Settings) -> int:
         last.daemon = True
         last.start()
 
-    models = Models(
-        settings.releases,
-        config.open,
-        metrics,
-        fault,
-        find=find_for(config),
-        max_batch=settings.max_batch,
-        max_delay=settings.max_delay,
-    )
+    try:
+        listener = _listen(settings.host, settings.port)
+        models = (open_models or _models_here)(settings, metrics, fault)
+    except ConfigError as error:
+        _log.error("%s", error)
+        return NO_ADDRESS
     app = build_app(
         models,
         metrics,
@@ -111,6 +114,22 @@ def run(settings: Settings) -> int:
     server.run(sockets=[listener])
     logging.shutdown()
     return FAULT if health.fault else 0
+
+
+def _models_here(settings: Settings, metrics: Metrics, on_fault: Callable[[str], None]) -> Models:
+    from inspection.variants import find_for
+    from inspection_serve.inference.models import Models
+
+    config = choose_runtime(settings)
+    return Models(
+        settings.releases,
+        config.open,
+        metrics,
+        on_fault,
+        find=find_for(config),
+        max_batch=settings.max_batch,
+        max_delay=settings.max_delay,
+    )
 
 
 class RuntimeConfig(Protocol):

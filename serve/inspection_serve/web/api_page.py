@@ -9,13 +9,15 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from inspection.store.web.people import Person, Role
-from inspection_serve.web.authorisation import role_of, routes_of
-from inspection_serve.web.guard import COOKIE, Needs
+from inspection_serve.web.authorisation import guard_of, routes_of
+from inspection_serve.web.guard import COOKIE, Needs, Public
+from inspection_serve.web.machine import Opens
 from inspection_serve.web.pages import page
 from inspection_serve.web.people.words import ROLES
 
 router = APIRouter()
 Viewing = Annotated[Person, Depends(Needs(Role.VIEWER))]
+Reading = Annotated[Person, Depends(Needs(Role.VIEWER, opens=Opens.READING))]
 _METHODS = ("get", "post", "put", "patch", "delete")
 _PROBLEM = {
     "type": "object",
@@ -34,7 +36,7 @@ _REFERENCE = {
 
 
 @router.get("/api/v1/openapi.json", include_in_schema=False)
-def openapi(request: Request, _: Viewing) -> Response:
+def openapi(request: Request, _: Reading) -> Response:
     """Give the description of the API (OpenAPI 3.1)."""
     return JSONResponse(describe(request.app))
 
@@ -64,26 +66,36 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         parts.setdefault("schemas", {}).pop(name, None)
     parts["schemas"]["Problem"] = _PROBLEM
-    parts["securitySchemes"] = {"session": {"type": "apiKey", "in": "cookie", "name": COOKIE}}
+    parts["securitySchemes"] = {
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+        "key": {"type": "http", "scheme": "bearer", "description": "a key of a machine"},
+    }
     for route in routes_of(app):
         if not route.include_in_schema:
             continue
-        role = role_of(route)
+        guard = guard_of(route)
         for method in route.methods:
             operation = found["paths"][route.path_format].get(method.lower())
-            if operation is None:
-                continue
-            operation["x-role"] = None if role is None else role.value
-            operation["security"] = [] if role is None else [{"session": []}]
-            answers = operation["responses"]
-            answers.pop("422", None)
-            if role is not None:
-                answers["401"] = {"description": "`not_signed_in`", **_REFERENCE}
-                answers["403"] = {"description": _refusals(role, method), **_REFERENCE}
-            answers["4XX"] = {"description": "refused; nothing was changed", **_REFERENCE}
-            answers["503"] = {"description": "NOT SAVED: the store failed", **_REFERENCE}
+            if operation is not None:
+                _add_guard(operation, guard, method)
     app.state.openapi = found
     return found
+
+
+def _add_guard(operation: dict[str, Any], guard: Needs | Public, method: str) -> None:
+    """Say who may ask for an operation, and how the others are refused."""
+    role = guard.role
+    operation["x-role"] = None if role is None else role.value
+    keys = [] if guard.opens is None else [{"key": []}]
+    operation["security"] = [] if role is None else [{"session": []}, *keys]
+    answers = operation["responses"]
+    answers.pop("422", None)
+    if role is not None:
+        codes = "; `key_unknown`, `key_revoked`, `key_ended`" if keys else ""
+        answers["401"] = {"description": f"`not_signed_in`{codes}", **_REFERENCE}
+        answers["403"] = {"description": _refusals(role, method), **_REFERENCE}
+    answers["4XX"] = {"description": "refused; nothing was changed", **_REFERENCE}
+    answers["503"] = {"description": "NOT SAVED: the store failed", **_REFERENCE}
 
 
 def _refusals(role: Role, method: str) -> str:
@@ -114,6 +126,7 @@ def _operation(address: str, path: str, method: str, told: dict[str, Any]) -> di
         "method": method.upper(),
         "path": path,
         "role": told["x-role"],
+        "has_keys": {"key": []} in told["security"],
         "text": told.get("description", told.get("summary", "")),
         "parameters": [
             {

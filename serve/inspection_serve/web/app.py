@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from inspection.errors import InspectionError, StoreError
+from inspection.store.outbox_feed import Feed
 from inspection.store.web.access import VersionConflictError
 from inspection_serve.web import api_page
 from inspection_serve.web.bodies import Bodies
@@ -25,17 +26,19 @@ from inspection_serve.web.headers import Headers
 from inspection_serve.web.line import api as line_api
 from inspection_serve.web.line import routes as line
 from inspection_serve.web.line.watch import Watch
+from inspection_serve.web.machine import Machines, has_key
 from inspection_serve.web.models import api as models_api
 from inspection_serve.web.models import jobs_api as models_jobs_api
 from inspection_serve.web.models import routes as models
 from inspection_serve.web.pages import page, place_of
-from inspection_serve.web.people import admin, audit_page, me, quick
+from inspection_serve.web.people import admin, audit_page, keys, me, quick
 from inspection_serve.web.people import routes as people
 from inspection_serve.web.pictures import routes as pictures
 from inspection_serve.web.quality import api as quality_api
 from inspection_serve.web.quality import routes as quality
 from inspection_serve.web.results import api as results_api
 from inspection_serve.web.results import export as results_export
+from inspection_serve.web.results import messages as results_messages
 from inspection_serve.web.results import routes as results
 from inspection_serve.web.review import api as review_api
 from inspection_serve.web.review import routes as review
@@ -59,12 +62,16 @@ def build_app(site: Site, *, names: Iterable[str], secure: bool = False) -> Fast
     app.state.line, app.state.is_ending = Watch(site), lambda: False
     app.state.seen = Seen(site.store)
     site.on_close.append(app.state.seen.close)
+    app.state.machines = Machines(site.store)
+    site.on_close.append(app.state.machines.seen.close)
+    app.state.feed = Feed(site.store)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), "static")
     for routes in (
         people,
         me,
         admin,
         quick,
+        keys,
         audit_page,
         api_page,
         review,
@@ -77,6 +84,7 @@ def build_app(site: Site, *, names: Iterable[str], secure: bool = False) -> Fast
         results,
         results_export,
         results_api,
+        results_messages,
         quality,
         quality_api,
         models,
@@ -129,7 +137,9 @@ def _http(request: Request, error: Exception) -> Response:
     code = error.detail if error.detail != HTTPStatus(error.status_code).phrase else ""
     if code == "must_change" and not _is_api(request):
         return RedirectResponse("/people/me", 303)
-    return _problem(request, error.status_code, code or f"http_{error.status_code}", "")
+    answer = _problem(request, error.status_code, code or f"http_{error.status_code}", "")
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _malformed(request: Request, error: Exception) -> Response:
@@ -153,7 +163,7 @@ def _is_api(request: Request) -> bool:
     """Tell whether a program asks; the stream of events is one: it cannot follow us to a page."""
     wants = request.headers.get("accept", "")
     is_program = "application/json" in wants or "text/event-stream" in wants
-    return request.url.path.startswith(API) or is_program
+    return request.url.path.startswith(API) or is_program or has_key(request)
 
 
 def _problem(request: Request, status: int, code: str, detail: str) -> Response:

@@ -6,6 +6,8 @@ without one cannot be added unseen.
 A request that changes something must come from our own page: the cookie is SameSite=Strict, the browser's
 `Sec-Fetch-Site` and `Origin` must be ours, and the CSRF token of the session must be repeated, in the header
 `X-CSRF-Token` or the form field `csrf`.
+
+A program shows a key instead: see `machine.py`. A route answers keys only where its guard says `opens`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from inspection.store.web import people
 from inspection.store.web.people import Person, Role
+from inspection_serve.web.machine import Machines, Opens, has_key
 from inspection_serve.web.seen import Seen
 from inspection_serve.web.site import Site
 
@@ -44,9 +47,12 @@ class Public:
     """Guard of what everybody may see; requests that change something must come from our own page."""
 
     role: Role | None = None
+    opens: Opens | None = None
 
     async def __call__(self, request: Request) -> Person | None:
-        """Return who is signed in, if anybody."""
+        """Return who is signed in, if anybody. Raises HTTPException: a key was shown, see `machine`."""
+        if has_key(request):
+            return await run_in_threadpool(_machine, request, self.opens)
         if request.method not in _SAFE:
             check_origin(request)
         return await run_in_threadpool(signed_in, request)
@@ -55,16 +61,20 @@ class Public:
 class Needs:
     """Guard of what a role may do."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, *, opens: Opens | None = None) -> None:
+        """`opens` is what opens the route to keys of machines; None: nothing does."""
         self.role: Role | None = role
+        self.opens = opens
 
     async def __call__(self, request: Request) -> Person:
         """Return who is signed in.
 
         Raises:
             SignInError: nobody.
-            HTTPException: 403: they may not, or the request is not their own.
+            HTTPException: 403: they may not, or the request is not their own. Of a key: see `machine`.
         """
+        if has_key(request):
+            return await run_in_threadpool(_machine, request, self.opens)
         if request.method not in _SAFE:
             check_origin(request)
         person = await run_in_threadpool(signed_in, request)
@@ -93,7 +103,7 @@ def signed_in(request: Request) -> Person | None:
     if hasattr(request.state, "person"):
         found: Person | None = request.state.person
         return found
-    token = request.cookies.get(COOKIE, "")
+    token = "" if has_key(request) else request.cookies.get(COOKIE, "")
     person: Person | None = None
     if token:
         store = site_of(request).store
@@ -112,6 +122,13 @@ def is_still_signed_in(request: Request) -> bool:
     token = request.cookies.get(COOKIE, "")
     with site_of(request).store.read("who is still signed in") as connection:
         return people.who_is(connection, token, IDLE) is not None
+
+
+def _machine(request: Request, opens: Opens | None) -> Person:
+    machines: Machines = request.app.state.machines
+    request.state.person = None
+    request.state.person = machines.admit(request, opens)
+    return request.state.person
 
 
 def check_origin(request: Request) -> None:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from inspection.store.web.people import Person, Role
 from inspection.types import Decision
 from inspection_serve.web.guard import LANGUAGE_COOKIE, signed_in, site_of
+from inspection_serve.web.machine import has_key
 from inspection_serve.web.texts import LANGUAGES, Language, script_texts
 
 
@@ -76,7 +77,7 @@ def language_of(request: Request) -> Language:
     """Return the language of who asks: as they chose, else the browser's, else Korean."""
     person: Person | None = signed_in(request)
     return site_of(request).texts.choose(
-        request.cookies.get(LANGUAGE_COOKIE),
+        None if has_key(request) else request.cookies.get(LANGUAGE_COOKIE),
         None if person is None else person.language,
         request.headers.get("accept-language"),
     )

@@ -50,6 +50,7 @@ def run(settings: Settings) -> int:
     import uvicorn
 
     from inspection_serve.web.app import build_app
+    from inspection_serve.web.warm import Warm, settle
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     sys.setswitchinterval(SWITCH)
@@ -72,9 +73,10 @@ def run(settings: Settings) -> int:
     except ConfigError as error:
         _log.error("%s", error)
         return NO_ADDRESS
-    intake = Intake(site.store)
-    intake.start()
-    site.on_close.append(intake.close)
+    if not site.store.is_plant:  # reviews of a plant come from the stations
+        intake = Intake(site.store)
+        intake.start()
+        site.on_close.append(intake.close)
     counting = Counting(site.store)
     counting.start()
     site.on_close.append(counting.close)
@@ -83,6 +85,10 @@ def run(settings: Settings) -> int:
     ours = {host, "127.0.0.1", "localhost", socket.gethostname()}
     names = ours.union(settings.names, told.names)
     app = build_app(site, names=names, secure=secure)
+    warm = Warm(site)
+    warm.start()
+    site.on_close.append(warm.close)
+    settle()
     config = uvicorn.Config(
         app,
         log_level="warning",

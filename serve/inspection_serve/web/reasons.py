@@ -63,6 +63,16 @@ REASONS: dict[Reason, Words] = {
         _mark("The part differs from the good parts that the model learned."),
         _mark("Look at the part. New material, dirt and other light also look different."),
     ),
+    Reason.CODE_MISSING: Words(
+        _mark("No code on the part"),
+        _mark("The code that every part must carry could not be read."),
+        _mark("Look at the code. If it is clean, check light, focus and the box in the recipe."),
+    ),
+    Reason.CODE_WRONG: Words(
+        _mark("Wrong code on the part"),
+        _mark("The code that was read is not the one expected, or several fit."),
+        _mark("Check label and part, then the pattern in the recipe."),
+    ),
     Reason.OVERRUN: Words(
         _mark("Trigger too early"),
         _mark("The next part was triggered while one was still in work."),
@@ -227,6 +237,28 @@ REASONS: dict[Reason, Words] = {
         _mark("Line not enabled"),
         _mark("The PLC does not hold ENABLE: manual mode, stopped line or open guard."),
         _mark("Start the line at the PLC."),
+    ),
+    Reason.SCANNER_LOST: Words(
+        _mark("Scanner offline"),
+        _mark("The code scanner is not connected."),
+        _mark("Check power and cable of the scanner."),
+    ),
+    Reason.SERIAL_NONE: Words(
+        _mark("No serial from the PLC"),
+        _mark("The PLC gave no serial to compare the code with."),
+        _mark("Let the PLC write the serial before the trigger."),
+    ),
+    Reason.UPWARD_LATE: Words(
+        _mark("MES, QMS or another receiver is behind"),
+        _mark("A receiver is away or too slow: what the station decided has waited too long."),
+        _mark("Check network and receiver. Nothing is lost: it is sent when the receiver is back."),
+    ),
+    Reason.UPWARD_REFUSED: Words(
+        _mark("A receiver refused messages"),
+        _mark(
+            "MES, QMS or another receiver refused what it was told; the messages are kept aside."
+        ),
+        _mark("Mend the receiver, then have them sent again: inspection upward --retry."),
     ),
     Reason.INTERNAL: Words(
         _mark("Program error"),

@@ -1,14 +1,19 @@
-"""Seen: notes that a session is in use, beside the requests: nobody waits for it, and none fails a page."""
+"""Seen: notes that a session or a key is in use, beside the requests: nobody waits, and no page fails."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from inspection.errors import StoreError
 from inspection.store.web import people
 from inspection.store.web.access import WebStore
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 EVERY = 60.0
 """Seconds between two notes of one session, also after one that failed."""
@@ -20,8 +25,11 @@ _log = logging.getLogger(__name__)
 class Seen:
     """Notes sessions, from one thread that ends when there is nothing to note."""
 
-    def __init__(self, store: WebStore) -> None:
-        self._store = store
+    def __init__(
+        self, store: WebStore, note: Callable[[Connection, str], None] = people.note_seen
+    ) -> None:
+        """`note` writes that one of them, given by its hash, is in use now."""
+        self._store, self._note = store, note
         self._tried: dict[str, float] = {}
         self._waiting: set[str] = set()
         self._thread: threading.Thread | None = None
@@ -58,7 +66,7 @@ class Seen:
             try:
                 with self._store.write("noting sessions", derived=True) as connection:
                     for session in sessions:
-                        people.note_seen(connection, session)
+                        self._note(connection, session)
             except StoreError as error:
                 _log.warning("%s", error)
             except Exception:  # the boundary: pages do not depend on it

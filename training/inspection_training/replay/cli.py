@@ -51,6 +51,19 @@ def replay_command(
     precision: Annotated[
         str, typer.Option(help="arithmetic that decides again: f32, or a variant: bf16 or int8")
     ] = "f32",
+    threads: Annotated[
+        int,
+        typer.Option(
+            help="of one inference; 0: the library's choice, with --ray 1", min=0, max=256
+        ),
+    ] = 0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="share the work among the nodes of a Ray cluster")
+    ] = False,
+    address: Annotated[
+        str,
+        typer.Option(help="with --ray: HOST:PORT of the cluster's head; default: start one here"),
+    ] = "",
     html: Annotated[Path | None, typer.Option(help="write the report with pictures here")] = None,
     language: Annotated[
         str, typer.Option(help="of the table and the report: ko or en")
@@ -81,8 +94,11 @@ def replay_command(
             limit=limit,
             runtime=runtime,
             precision=precision,
+            threads=threads,
         )
-        found = _with_bar(asked, language)
+        if address and not ray:
+            raise ConfigError("--address is for --ray; name both")
+        found = _with_bar(asked, language, address if ray else None)
         if html is not None:
             write_report(html, found, asked.store.images.folder, language)
     except InspectionError as error:
@@ -130,7 +146,7 @@ def _only_part(releases: Path) -> str:
     return parts[0]
 
 
-def _with_bar(asked: Asked, language: str) -> Replay:
+def _with_bar(asked: Asked, language: str, address: str | None) -> Replay:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -139,4 +155,12 @@ def _with_bar(asked: Asked, language: str) -> Replay:
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(texts(language)["working"], total=None)
-        return replay(asked, lambda done, of: bar.update(task, completed=done, total=of))
+
+        def tick(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        if address is None:
+            return replay(asked, tick)
+        from inspection_training.replay.blocks import replay_on_cluster
+
+        return replay_on_cluster(asked, address, tick)

@@ -62,6 +62,7 @@ class Asked:
         limit: look at so many of the newest parts at most; None: all.
         runtime: openvino or onnxruntime.
         precision: arithmetic that decides again: f32, or a variant that the release has.
+        threads: for one inference; 0: the library's choice.
     """
 
     store: StoreConfig
@@ -75,6 +76,7 @@ class Asked:
     limit: int | None = None
     runtime: str = MEASURED_WITH
     precision: str = FLOAT
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +247,26 @@ def replay(asked: Asked, tick: Callable[[int, int], None] = lambda _done, _of: N
         InferenceError: this processor cannot run it.
         ConfigError: recipe and release do not fit, or no part could be decided again.
     """
-    with Judges(asked.releases, asked.runtime) as judges, StoreReader(asked.store) as reader:
-        release = judges.asked(asked.part, asked.release, asked.precision)
-        found = Replay(release, _recipe(asked, release), asked.recipe is not None, asked.runtime)
-        total = _total(reader, asked)
-        for done, (row, verdict) in enumerate(_rows(reader, asked), 1):
-            _replay_row(row, verdict, asked, judges, found)
+    with (
+        Judges(asked.releases, asked.runtime, asked.threads) as judges,
+        StoreReader(asked.store) as reader,
+    ):
+        found = begin(asked, judges)
+        total = count_parts(reader, asked)
+        for done, (row, verdict) in enumerate(stored_rows(reader, asked), 1):
+            decide_row(row, verdict, asked, judges, found)
             tick(done, total)
+    return checked(found, asked)
+
+
+def begin(asked: Asked, judges: Judges) -> Replay:
+    """Return a replay of no part yet: the release is checked, its recipe made."""
+    release = judges.asked(asked.part, asked.release, asked.precision)
+    return Replay(release, _recipe(asked, release), asked.recipe is not None, asked.runtime)
+
+
+def checked(found: Replay, asked: Asked) -> Replay:
+    """Return a replay of some parts. Raises ConfigError where there is none."""
     if not found.parts:
         why = "; ".join(f"{len(keys)}: {name}" for name, keys in found.left_out.items())
         raise ConfigError(
@@ -276,12 +291,15 @@ def _filter(asked: Asked, *, unreviewed: bool = False) -> PartFilter:
     return PartFilter(since=asked.since, until=asked.until, unreviewed=unreviewed)
 
 
-def _total(reader: StoreReader, asked: Asked) -> int:
+def count_parts(reader: StoreReader, asked: Asked) -> int:
+    """Return the number of rows that are looked at."""
     total = sum(reader.counts(_filter(asked)).values())
     return total if asked.limit is None else min(total, asked.limit)
 
 
-def _rows(reader: StoreReader, asked: Asked) -> Iterator[tuple[dict[str, Any], Verdict | None]]:
+def stored_rows(
+    reader: StoreReader, asked: Asked
+) -> Iterator[tuple[dict[str, Any], Verdict | None]]:
     """Yield each row and its last verdict, newest first."""
     below: int | None = None
     left = asked.limit
@@ -300,9 +318,10 @@ def _rows(reader: StoreReader, asked: Asked) -> Iterator[tuple[dict[str, Any], V
         left = None if left is None else left - len(rows)
 
 
-def _replay_row(
+def decide_row(
     row: dict[str, Any], verdict: Verdict | None, asked: Asked, judges: Judges, found: Replay
 ) -> None:
+    """Decide one stored part again and add it to what was found."""
     key = PartKey(row["station"], row["epoch"], row["sequence"])
     picture = _picture(row, asked)
     if isinstance(picture, str):

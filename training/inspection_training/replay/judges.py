@@ -58,8 +58,8 @@ class Judge:
 class Judges:
     """The releases of a folder, each loaded once it is needed; use as a context manager."""
 
-    def __init__(self, releases: Path, runtime: str) -> None:
-        self._releases, self._runtime = releases, runtime
+    def __init__(self, releases: Path, runtime: str, threads: int = 0) -> None:
+        self._releases, self._runtime, self._threads = releases, runtime, threads
         self._open: dict[str, Judge] = {}
         self._old: dict[tuple[str, str], Release | None] = {}
 
@@ -83,7 +83,7 @@ class Judges:
         """
         key = f"{release.name} {release.model_sha256}"
         if key not in self._open:
-            self._open[key] = Judge(release, _open(self._runtime, release))
+            self._open[key] = Judge(release, _open(self._runtime, release, self._threads))
         return self._open[key]
 
     def asked(self, part: str, number: int, precision: str) -> Release:
@@ -115,13 +115,13 @@ class Judges:
         return self._old[key]
 
 
-def _open(name: str, release: Release) -> Runtime:
+def _open(name: str, release: Release, threads: int) -> Runtime:
     """Return the runtime with a release loaded, in the precision that it was found in."""
     if precision_of(release) == FLOAT:
-        return open_runtime(name, release)
+        return open_runtime(name, release, threads)
     from inspection.runtimes.openvino import OpenVinoConfig
 
-    config = OpenVinoConfig.model_validate({"precision": precision_of(release)})
+    config = OpenVinoConfig.model_validate({"precision": precision_of(release), "threads": threads})
     runtime: Runtime = config.open()
     runtime.load(release, 120.0)
     return runtime

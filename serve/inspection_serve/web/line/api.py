@@ -66,6 +66,17 @@ class CommandAnswer(BaseModel):
     detail: str | None = Field(description="release in force, or why not")
 
 
+class DestinationAnswer(BaseModel):
+    """How a destination stands that the station tells upward."""
+
+    destination: str = Field(description="its name in the station file")
+    waiting: int = Field(description="messages it does not have yet; 10000: that many or more")
+    oldest_at: str | None = Field(description="UTC, when the oldest of them happened")
+    quarantined: int = Field(description="messages it refused")
+    attempts: int = Field(description="how often sending has failed in a row; 0: it is there")
+    late: bool = Field(description="the oldest one waits longer than the station file allows")
+
+
 class StationAnswer(BaseModel):
     """How a station stands."""
 
@@ -79,6 +90,7 @@ class StationAnswer(BaseModel):
     alarms: list[AlarmAnswer] = Field(description="newest first")
     control: ControlAnswer | None = Field(description="null: nobody holds it")
     command: CommandAnswer | None = Field(description="the newest command")
+    upward: list[DestinationAnswer] = Field(description="whom it tells upward, by name")
 
 
 class LineAnswer(BaseModel):
@@ -280,6 +292,7 @@ def _station(look: StationLook, person: Person) -> StationAnswer:
             mine=held.session == person.session,
         ),
         command=None if look.command is None else _command(look.command),
+        upward=[DestinationAnswer.model_validate(one, from_attributes=True) for one in look.upward],
     )
 
 

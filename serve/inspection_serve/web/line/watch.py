@@ -3,7 +3,7 @@
     LIVE/*.json   four times a second ──┐
     store         once a second ────────┴─▶ Look: what is known now, replaced as a whole
 
-When the file of the store is another one than before (put aside, restored), everything is read anew.
+When the store is another one than before (put aside, restored), everything is read anew.
 Ten browsers cost the line no more than one. The thread starts when somebody first looks.
 """
 
@@ -17,11 +17,13 @@ from datetime import UTC, datetime
 
 from inspection.errors import StoreError
 from inspection.readiness import FAULTS
+from inspection.store.outbox_standing import Standing, standings
 from inspection.store.rows import Values
 from inspection.store.web import alarms, commands, settings
 from inspection.store.web.alarms import Computed, Rules
 from inspection.store.web.commands import Control
 from inspection.store.web.people import after
+from inspection.store.web.place import Place, place_of
 from inspection.types import Reason
 from inspection_serve.web.line.state import LiveState, read_state, stations_in
 from inspection_serve.web.quality.period import DEFAULT_SHIFTS, SHIFTS, running_shift
@@ -35,7 +37,16 @@ STALE = 2.0
 STRIP = 12
 """Parts that the strip shows."""
 _GONE_FOR = 12 * 3600.0
-_KEPT = {reason.name for reason in (*FAULTS, Reason.PICTURES_LOST, Reason.PLC_NO_ACK)}
+_KEPT = {
+    reason.name
+    for reason in (
+        *FAULTS,
+        Reason.PICTURES_LOST,
+        Reason.PLC_NO_ACK,
+        Reason.UPWARD_LATE,
+        Reason.UPWARD_REFUSED,
+    )
+}
 _log = logging.getLogger(__name__)
 
 
@@ -86,6 +97,7 @@ class StationLook:
         control: who holds it.
         command: the newest command.
         shift: name of the shift that runs now.
+        upward: how the destinations stand that it tells upward.
     """
 
     name: str
@@ -96,6 +108,7 @@ class StationLook:
     control: Control | None = None
     command: Values | None = None
     shift: str = ""
+    upward: tuple[Standing, ...] = ()
 
     @property
     def stale(self) -> bool:
@@ -134,7 +147,7 @@ class Watch:
         self._names: list[str] = []
         self._names_due = self._store_due = self._beat_due = 0.0
         self._alarms_read = 0
-        self._file: tuple[int, int] | None = None
+        self._place: Place = ()
         self._on: dict[tuple[str, str], Values] = {}
         self._rules = Rules()
         self._judged: dict[str, list[Values]] = {}
@@ -210,22 +223,17 @@ class Watch:
         age = now - seen
         return replace(found, state=state, age=age)
 
-    def _forget_another_store(self) -> None:
-        """Forget what was read from a file that is not the store any more: its ids begin anew."""
-        path = self._site.store.config.sqlite_path
-        try:
-            state = None if path is None else path.stat()
-        except OSError:
-            return  # reading tells
-        file = None if state is None else (state.st_dev, state.st_ino)
-        if file != self._file:
-            self._file = file
+    def _forget_another_store(self, place: Place) -> None:
+        """Forget what was read where the store is not any more: in a backup ids come again."""
+        if place != self._place:
+            self._place = place
             self._alarms_read, self._names_due = 0, 0.0
             self._on.clear()
 
     def _read_store(self, now: float) -> dict[str, StationLook]:
-        self._forget_another_store()
+        file = self._site.store.file
         with self._site.store.read("looking at the line") as connection:
+            self._forget_another_store(place_of(connection, file))
             if now >= self._names_due:
                 self._names = alarms.stations(connection)
                 self._rules = alarms.rules(connection)
@@ -243,6 +251,7 @@ class Watch:
             acknowledged = alarms.acknowledgements(
                 connection, [row["id"] for row in self._on.values()]
             )
+            upward = standings(connection)
             found: dict[str, StationLook] = {}
             for name in self._names:
                 parts = alarms.latest_parts(
@@ -260,6 +269,7 @@ class Watch:
                     control=held.get(name),
                     command=commands.latest(connection, name),
                     shift=running_shift(self._shifts, datetime.now(UTC)),
+                    upward=tuple(one for one in upward if one.station == name),
                 )
         return found
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from inspection.readiness import FAULTS
+from inspection.store.outbox_standing import Standing as Destination
 from inspection.store.rows import Values
 from inspection.types import CommandState, Decision
 from inspection_serve.web.line.watch import STRIP, Alarm, Look, StationLook
@@ -163,6 +164,19 @@ def _view(language: Language, look: StationLook) -> Values:
         "alarms": [_alarm(text, alarm) for alarm in look.alarms],
         "command": command_text(text, look.command),
         "shift": look.shift,
+        "upward": [_destination(one) for one in look.upward],
+    }
+
+
+def _destination(one: Destination) -> Values:
+    """Return how a destination upward stands, in numbers."""
+    return {
+        "name": one.destination,
+        "waiting": one.waiting,
+        "oldest": one.oldest_age,
+        "quarantined": one.quarantined,
+        "away": one.attempts > 0,
+        "fault": one.late or one.quarantined > 0,
     }
 
 

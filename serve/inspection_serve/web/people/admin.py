@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
@@ -10,13 +11,13 @@ from fastapi.responses import Response
 
 from inspection.store.rows import Values
 from inspection.store.tables import MAX_RECORD
-from inspection.store.web import audit, people, terminals
+from inspection.store.web import audit, machine_keys, people, terminals
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
 from inspection_serve.web.pages import page
-from inspection_serve.web.people.answers import Account, AccountChange, NewAccount, Temporary
+from inspection_serve.web.people.answers import Account, AccountChange, Key, NewAccount, Temporary
 from inspection_serve.web.people.passwords import hash_secret
-from inspection_serve.web.people.words import ROLES
+from inspection_serve.web.people.words import KEY_STATES, ROLES
 
 router = APIRouter()
 Administrator = Annotated[Person, Depends(Needs(Role.ADMINISTRATOR))]
@@ -27,15 +28,19 @@ TAG = "people"
 
 @router.get("/people", include_in_schema=False)
 def people_page(request: Request, person: Administrator) -> Response:
-    """Show everybody, and the trusted terminals."""
+    """Show everybody, the trusted terminals, and the keys of machines."""
     with site_of(request).store.read("reading the people") as connection:
         rows = people.all_people(connection)
         places = terminals.listing(connection)
+        keys = machine_keys.listing(connection)
     return page(
         request,
         "people/people.html",
         accounts=[Account.of(row) for row in rows],
         terminals=places,
+        keys=[Key.of(row) for row in keys],
+        key_states=KEY_STATES,
+        today=datetime.now().astimezone().date().isoformat(),
         roles=ROLES,
         me=person,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from inspection.store.rows import Values
+from inspection.store.web.machine_keys import KeyState, state_of
 from inspection.store.web.people import Role
 
 PLAIN = r"^[^\x00-\x1f\x7f]*$"
@@ -147,6 +149,45 @@ class QuickChange(Body):
 
     name: LoginName
     pin: AnyPin
+
+
+class Key(BaseModel):
+    """A key of a machine, without the key itself."""
+
+    id: int
+    name: str = Field(description="as in the audit; stays for good")
+    state: KeyState = Field(description="active: it works; ended: its last day is over; revoked")
+    pictures: bool = Field(description="it may read pictures of parts, too")
+    made_by: str = Field(description="login name")
+    made_at: str = Field(description="UTC")
+    ends_at: str | None = Field(description="UTC, works no longer from then on; null: no end")
+    used_at: str | None = Field(description="last used, UTC, to the minute; null: never")
+    revoked_by: str | None = Field(description="login name; null: it is not revoked")
+    revoked_at: str | None = Field(description="UTC")
+
+    @classmethod
+    def of(cls, row: Values) -> Key:
+        """Return a row of the store without what is secret."""
+        return cls.model_validate({**row, "state": state_of(row)})
+
+
+class NewKey(Body):
+    """A key to make."""
+
+    name: LoginName = Field(
+        description="what uses it, as `mes`: 2 to 32 letters (a-z), digits, dots or dashes"
+    )
+    pictures: bool = Field(False, description="it may read pictures of parts, too")
+    last_day: date | None = Field(
+        None, description="last day on which it works, in the station's calendar; null: no end"
+    )
+
+
+class MadeKey(BaseModel):
+    """A new key, shown once."""
+
+    key: Key
+    secret: str = Field(description="the key itself: it is kept nowhere and never shown again")
 
 
 class AuditRow(BaseModel):

@@ -15,6 +15,12 @@ ROLES = {
     "administrator": _mark("Administrator"),
 }
 
+KEY_STATES = {
+    "active": _mark("Works"),
+    "ended": _mark("Its last day is over"),
+    "revoked": _mark("Revoked"),
+}
+
 ACTIONS = {
     "sign_in": _mark("Signed in"),
     "sign_in.pin": _mark("Signed in with a PIN"),
@@ -33,6 +39,10 @@ ACTIONS = {
     "person.changed": _mark("Changed a person"),
     "terminal.trusted": _mark("Trusted a terminal"),
     "terminal.forgotten": _mark("Trusts a terminal no longer"),
+    "key.made": _mark("Made a key for a machine"),
+    "key.revoked": _mark("Revoked a key"),
+    "key.refused": _mark("Refused a key"),
+    "key.limited": _mark("Too many refused keys"),
     "setting.changed": _mark("Changed a setting"),
     "book.added": _mark("Added to the book"),
     "book.taken_out": _mark("Took out of the book"),

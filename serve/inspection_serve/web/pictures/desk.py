@@ -59,7 +59,10 @@ def answer(request: Request, data: bytes, sha256: str, kind: str, **headers: str
 def refuse(request: Request, error: PictureError) -> Response:
     """Return why there is no picture, in the language of who asks."""
     _ = texts_of(request)
+    at_plant = error.code == "file_missing" and site_of(request).store.is_plant
+    code = "at_station" if at_plant else error.code
     texts = {
+        "at_station": _("The picture is at the station; it was not copied to the plant."),
         "no_part": _("There is no part with this record number."),
         "no_picture": _("No picture was taken of this part."),
         "picture_sampled_out": _(
@@ -95,6 +98,6 @@ def refuse(request: Request, error: PictureError) -> Response:
         "not_written": _("The picture could not be copied into the book. Is the disk full?"),
         "no_entry": _("There is no such entry in the book."),
     }
-    detail = texts.get(error.code, error.code)
-    body = {"type": "about:blank", "status": error.status, "code": error.code, "detail": detail}
+    detail = texts.get(code, code)
+    body = {"type": "about:blank", "status": error.status, "code": code, "detail": detail}
     return JSONResponse(body, error.status, media_type="application/problem+json")

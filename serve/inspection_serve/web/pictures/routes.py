@@ -16,6 +16,7 @@ from inspection.store.web import pictures
 from inspection.store.web.people import Person, Role
 from inspection.types import Image
 from inspection_serve.web.guard import Needs, site_of
+from inspection_serve.web.machine import Opens
 from inspection_serve.web.pictures.desk import Desk, answer, desk_of, refuse
 from inspection_serve.web.pictures.files import (
     PictureError,
@@ -27,6 +28,8 @@ from inspection_serve.web.pictures.files import (
 
 router = APIRouter(prefix="/pictures", tags=["pictures"])
 Viewing = Annotated[Person, Depends(Needs(Role.VIEWER))]
+Seeing = Annotated[Person, Depends(Needs(Role.VIEWER, opens=Opens.PICTURES))]
+"""A machine, too, whose key may read pictures."""
 Record = Annotated[int, Path(ge=1, le=MAX_RECORD, description="id of the part's row")]
 _SAME_FILE = "bf16:"
 """Before the hash in a row: the release's own file, computed in bfloat16."""
@@ -38,7 +41,7 @@ def _row(request: Request, record: int) -> Values | None:
 
 
 @router.get("/{record}/thumb", response_class=Response)
-def thumb(request: Request, _: Viewing, record: Record) -> Response:
+def thumb(request: Request, _: Seeing, record: Record) -> Response:
     """Give a small JPEG of the first picture: at most 256 pixels on its longer side."""
     site, desk = site_of(request), desk_of(request)
     try:
@@ -88,7 +91,7 @@ async def _heat(request: Request, desk: Desk, record: int) -> bytes:
 @router.get("/{record}/{index}", response_class=Response)
 def picture(
     request: Request,
-    _: Viewing,
+    _: Seeing,
     record: Record,
     index: Annotated[int, Path(ge=0, le=99, description="0 is the first picture")],
 ) -> Response:

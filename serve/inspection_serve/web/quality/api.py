@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from inspection.store.web import settings
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
+from inspection_serve.web.machine import Opens
 from inspection_serve.web.quality.answers import Positions, Summary
 from inspection_serve.web.quality.asked import AskedQuery, shifts_of, summary_of
 from inspection_serve.web.quality.period import SHIFTS, Shift, read_shifts
@@ -18,7 +19,7 @@ from inspection_serve.web.quality.positions import find_positions
 from inspection_serve.web.quality.tables import write_csv
 
 router = APIRouter(prefix="/api/v1/quality", tags=["quality"])
-Viewing = Annotated[Person, Depends(Needs(Role.VIEWER))]
+Viewing = Annotated[Person, Depends(Needs(Role.VIEWER, opens=Opens.READING))]
 Engineering = Annotated[Person, Depends(Needs(Role.ENGINEER))]
 
 

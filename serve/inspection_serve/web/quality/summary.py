@@ -43,6 +43,7 @@ _COUNTED: dict[Measure, tuple[str, ...]] = {
     "not_inspected": ("NOT_INSPECTED",),
 }
 _INSPECTED = ("PASS", "FAIL", "REVIEW")
+_OF = ("recipe_number", "part_name", "release")
 
 
 def summarise(
@@ -60,10 +61,10 @@ def summarise(
     with store.read("counting for the quality page") as connection:
         counts = Counts(connection, wanted)
         times = counts.by("slot", "decision", buckets=whole)
-        why = counts.by("decision", "reason", "defect_class")
-        groups = counts.by("recipe_number", "part_name", "release", "decision")
-        said = judged(connection, wanted, "recipe_number", "part_name", "release")
+        both = counts.by(*_OF, "decision", "reason", "defect_class")
+        said = judged(connection, wanted, *_OF)
         by_slot = judged(connection, told, "slot", buckets=whole) if period.per == "shift" else []
+    why, groups = _by(both, 3, 4, 5), _by(both, 0, 1, 2, 3)
     places = period.places({slot for slot, _ in times} | {row["slot"] for row in by_slot})
     points = _points(period, times, places)
     totals = _numbers(times)
@@ -95,6 +96,14 @@ def summarise(
         ),
         control=control(points, measure, kind),
     )
+
+
+def _by(counted: dict[tuple[Any, ...], int], *places: int) -> dict[tuple[Any, ...], int]:
+    """Return the sums by some of the keys alone."""
+    found: dict[tuple[Any, ...], int] = defaultdict(int)
+    for key, number in counted.items():
+        found[tuple(key[place] for place in places)] += number
+    return found
 
 
 def _numbers(counted: dict[tuple[Any, ...], int]) -> Numbers:
@@ -163,7 +172,7 @@ def _by_shift(
 def _by_column(
     counted: dict[tuple[Any, ...], int], said: list[Values], names: tuple[str, ...], what: str
 ) -> list[Estimate]:
-    columns = ("recipe_number", "part_name", "release", "decision")
+    columns = (*_OF, "decision")
     chosen = [columns.index(name) for name in names]
     sums: dict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
     for key, number in counted.items():

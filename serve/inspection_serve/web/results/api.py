@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from inspection.store.web import search
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
+from inspection_serve.web.machine import Opens
 from inspection_serve.web.results import sorting, story
 from inspection_serve.web.results.asked import AskedPage
 
@@ -27,6 +28,7 @@ class Found(BaseModel):
     state: str = Field(description="triggered, decided, sent or acknowledged")
     part_id: int = Field(description="as given by the PLC")
     serial: str = Field(description="part serial or lot, as given by the PLC")
+    code: str | None = Field(description="the part's own code, read from it; null: none was read")
     recipe_number: int | None = Field(description="recipe in force")
     part_name: str | None = Field(description="name of the part")
     release: str | None = Field(description="released model, PART/NUMBER")
@@ -116,7 +118,7 @@ class Part(BaseModel):
 def find(
     request: Request,
     asked: Annotated[AskedPage, Query()],
-    _: Annotated[Person, Depends(Needs(Role.VIEWER))],
+    _: Annotated[Person, Depends(Needs(Role.VIEWER, opens=Opens.READING))],
 ) -> FoundPage:
     """Search parts, newest first."""
     with site_of(request).store.read("searching") as connection:
@@ -133,7 +135,7 @@ def find(
 def sort_again(
     request: Request,
     asked: Annotated[sorting.AskedSorting, Query()],
-    _: Annotated[Person, Depends(Needs(Role.VIEWER))],
+    _: Annotated[Person, Depends(Needs(Role.VIEWER, opens=Opens.READING))],
 ) -> sorting.Sorting:
     """Tell which passed parts must be sorted again since the last good check."""
     return sorting.answer(site_of(request).store, asked)
@@ -141,7 +143,9 @@ def sort_again(
 
 @router.get("/{record}")
 def part(
-    request: Request, record: int, person: Annotated[Person, Depends(Needs(Role.VIEWER))]
+    request: Request,
+    record: int,
+    person: Annotated[Person, Depends(Needs(Role.VIEWER, opens=Opens.READING))],
 ) -> Part:
     """Return one part's whole story."""
     told = story.tell(request, record, person)

@@ -14,6 +14,8 @@ from inspection.types import Decision, Reason, Verdict
 REASONS = tuple(reason.name for reason in Reason)
 _LARGEST = 2**32 - 1
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
+_CODE = r"^[^\x00-\x1c\x1e\x1f\x7f]*$"
+"""The separator of GS1 codes is allowed."""
 
 
 def _absent(value: Any) -> Any:
@@ -44,6 +46,9 @@ def _reason(value: Any) -> Any:
 Text = Annotated[
     Annotated[str, Field(max_length=64, pattern=_PLAIN)] | None, BeforeValidator(_absent)
 ]
+Code = Annotated[
+    Annotated[str, Field(max_length=200, pattern=_CODE)] | None, BeforeValidator(_absent)
+]
 Number = Annotated[Annotated[int, Field(ge=0, le=_LARGEST)] | None, BeforeValidator(_absent)]
 Record = Annotated[Annotated[int, Field(ge=1, le=_LARGEST)] | None, BeforeValidator(_absent)]
 Recipe = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_absent)]
@@ -57,6 +62,7 @@ class Asked(BaseModel):
 
     part: Number = Field(None, description="part id as given by the PLC")
     serial: Text = Field(None, description="how the part serial or lot begins")
+    code: Code = Field(None, description="the code read from the part, whole")
     since: Moment = Field(
         None,
         description="triggered at or after this time; without a zone: the station's local time",
@@ -85,6 +91,7 @@ class Asked(BaseModel):
         return Search(
             part_id=self.part,
             serial=self.serial,
+            code=self.code,
             since=label(self.since),
             until=label(self.until),
             station=self.station,

@@ -323,6 +323,7 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any], Language], Cell]], ...] = (
     (_mark("Sequence"), _plain("sequence")),
     (_mark("Part id"), _plain("part_id")),
     (_mark("Lot or serial"), _plain("serial")),
+    (_mark("Code on the part"), _plain("code")),
     (_mark("Recipe"), _plain("recipe_number")),
     (_mark("Part name"), _plain("part_name")),
     (_mark("Release"), _plain("release")),

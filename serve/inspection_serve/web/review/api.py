@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from pydantic import BaseModel
 
 from inspection.store.web import audit, people, review, review_queue
 from inspection.store.web.intake import insert, row_of, seed_of
@@ -89,7 +90,7 @@ def queue(
         )
 
 
-@router.get("/reviews/news")
+@router.get("/reviews/news", response_model=answers.News)
 def news(
     request: Request,
     person: Operator,
@@ -99,12 +100,12 @@ def news(
         int | None, Query(ge=1, le=2**32 - 1, description="part on the screen")
     ] = None,
     strip: Annotated[str | None, Query(max_length=64, description="station of the strip")] = None,
-) -> answers.News:
+) -> Response:
     """Return what happened since the queue was read."""
     with site_of(request).store.read("looking for news") as connection:
         state = None if record is None else review_queue.state_of(connection, record)
         hidden = state is not None and review.is_blind(state, person)
-        return answers.News(
+        found = answers.News(
             came=review_queue.came(connection, wanted, person, newest),
             left=review_queue.left(connection, wanted, person),
             counts=review_queue.counts(connection, person),
@@ -113,6 +114,7 @@ def news(
             who=None if state is None or hidden else state["who"],
             strip=[] if strip is None else strip_answer(review_queue.strip(connection, strip)),
         )
+    return _told(found)
 
 
 @router.get("/reviews/mine")
@@ -140,8 +142,8 @@ def find(
         )
 
 
-@router.get("/reviews/{record}")
-def part(request: Request, person: Operator, record: Record) -> answers.Part:
+@router.get("/reviews/{record}", response_model=answers.Part)
+def part(request: Request, person: Operator, record: Record) -> Response:
     """Return everything that a person needs to judge a part."""
     site = site_of(request)
     with site.store.read("reading a part for review") as connection:
@@ -152,7 +154,7 @@ def part(request: Request, person: Operator, record: Record) -> answers.Part:
         rules = read_rules(connection)
         classes = review_queue.classes_of(connection, found[1]["part_name"])
     language = language_of(request)
-    return part_answer(site, found, said, rules, person, language, classes)
+    return _told(part_answer(site, found, said, rules, person, language, classes))
 
 
 @router.post("/reviews/{record}", status_code=201)
@@ -162,15 +164,15 @@ def ask(request: Request, person: Operator, record: Record) -> answers.Found:
         row = row_of(connection, record)
         if row is None or row["state"] == PartState.TRIGGERED:
             raise HTTPException(404, "no_such_part")
+        if site_of(request).store.is_plant:
+            raise HTTPException(403, "at_station")
         if insert(connection, [row], seed_of(connection), 0.0, why="asked"):
             audit.append(connection, person.name, "review.asked", f"part:{record}")
     return answers.Found(record=record, in_review=True)
 
 
-@router.post("/reviews/{record}/verdict")
-def verdict(
-    request: Request, person: Operator, record: Record, word: answers.WordIn
-) -> answers.SavedOut:
+@router.post("/reviews/{record}/verdict", response_model=answers.SavedOut)
+def verdict(request: Request, person: Operator, record: Record, word: answers.WordIn) -> Response:
     """Say what a part is. 409: somebody was faster. The same `client` again is not a second verdict."""
     site = site_of(request)
     boxes = None if word.boxes is None else [box.model_dump(by_alias=True) for box in word.boxes]
@@ -194,9 +196,10 @@ def verdict(
     try:
         with site.store.write("saving a verdict") as connection:
             to = rules_of(rules, found[0]["recipe_number"])
-            return _saved(review.decide(connection, record, given, person, to))
+            saved = review.decide(connection, record, given, person, to)
     except RefusedVerdictError as error:
         raise HTTPException(_status(error), error.code) from error
+    return _told(_saved(saved))
 
 
 @router.post("/reviews/{record}/undo")
@@ -255,5 +258,10 @@ def _saved(saved: Saved) -> answers.SavedOut:
     )
 
 
+def _told(answer: BaseModel) -> Response:
+    """Return what a person waits for as it is: checking a model once more costs a turn of a thread."""
+    return Response(answer.model_dump_json(by_alias=True), media_type="application/json")
+
+
 def _status(error: RefusedVerdictError) -> int:
-    return 403 if error.code in {"engineer", "second", "not_yours"} else 400
+    return 403 if error.code in {"engineer", "second", "not_yours", "at_station"} else 400

@@ -56,7 +56,7 @@ def part_answer(
             answers.ReasonChoice(code=r.code, name=r.ko if language.code == "ko" else r.en)
             for r in reasons
         ],
-        allowed=_allowed(review, part, person),
+        allowed=[] if site.store.is_plant else _allowed(review, part, person),
         blind=blind,
         said=[_said(row) for row in said],
         who=None if blind else review["who"],

@@ -34,6 +34,7 @@ def review_page(
     return page(
         request,
         "review/review.html",
+        at_plant=site_of(request).store.is_plant,
         items=items,
         left=left,
         choices=choices,

@@ -67,12 +67,14 @@ class ReviewRules(BaseModel):
 
 def read_rules(connection: Any) -> ReviewRules:
     """Return what is set now; the defaults where nothing was set."""
-    return ReviewRules.model_validate(
-        {
-            "pass_share": settings.read(connection, PASS_SHARE, DEFAULT_SHARE),
-            "reasons": settings.read(connection, REASONS, {"default": DEFAULT_REASONS}),
-            "second_classes": settings.read(connection, SECOND_CLASSES, []),
-        }
+    defaults: dict[str, Any] = {
+        PASS_SHARE: DEFAULT_SHARE,
+        REASONS: {"default": DEFAULT_REASONS},
+        SECOND_CLASSES: [],
+    }
+    found = settings.read_some(connection, defaults)
+    return ReviewRules(
+        pass_share=found[PASS_SHARE], reasons=found[REASONS], second_classes=found[SECOND_CLASSES]
     )
 
 

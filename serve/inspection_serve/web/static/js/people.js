@@ -1,4 +1,4 @@
-// People and the own account: add, change, reset; PIN, sessions, terminals.
+// People and the own account: add, change, reset; PIN, sessions, terminals; keys of machines.
 import { _ } from "/static/js/text.js";
 import { post } from "/static/js/api.js";
 
@@ -10,6 +10,7 @@ const WHY = {
   wrong: () => _("That is not your password."),
   simple: () => _("This PIN is too simple. Choose another one."),
   limited: () => _("Too many wrong attempts. Wait a quarter of an hour, or ask an administrator."),
+  past: () => _("This day is over already."),
   malformed: () => _("Something in this request is not right."),
   role: () => _("You may not do this."),
 };
@@ -101,6 +102,36 @@ if (naming)
   onSubmit(naming, async (values, button) => {
     if (await save(button, "/api/v1/terminals", values)) location.reload();
   });
+
+const making = document.getElementById("make-key");
+if (making)
+  onSubmit(making, async (values, button) => {
+    const body = { name: values.name, pictures: values.pictures === "on", last_day: values.last_day || null };
+    const answer = await save(button, "/api/v1/keys", body);
+    if (!answer) return;
+    document.getElementById("key-once-name").textContent = answer.key.name;
+    document.getElementById("key-once-secret").textContent = answer.secret;
+    document.getElementById("key-once").showModal();
+  });
+
+document.getElementById("key-once")?.addEventListener("close", () => {
+  document.getElementById("key-once-secret").textContent = "";
+  location.reload();
+});
+document.getElementById("key-once-close")?.addEventListener("click", () => document.getElementById("key-once").close());
+
+for (const button of document.querySelectorAll("button.revoke")) {
+  button.disabled = false;
+  button.addEventListener("click", async () => {
+    if (button.dataset.sure !== "yes") {
+      button.dataset.sure = "yes"; // asks once, in place
+      button.textContent = _("Really revoke it?");
+      button.removeAttribute("aria-label");
+      return;
+    }
+    if (await save(button, `/api/v1/keys/${button.dataset.id}/revoke`)) location.reload();
+  });
+}
 
 // Buttons that do one thing and load the page again.
 for (const button of document.querySelectorAll("button[data-post]")) {

@@ -134,7 +134,7 @@ async function open(record, { fresh = false, press = null } = {}) {
 
 const pictureOf = ({ pictures: [picture] }) => ({ picture: picture?.url ?? null, width: picture?.width ?? 1, height: picture?.height ?? 1 });
 
-// Where the time of a press went; for bench/web_review.py.
+// Where the time of a press went; for bench/inspection_bench/web_review.py.
 function timed({ since, sent, answered }) {
   if (performance.getEntriesByName("key to painted").length >= 500) performance.clearMeasures();
   performance.measure("key to painted", { start: since, end: station.shownAt });
@@ -204,9 +204,11 @@ async function send() {
   const answering = post(press.path, press.body);
   setPhase("saving");
   view.showBanner("");
-  viewer.endEdit();
-  pressed("edit", false);
-  boxes.show(station.part);
+  if (viewer.editor) {
+    viewer.endEdit();
+    pressed("edit", false);
+    boxes.show(station.part);
+  }
   let answer;
   try {
     answer = await answering;

@@ -192,6 +192,7 @@ export function refusal(problem) {
   const texts = {
     not_signed_in: _("you are not signed in any more"), engineer: _("this part waits for the engineer"),
     second: _("this part waits for a second person"), reason: _("the reason is not in the list any more"),
+    at_station: _("verdicts are given at the station"),
     unseen: _("the stored picture is not the one you saw"), not_yours: _("it is not among your last decisions"),
     boxes: _("a box is not in the picture"), csrf: _("this page is too old; load it again"),
   };

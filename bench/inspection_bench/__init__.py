@@ -1,0 +1,1 @@
+"""Benchmarks: ours against its peers, interleaved in one run, on the same frames."""

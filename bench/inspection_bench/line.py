@@ -1,0 +1,366 @@
+"""`inspection bench line`: from the PLC's trigger until its program has judged the answer.
+
+    frames, network ─▶ each side in its turn, round by round, alone on the PC:
+      ours:   line process, with the service over shared memory or without it     ┐
+      naive:  station loop ─▶ FastAPI ─▶ ultralytics ─▶ imwrite ─▶ SQLAlchemy      ├◀─▶ simulated PLC,
+                                                                                   ┘    its log: the times
+Every side is started anew for its turn, so that nothing else runs. Its first parts warm it and do not count.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import sqlite3
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inspection.errors import InspectionError
+from inspection.plc.simulated import SimulatedPlc
+from inspection.plc.simulated_config import SimulatedPlcConfig
+from inspection_bench.measured import Findings, milliseconds, quantile
+from inspection_bench.network import Network
+from inspection_bench.peers import FORMATS, limits_of, peer_model
+from inspection_bench.process_use import (
+    PATIENCE,
+    Child,
+    await_true,
+    cpu_seconds,
+    free_port,
+    memory_mb,
+)
+
+DECISIONS = {"pass": "PASS", "fail": "FAIL", "review": "REVIEW"}
+WARM = 5
+"""Parts at the start of a turn that do not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinePlan:
+    """What is measured.
+
+    Attributes:
+        parts: of each side, over all rounds.
+        rounds: turns of each side.
+        takt: seconds from part to part; 0: as soon as the one before is through.
+        sides: names of the sides, see `side_names`; empty: all.
+    """
+
+    parts: int = 60
+    rounds: int = 3
+    takt: float = 0.3
+    sides: tuple[str, ...] = ()
+
+
+@dataclass
+class Side:
+    """What was found of one side."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list[float])
+    inference: list[float] = field(default_factory=list[float])
+    stages: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+    decisions: dict[int, set[str]] = field(default_factory=dict[int, set[str]])
+    cpu: dict[str, float] = field(default_factory=dict[str, float])
+    memory: dict[str, float] = field(default_factory=dict[str, float])
+    parts: int = 0
+    unanswered: int = 0
+
+
+def side_names(network: Network) -> list[str]:
+    """Return every side that this network can be raced on."""
+    ours = [
+        f"{where} {name}" for where in ("ours", "ours in process") for name in network.precisions
+    ]
+    return [*ours, *(f"naive {name}" for name in FORMATS)]
+
+
+def race(network: Network, frames: Path, work: Path, plan: LinePlan) -> Findings:
+    """Run the sides in turns and return what was found.
+
+    Raises:
+        InspectionError: a process did not start, or died.
+    """
+    names = list(plan.sides) or side_names(network)
+    sides = [Side(name) for name in names]
+    findings = Findings(
+        "line",
+        "Trigger to PLC: the PLC raises TRIGGER, until its program has judged the answer",
+        {"parts": plan.parts, "rounds": plan.rounds, "takt": plan.takt,
+         "input": list(network.release.input_size), "release": network.release.name},
+    )  # fmt: skip
+    number = max(1, round(plan.parts / plan.rounds))
+    for turn in range(plan.rounds):
+        for side in sides if turn % 2 == 0 else sides[::-1]:
+            folder = work / "line"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            _turn(side, network, frames, folder, number, plan.takt)
+            _tell(turn, side, number)
+    frame_count = len(list(frames.glob("rgb-*.npy")))
+    findings.rows = [_row(side) for side in sides]
+    _compare(findings, sides, frame_count)
+    return findings
+
+
+def _tell(turn: int, side: Side, number: int) -> None:
+    """Say how a turn went, on standard error: a run takes minutes."""
+    latest = milliseconds(side.seconds[-number:]).get("p50_ms", "none")
+    load = os.getloadavg()[0]
+    print(f"round {turn + 1}: {side.name}: p50 {latest} ms, load {load:.1f}", file=sys.stderr)
+
+
+def _turn(
+    side: Side, network: Network, frames: Path, folder: Path, number: int, takt: float
+) -> None:
+    config = SimulatedPlcConfig(
+        port=free_port(), takt=takt, parts=WARM + number, scan=0.001, ack_timeout=5.0,
+        result_timeout=20.0, ready_timeout=PATIENCE, recipe=0, log=folder / "plc.log",
+    )  # fmt: skip
+    begin = _begin_naive if side.name.startswith("naive") else _begin_ours
+    with SimulatedPlc(config) as plc, begin(side, network, frames, folder, plc.port) as begun:
+        processes = begun.processes
+        await_true(
+            lambda: _alive(processes) and plc.counters.triggers > WARM, f"{side.name}: parts", 180
+        )
+        begun.warm()
+        before = {name: cpu_seconds(child.pid) for name, child in processes.items()}
+        counted = config.parts - plc.counters.triggers
+        await_true(
+            lambda: _alive(processes) and plc.wait(0.05), f"{side.name}: the shift's end", 600
+        )
+        for name, child in processes.items():
+            spent = cpu_seconds(child.pid) - before[name]
+            side.cpu[name] = side.cpu.get(name, 0.0) + spent
+            side.memory[name] = max(side.memory.get(name, 0.0), memory_mb(child.pid))
+        side.parts += counted
+    _read_log(side, folder / "plc.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The processes of a side, and what to call when it is warm."""
+
+    processes: dict[str, Child]
+    warm: Callable[[], None] = lambda: None
+
+
+def _alive(processes: dict[str, Child]) -> bool:
+    return all(child.check() for child in processes.values())
+
+
+@contextmanager
+def _begin_ours(
+    side: Side, network: Network, frames: Path, folder: Path, port: int
+) -> Iterator[Begun]:
+    precision = side.name.rpartition(" ")[2]
+    with ExitStack() as stack:
+        processes: dict[str, Child] = {}
+        runtime: dict[str, Any] = {"type": "openvino", "precision": precision}
+        service = free_port()
+        if "in process" not in side.name:
+            runtime = {
+                "type": "service",
+                "url": f"http://127.0.0.1:{service}",
+                "precision": precision,
+            }
+            arguments = [
+                "-m", "inspection", "serve", "--releases", str(network.releases), "--port",
+                str(service), "--precision", precision,
+            ]  # fmt: skip
+            processes["service"] = stack.enter_context(Child(arguments, folder / "service.log"))
+        _write_station(network, folder, port, runtime)
+        times = folder / "inference.json"
+        arguments = ["-m", "inspection_bench.our_line", str(folder / "station.yaml"), str(frames)]
+        with Child([*arguments, str(times)], folder / "line.log") as line:
+            told: list[tuple[float, float]] = []
+            if "service" not in processes:
+                yield Begun({"line": line})
+            else:
+                yield Begun({"line": line, **processes}, lambda: told.append(_inferred(service)))
+                told.append(_inferred(service))
+        if told:
+            (sum0, count0), (sum1, count1) = told
+            side.inference += [(sum1 - sum0) / (count1 - count0)]
+    if "service" not in processes:
+        side.inference += json.loads(times.read_text())[WARM:]
+    side.stages += _stages(folder / "results.db")
+
+
+def _write_station(network: Network, folder: Path, port: int, runtime: dict[str, Any]) -> None:
+    release = network.release
+    station = {
+        "station": "bench",
+        "plc": {"type": "modbus", "host": "127.0.0.1", "port": port},
+        "camera": {"type": "simulated"},
+        "runtime": runtime,
+        "releases": str(network.releases),
+        "recipes": "recipes",
+        "recipe": 1,
+        "store": {"url": "results.db"},
+        "timing": {"inference_timeout": 10.0, "camera_timeout": 5.0},  # a busy PC is measured, too
+    }
+    recipe = {"number": 1, "part": release.part, "release": release.number, "deadline": 10.0}
+    (folder / "recipes").mkdir()
+    (folder / "recipes" / "1.yaml").write_text(yaml.safe_dump(recipe))
+    (folder / "station.yaml").write_text(yaml.safe_dump(station))
+
+
+def _inferred(port: int) -> tuple[float, float]:
+    """Return seconds and number of all inferences so far, by the service's own metrics."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/metrics")
+    found: dict[str, float] = {}
+    for line in connection.getresponse().read().decode().splitlines():
+        for end in ("sum", "count"):
+            if line.startswith(f"inspection_service_infer_seconds_{end}"):
+                found[end] = float(line.split()[-1])
+    connection.close()
+    if not found.get("count"):
+        raise InspectionError("the service told no inference in its metrics")
+    return found["sum"], found["count"]
+
+
+def _stages(database: Path) -> list[dict[str, float]]:
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("select timings from parts order by id").fetchall()
+    return [json.loads(row[0]) for row in rows[WARM:] if row[0]]
+
+
+@contextmanager
+def _begin_naive(
+    side: Side, network: Network, frames: Path, folder: Path, port: int
+) -> Iterator[Begun]:
+    model, size = peer_model(network, side.name.removeprefix("naive "))
+    limits = folder / "limits.json"
+    limits.write_text(json.dumps({**limits_of(network.release), "imgsz": size}))
+    service = free_port()
+    arguments = ["-m", "inspection_bench.naive.service", str(model), str(limits), str(folder)]
+    with Child([*arguments, str(service)], folder / "naive-service.log") as served:
+        await_true(lambda: served.check() and _answers(service), f"{side.name}: the service")
+        arguments = ["-m", "inspection_bench.naive.station", str(frames)]
+        address = f"http://127.0.0.1:{service}"
+        with Child([*arguments, address, str(port)], folder / "naive-station.log") as line:
+            yield Begun({"line": line, "service": served})
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _read_log(side: Side, log: Path) -> None:
+    """Take the times and decisions of a turn from the PLC's own log; the first parts do not count."""
+    triggered: dict[int, tuple[float, int]] = {}
+    seen = 0
+    for line in log.read_text().splitlines():
+        event = json.loads(line)
+        if event["event"] == "trigger":
+            triggered[event["seq"]] = (event["mono"], event["part_id"])
+        elif event["event"] == "outcome":
+            seen += 1
+            began, part = triggered[event["seq"]]
+            decision = DECISIONS.get(event["cause"], "NOT_INSPECTED")
+            inspected = decision != "NOT_INSPECTED"
+            if inspected:
+                side.decisions.setdefault(part, set()).add(decision)
+            if seen <= WARM:
+                continue
+            if inspected:
+                side.seconds.append(event["mono"] - began)
+            else:
+                side.unanswered += 1
+
+
+def _row(side: Side) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": side.name, **milliseconds(side.seconds)}
+    parts = max(1, side.parts)
+    row["cpu_ms_per_part"] = round(1000 * sum(side.cpu.values()) / parts, 1)
+    row["memory_mb"] = round(sum(side.memory.values()))
+    row["not_inspected"] = side.unanswered
+    if side.inference and side.seconds:
+        inference = 1000 * statistics.fmean(side.inference)  # means: the service tells no other
+        row["inference_mean_ms"] = round(inference, 2)
+        row["rest_mean_ms"] = round(1000 * statistics.fmean(side.seconds) - inference, 2)
+    row["cpu_ms"] = {name: round(1000 * value / parts, 1) for name, value in side.cpu.items()}
+    row["memory"] = {name: round(value) for name, value in side.memory.items()}
+    if side.stages:
+        row["stages_p50_ms"] = _split(side.stages)
+    return row
+
+
+def _split(stages: list[dict[str, float]]) -> dict[str, float]:
+    """Return the p50 of each step of ours, from the times in the rows, in milliseconds."""
+    steps: dict[str, Callable[[dict[str, float]], float]] = {
+        "trigger seen to frame": lambda t: t["frame"],
+        "frame to letterbox": lambda t: t["detected"] - t["frame"] - t["inference"],
+        "letterbox, network, boxes": lambda t: t["inference"],
+        "decide": lambda t: t["decided"] - t["detected"],
+    }
+    whole = [one for one in stages if {"frame", "detected", "inference", "decided"} <= set(one)]
+    if not whole:
+        return {}
+    return {
+        name: round(1000 * quantile([f(t) for t in whole], 0.5), 2) for name, f in steps.items()
+    }
+
+
+def _compare(findings: Findings, sides: list[Side], frames: int) -> None:
+    wanted = {
+        ("bf16", "pytorch"): (6.0, 5.0), ("bf16", "openvino"): (4.3, 4.0), ("int8", "pytorch"): (7.5, 5.5),
+    }  # fmt: skip
+    for ours in [side.name for side in sides if side.name.startswith("ours")]:
+        in_process = "in process" in ours
+        for peer in FORMATS:
+            at = (
+                (None, None)
+                if in_process
+                else wanted.get((ours.rpartition(" ")[2], peer), (None, None))
+            )
+            for key, least in zip(("p50_ms", "p99_ms"), at, strict=True):
+                findings.compare(ours, f"naive {peer}", key, least)
+    for row in findings.rows:
+        most = 4.0 if "in process" in row["name"] else 5.0
+        if row.get("rest_mean_ms", 0.0) > most:
+            findings.notes.append(
+                f"{row['name']}: all but the runtime's own inference takes {row['rest_mean_ms']} ms in the "
+                f"mean, over the {most:g} ms promised at p50"
+            )
+    base = next((side for side in sides if side.name.startswith("ours")), None)
+    if base is not None:
+        told = Counter(" or ".join(sorted(one)) for one in _by_frame(base, frames).values())
+        counts = ", ".join(f"{name} {number}" for name, number in sorted(told.items()))
+        findings.notes.append(f"frames as {base.name} decides: {counts}")
+    for side in sides if base is not None else []:
+        same = _same(base, side, frames)
+        findings.notes.append(f"decisions of {side.name} equal to {base.name}: {same}")
+
+
+def _same(one: Side, other: Side, frames: int) -> str:
+    """Return how many frames both decide alike, as `5 of 6`."""
+    mine, theirs = _by_frame(one, frames), _by_frame(other, frames)
+    both = sorted(set(mine) & set(theirs))
+    return f"{sum(mine[k] == theirs[k] for k in both)} of {len(both)} frames"
+
+
+def _by_frame(side: Side, frames: int) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for part, decisions in side.decisions.items():
+        found.setdefault(part % frames, set()).update(decisions)
+    return found

@@ -1,0 +1,153 @@
+"""Writes docs/performance.md: the words are here, the tables come from the JSON files of a run.
+
+FOLDER/{line,runtime,service,store,plc,train,web}.json ─▶ a section each ─▶ Markdown
+FOLDER/NAME.png ─▶ copied beside the page, where it is there
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from inspection.errors import ConfigError
+from inspection_bench.measured import cell, columns, heading
+
+HEAD = """# Performance
+
+Written by `make bench`, on one machine. Speed is always a ratio to a peer in the same run, on the same
+frames: absolute times move with the machine and
+its load, ratios much less. p99 of few parts is nearly the slowest of them. A promise is a number that
+the project set itself beforehand; one
+that was missed is said as plainly as one that held.
+
+How to run it on your PC, and what each benchmark does: [bench/README.md](../bench/README.md).
+"""
+WORDS = {
+    "line": """## Trigger to PLC
+
+From the moment the PLC raises TRIGGER until its program has judged the answer, in the log of the PLC
+itself: the same simulated PLC, the same
+five-megapixel frames, rendered beforehand and handed out from memory on both sides. One part after the
+other, every side alone on the PC in its turn.
+
+- **ours**: `inspection line`, the handshake over Modbus, the row committed before the PLC is told
+  (SQLite, `synchronous=FULL`), pictures kept. The network
+  runs in the inference service, over shared memory; *in process*: in the line's own process.
+- **naive**: what most people write. A loop polls the PLC and posts a JPEG to FastAPI, which decodes it,
+  calls ultralytics' `predict`, writes
+  the picture with `imwrite`, commits one SQLAlchemy row, and answers; then the loop writes the PLC. Its
+source is in `bench/inspection_bench/naive/`.
+
+`inference mean ms` is the runtime's own time, `rest mean ms` all else that the part waited for. CPU and
+memory count all processes of a side, polling between parts included.
+""",
+    "runtime": """## Frame to boxes
+
+A frame in memory to the boxes in its pixels, each contestant a process of its own, called in turns.
+*raw* is OpenVINO alone on an input that is ready: nothing can be faster. *rect* is an export with the
+camera's aspect ratio, which ultralytics makes only when it is told the shape. Decisions and boxes are
+compared with ours in f32.
+""",
+    "service": """## The inference service
+
+One input at a time, then many clients at once, in turns with the raw runtime called back to back.
+""",
+    "store": """## The results store
+
+A part of ours is four writes, two of them durable before the line goes on. The naive row is one
+SQLAlchemy ORM object and its commit. Pages: ours by key, the naive ones by
+OFFSET with a count, over as many rows.
+""",
+    "plc": """## The PLC links
+
+A whole station with a small model over every link, on loopback, the links in turns.
+""",
+    "train": """## Training
+
+Images a second of an epoch, against `yolo detect train` with the same settings. The first epoch does
+not count.
+""",
+    "web": """## The pages
+
+How long a person waits; the pages have no peer. A small store and few repeats in the short form of
+`make bench`.
+""",
+}
+TAIL = """## Not measured here
+
+`scale` (cameras, megapixels, rows, replicas against cost) is not a benchmark yet. No GPU, no arm64, no
+line that ran for hours. Roboflow's server is not
+raced: it is not among the packages that this project installs.
+"""
+
+
+def write_page(folder: Path, page: Path) -> None:
+    """Write the page from what a folder holds; a benchmark that was not run has no section.
+
+    Raises:
+        ConfigError: the folder holds no findings, or a file is none.
+    """
+    sections: list[str] = []
+    for name, words in WORDS.items():
+        file = folder / f"{name}.json"
+        if not file.exists():
+            continue
+        try:
+            sections.append(f"{words}\n{_section(json.loads(file.read_text()))}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{file} holds no findings of a benchmark ({error!r}); run it again"
+            ) from error
+        plot = folder / f"{name}.png"
+        if plot.exists():
+            shutil.copyfile(plot, page.parent / f"performance-{name}.png")
+            sections.append(f"![{name}](performance-{name}.png)\n")
+    if not sections:
+        raise ConfigError(f"{folder} holds no findings; run: make bench")
+    page.write_text("\n".join([HEAD, *sections, TAIL]), encoding="utf-8")
+
+
+def _section(found: dict[str, Any]) -> str:
+    machine, settings = found["machine"], found["settings"]
+    lines = [
+        f"{machine['processor']}, {machine['cores']} cores, load {machine['load']} to "
+        f"{found['load_at_end']:.1f}, {machine['at'][:10]}. "
+        + ", ".join(f"{key} {value}" for key, value in settings.items())
+        + ".",
+        "",
+    ]
+    lines += _table(found["rows"])
+    if found["ratios"]:
+        lines += ["", "| how many times | value | promised | |", "|---|---|---|---|"]
+        for ratio in found["ratios"]:
+            wanted = "" if ratio["wanted"] is None else f"{ratio['wanted']:g}"
+            held = {None: "", True: "held", False: "**missed**"}[ratio["held"]]
+            lines.append(f"| {ratio['of']} | {ratio['value']:.2f} | {wanted} | {held} |")
+    lines += _parts(found["rows"])
+    if found["notes"]:
+        lines += ["", "```", *found["notes"], "```"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return "\n".join([*lines, "", f"Versions: {versions}.", ""])
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    keys = columns(rows)
+    lines = [f"| {' | '.join(heading(key) for key in keys)} |", "|" + "---|" * len(keys)]
+    lines += [f"| {' | '.join(cell(row.get(key)) for key in keys)} |" for row in rows]
+    return lines
+
+
+def _parts(rows: list[dict[str, Any]]) -> list[str]:
+    """Return where the milliseconds of ours go, and the CPU time by process."""
+    lines: list[str] = []
+    for row in rows:
+        for key, words in (
+            ("stages_p50_ms", "where the time goes, p50"),
+            ("cpu_ms", "CPU time of a part"),
+        ):
+            if row.get(key):
+                told = ", ".join(f"{name} {value} ms" for name, value in row[key].items())
+                lines.append(f"- {row['name']}, {words}: {told}")
+    return ["", *lines] if lines else []

@@ -1,0 +1,121 @@
+"""The benchmarks that are programs of their own: what they print becomes the findings.
+
+`web`: four of them, in short form or as they are by default. `plc`: every PLC link. `train`: one epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from inspection.errors import InspectionError
+from inspection_bench.checkout import ROOT, tests_folder
+from inspection_bench.measured import Findings, milliseconds, quantile
+
+WEB = ("review", "results", "quality", "line")
+
+
+def web(work: Path, pages: tuple[str, ...], results: int, *, short: bool) -> Findings:
+    """Run the benchmarks of the pages, one after the other.
+
+    Args:
+        work: folder for stores.
+        pages: of WEB; empty: all.
+        results: rows in the store of each; 0: its own default.
+        short: few parts, presses and repeats.
+
+    Raises:
+        InspectionError: one failed.
+        ConfigError: this is no checkout.
+    """
+    tests_folder()
+    findings = Findings(
+        "web", "The pages, in seconds that a person waits", {"results": results, "short": short}
+    )
+    few = {
+        "review": ["--presses", "10"],
+        "results": [],
+        "quality": ["--times", "5"],
+        "line": ["--parts", "20", "--rounds", "1"],
+    }
+    option = {"results": "--rows"}
+    for name in pages or WEB:
+        arguments = [str(work / f"web-{name}")] if name in {"results", "quality"} else []
+        for folder in arguments:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        if results:
+            arguments += [option.get(name, "--results"), str(results)]
+        if short:
+            arguments += few[name]
+        begun = time.monotonic()
+        lines = run(f"web_{name}", arguments)
+        took = round(time.monotonic() - begun, 1)
+        findings.rows.append({"name": name, "took_s": took, "lines": lines})
+        findings.notes += [f"{name}: {line}" for line in lines]
+    return findings
+
+
+def plc(work: Path, parts: int, rounds: int) -> Findings:
+    """Run the links in turns; the ratio is to Modbus.
+
+    Raises:
+        InspectionError: a link failed.
+        ConfigError: this is no checkout.
+    """
+    tests_folder()
+    file = _file(work, "plc_links.json")
+    run("plc_links", ["--parts", str(parts), "--rounds", str(rounds), "--json", str(file)])
+    findings = Findings(
+        "plc",
+        "Trigger to answer over every PLC link, a small model",
+        {"parts": parts, "rounds": rounds},
+    )
+    for name, of in json.loads(file.read_text()).items():
+        row: dict[str, Any] = {"name": name, **milliseconds(of["answers"])}
+        row["read_p50_ms"] = round(1000 * quantile(of["reads"], 0.5), 3)
+        row["not_inspected"] = of["not_inspected"]
+        findings.rows.append(row)
+    return findings
+
+
+def train(work: Path, data: Path, weights: Path, options: list[str]) -> Findings:
+    """Run pairs of trainings; the ratio is to ultralytics' command.
+
+    Raises:
+        InspectionError: a training failed.
+    """
+    file = _file(work, "train.json")
+    run("train", [str(data), str(weights), *options, "--json", str(file)])
+    found = json.loads(file.read_text())
+    findings = Findings("train", "A training epoch, images a second", {"options": options})
+    for name, seconds in found["median"].items():
+        rate = round(found["images"] / seconds, 1)
+        findings.rows.append(
+            {"name": name, "epoch_s": round(seconds, 2), "images_per_second": rate}
+        )
+    findings.compare("ours", "ultralytics", "epoch_s", 1.8)
+    findings.compare("ours f32", "ultralytics", "epoch_s")
+    return findings
+
+
+def _file(work: Path, name: str) -> Path:
+    work.mkdir(parents=True, exist_ok=True)
+    return (work / name).resolve()
+
+
+def run(module: str, arguments: list[str]) -> list[str]:
+    """Run a benchmark's program; return the lines it printed.
+
+    Raises:
+        InspectionError: it failed; the message holds its last words.
+    """
+    command = [sys.executable, "-m", f"inspection_bench.{module}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stdout + done.stderr)[-2000:]
+        raise InspectionError(f"the benchmark {module} failed ({done.returncode}):\n{said}")
+    return done.stdout.splitlines()

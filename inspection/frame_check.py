@@ -1,0 +1,125 @@
+"""Does a frame show this part? Pure: fresh, new, the right size, neither dark, bright nor flat.
+
+An image may join the pictures of several cameras; each is then checked by itself, so that none that is
+late, frozen or dark hides beside the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.types import Frame, FrameLimits, Image, Reason, Result, Trigger
+
+
+def check_frame(
+    trigger: Trigger,
+    frame: Frame | None,
+    previous: Frame | None,
+    limits: FrameLimits,
+    *,
+    live: bool,
+) -> Result | None:
+    """Return what is wrong with a frame as a NOT_INSPECTED result; None: it can be judged.
+
+    Args:
+        trigger: the part's.
+        frame: of this trigger.
+        previous: the frame before it from the same camera; None for the first.
+        limits: what the recipe asks of an image.
+        live: the camera is a sensor: two identical images mean that it is frozen.
+    """
+    if frame is None:
+        return Result.not_inspected(Reason.CAMERA_TIMEOUT, "no frame")
+    image = frame.image
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        return Result.not_inspected(Reason.FRAME_INVALID, f"image is {image.dtype} {image.shape}")
+    shots = _shots(frame, live=live)
+    before = {} if previous is None else {one.camera: one for one in _shots(previous, live=live)}
+    doubt = _first((one, _check_new(trigger, one, before.get(one.camera))) for one in shots)
+    if doubt is not None:
+        return doubt
+    size = (image.shape[1], image.shape[0])
+    if limits.size is not None and size != limits.size:
+        return Result.not_inspected(
+            Reason.FRAME_SIZE, f"image is {size}, the recipe was made for {limits.size}"
+        )
+    return _first((one, _check_light(one.image, limits)) for one in shots)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """What one camera saw; `camera` is empty where the whole image is its own."""
+
+    camera: str
+    image: Image
+    frame_id: int
+    exposed_mono: float
+    live: bool
+
+
+def _shots(frame: Frame, *, live: bool) -> list[_Shot]:
+    if not frame.views:
+        return [_Shot("", frame.image, frame.frame_id, frame.exposed_mono, live)]
+    return [
+        _Shot(view.camera, frame.image[y1:y2, x1:x2], view.frame_id, view.exposed_mono, view.live)
+        for view in frame.views
+        for x1, y1, x2, y2 in [view.box]
+    ]
+
+
+def _first(checked: Iterable[tuple[_Shot, Result | None]]) -> Result | None:
+    """Return the first doubt, with the camera's name where there are several."""
+    for shot, doubt in checked:
+        if doubt is not None and shot.camera:
+            return replace(doubt, detail=f"camera {shot.camera}: {doubt.detail}")
+        if doubt is not None:
+            return doubt
+    return None
+
+
+def _check_new(trigger: Trigger, shot: _Shot, before: _Shot | None) -> Result | None:
+    """Check that it was exposed for this part, and is not the picture of another one."""
+    if shot.image.size == 0:
+        return Result.not_inspected(Reason.FRAME_INVALID, "no picture in its place")
+    if not shot.exposed_mono >= trigger.seen_mono:
+        age = trigger.seen_mono - shot.exposed_mono
+        return Result.not_inspected(Reason.FRAME_STALE, f"exposed {age:.4f} s before the trigger")
+    if before is None:
+        return None
+    if shot.frame_id == before.frame_id:
+        return Result.not_inspected(
+            Reason.FRAME_REPEATED, f"frame id {shot.frame_id} was used before"
+        )
+    if shot.live and same_image(shot.image, before.image):
+        return Result.not_inspected(Reason.FRAME_IDENTICAL, "byte-identical to the previous frame")
+    return None
+
+
+def same_image(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    """Tell whether two images are byte-identical; a coarse grid settles nearly every case."""
+    if image.shape != other.shape:
+        return False
+    return np.array_equal(image[::16, ::16], other[::16, ::16]) and np.array_equal(image, other)
+
+
+def _check_light(image: NDArray[np.uint8], limits: FrameLimits) -> Result | None:
+    step = max(1, min(image.shape[:2]) // 128)
+    grid = image[::step, ::step]
+    mean, std = float(grid.mean()), float(grid.std())
+    if mean < limits.min_mean:
+        return Result.not_inspected(
+            Reason.FRAME_DARK, f"mean {mean:.1f} is under {limits.min_mean}"
+        )
+    if mean > limits.max_mean:
+        return Result.not_inspected(
+            Reason.FRAME_BRIGHT, f"mean {mean:.1f} is over {limits.max_mean}"
+        )
+    if std < limits.min_std:
+        return Result.not_inspected(
+            Reason.FRAME_FLAT, f"contrast {std:.1f} is under {limits.min_std}"
+        )
+    return None

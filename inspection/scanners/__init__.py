@@ -1,0 +1,1 @@
+"""Code scanners beside the line: one file per driver."""

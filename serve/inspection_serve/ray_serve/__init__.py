@@ -1,0 +1,1 @@
+"""The inference service over a Ray cluster: one front, and replicas of each release on its nodes."""

@@ -1,0 +1,54 @@
+"""A line whose parts are seen by two cameras: one decision and one row, and no view hides."""
+
+from __future__ import annotations
+
+import json
+
+from release_builder import write_release
+from station_rig import CLASSES, Rig
+
+from inspection.types import Tiling
+
+SIZE = (320, 256)
+FAULTS = {
+    3: ("lost", "CAMERA_TIMEOUT"),
+    5: ("frozen", "FRAME_IDENTICAL"),
+    7: ("black", "FRAME_DARK"),
+    9: ("wrong_size", "FRAME_SIZE"),
+    11: ("disconnect:0.6", "CAMERA_LOST"),
+}
+
+
+def test_two_views_are_one_part(tmp_path):
+    def camera(name, **settings):
+        fixed = {"type": "simulated", "name": name, "size": list(SIZE), "marks": True}
+        return {**fixed, "exposure": 0.001, **settings}
+
+    faults = [
+        f"{fault.partition(':')[0]}@{part}" + fault[len(fault.partition(":")[0]) :]
+        for part, (fault, _) in FAULTS.items()
+    ]
+    cell = (SIZE[1] + 32, SIZE[0] + 32)
+    write_release(tmp_path / "releases", "plate", 1, CLASSES, (144, 176), tiling=Tiling(cell, 0.0))
+    top = camera("top", defect_rate=0.0)
+    side = camera("side", defect_rate=0.4, seed=3, faults=faults)
+    rig = Rig(
+        tmp_path,
+        camera={"type": "views", "name": "both", "cameras": [top, side], "size": list(SIZE)},
+    )
+    with rig.plc_running(parts=24) as plc, rig.line():
+        assert plc.wait(60), plc.counters
+    rows = rig.rows()
+    assert len(rows) == 24
+    for part, row in enumerate(rows, start=1):
+        if part in FAULTS:
+            assert (row["decision"], row["reason"]) == ("NOT_INSPECTED", FAULTS[part][1]), part
+            continue
+        seen = {*json.loads(row["truth"])} - {"burr"}  # the model knows no burr
+        assert row["decision"] == ("FAIL" if seen else "PASS"), part
+        assert row["camera"] == "both"
+        assert row["source"].startswith("top ")
+        found = json.loads(row["detections"])
+        assert all(one["box"][0] >= cell[1] for one in found), "only side has any"
+    assert {row["decision"] for row in rows} == {"PASS", "FAIL", "NOT_INSPECTED"}
+    rig.verify()
