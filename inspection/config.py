@@ -84,7 +84,12 @@ class LineTiming(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    poll: float = Field(0.002, gt=0, le=0.1, description="seconds between two readings of CTRL")
+    poll: float = Field(
+        0.002,
+        gt=0,
+        le=0.1,
+        description="seconds between two readings of CTRL; 0.01 at least while the model works",
+    )
     heartbeat: float = Field(0.1, gt=0, le=0.5, description="seconds between heartbeat increments")
     plc_dead_after: float = Field(
         1.0, gt=0, le=10, description="seconds without a PLC heartbeat before READY goes off"

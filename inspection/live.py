@@ -173,15 +173,13 @@ def encode(image: Image, about: dict[str, Any]) -> bytes:
     """Return a JPEG of the image, scaled down to `LONGEST`, with `about` as JSON in its comment."""
     height, width = image.shape[:2]
     longest = max(height, width)
-    if longest > 2 * LONGEST:  # every n-th pixel first: a large frame must not cost much
-        step = longest // (2 * LONGEST) + 1
-        image = np.ascontiguousarray(image[::step, ::step])
-        height, width = image.shape[:2]
-        longest = max(height, width)
     if longest > LONGEST:
         scale = LONGEST / longest
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        how = (
+            cv2.INTER_LINEAR if scale < 0.5 else cv2.INTER_AREA
+        )  # a large frame must not cost much
+        image = cv2.resize(image, size, interpolation=how).astype(np.uint8, copy=False)
     done, data = cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     )

@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 _DEFAULT_DEADLINE = 1.0
 _RECONNECT = (0.05, 0.1, 0.2, 0.4)
 _MAX_ABANDONED = 5
+_WORKING = 0.01
+"""Seconds between readings of CTRL, at least, while a part is with the model and its trigger is down."""
 _REPEAT_FOR = 10.0
 
 
@@ -222,10 +224,18 @@ class Station:
                     self._wake_event.wait(_RECONNECT[min(attempt, len(_RECONNECT) - 1)])
                     attempt += 1
                 self._watch_stages()
-                self._wake_event.wait(self._timing.poll)
+                self._wake_event.wait(self._pause())
                 self._wake_event.clear()
+                self._advance()  # what a stage decided goes to record before the PLC is asked anything
         finally:
             self._shut_down()
+
+    def _pause(self) -> float:
+        """Return seconds to the next reading of CTRL. While the model works, it is left the processor."""
+        part, poll = self._part, self._timing.poll
+        if part is None or part.result is not None or not (part.exposed and self._armed):
+            return poll
+        return max(poll, min(_WORKING, part.trigger.deadline_mono - time.monotonic()))
 
     def _step(self, ctrl: Ctrl) -> None:
         self._follow_reset(ctrl)

@@ -241,6 +241,7 @@ class Frame:
         truth: what a simulator knows of the part: defect class to count; None from real cameras.
         views: where each camera's picture lies, when several are joined; each is checked by itself.
             `frame_id` is then that of the first, `exposed_mono` that of the earliest.
+        coarse: where `frame_check` keeps the image that it looked at, and few pixels of it or each view.
     """
 
     image: Image
@@ -250,6 +251,9 @@ class Frame:
     source: str = ""
     truth: dict[str, int] | None = None
     views: tuple[FrameView, ...] = ()
+    coarse: list[tuple[Image, tuple[Image, ...]]] = field(
+        default_factory=list[tuple[Image, tuple[Image, ...]]], repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

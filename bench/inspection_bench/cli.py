@@ -1,6 +1,7 @@
 """`inspection bench`: ours against its peers, interleaved in one run, on the same frames.
 
 bench line | runtime | service ─▶ network and frames (made once, kept in --work) ─▶ turns ─▶ findings
+bench scale ─▶ the same network, frames of many sizes, stores of many results    ─▶ findings
 bench store | web | plc | train ─▶ their own rigs                                ─▶ findings
 findings ─▶ table, JSON, plot          bench report ─▶ JSON files ─▶ docs/performance.md
 """
@@ -93,6 +94,31 @@ def line(
     network, folder = _open(work, weights, frame, frames)
     wanted = _check_names(_names(sides), side_names(network))
     _finish(race(network, folder, work, LinePlan(parts, rounds, takt, wanted)), as_json, plot)
+
+
+@app.command()
+def hold(
+    *,
+    work: Work = WORK,
+    weights: Weights = None,
+    side: Annotated[str, typer.Option(help="`ours bf16`, `ours in process bf16`, …")] = "ours bf16",
+    takt: Annotated[float, typer.Option(help="seconds from part to part", min=0.01)] = 0.05,
+    minutes: Annotated[float, typer.Option(help="how long", min=0.05)] = 10.0,
+    deadline: Annotated[float, typer.Option(help="seconds that a part has", min=0.01)] = 0.2,
+    frame: FrameSize = FIVE_MEGAPIXELS,
+    frames: Frames = 6,
+    as_json: AsJson = None,
+    plot: Plot = None,
+) -> None:
+    """A takt held for minutes: no missed trigger, no late answer, no memory that grows."""
+    from inspection_bench.hold import HoldPlan
+    from inspection_bench.hold import hold as hold_takt
+    from inspection_bench.line import side_names
+
+    network, folder = _open(work, weights, frame, frames)
+    _check_names((side,), [name for name in side_names(network) if name.startswith("ours")])
+    plan = HoldPlan(takt, minutes, deadline, side)
+    _finish(hold_takt(network, folder, work, plan), as_json, plot)
 
 
 @app.command()
@@ -206,6 +232,54 @@ def train(
     dataset = data or open_network(work, weights).data
     options = ["--imgsz", str(imgsz), "--pairs", str(pairs), "--epochs", str(epochs)]
     _finish(programs.train(work, dataset.resolve(), start.resolve(), options), as_json, None)
+
+
+@app.command()
+def scale(
+    *,
+    work: Work = WORK,
+    weights: Weights = None,
+    cameras: Annotated[str, typer.Option(help="lines on one service: 1,2,4,8; none")] = "",
+    megapixels: Annotated[str, typer.Option(help="of a frame: 1,2,5,10,20; none")] = "",
+    rows: Annotated[
+        str, typer.Option(help="results in the store: 1000,10000,100000,1000000; none")
+    ] = "",
+    replicas: Annotated[
+        str, typer.Option(help="of the service on Ray: 1,2; default: 1 to the processors; none")
+    ] = "",
+    parts: Annotated[int, typer.Option(help="parts of each line; 0: 60", min=0)] = 0,
+    takt: Annotated[float, typer.Option(help="seconds from part to part", min=0.01)] = 0.5,
+    times: Annotated[int, typer.Option(help="each query; 0: 100", min=0)] = 0,
+    precision: Annotated[str, typer.Option(help="f32, bf16 or int8; default: bf16 if there")] = "",
+    postgres: Annotated[
+        bool, typer.Option("--postgres", help="results in PostgreSQL instead of SQLite")
+    ] = False,
+    short: Annotated[bool, typer.Option("--short", help="fewer sizes, parts and times")] = False,
+    as_json: AsJson = None,
+    plot: Plot = None,
+) -> None:
+    """What it costs when there is more: cameras, megapixels, results, replicas of the service."""
+    from inspection_bench import scale as scaling
+    from inspection_bench.measured import finish
+    from inspection_bench.network import open_network
+
+    given = {"cameras": cameras, "megapixels": megapixels, "rows": rows, "replicas": replicas}
+    plan = scaling.ScalePlan(
+        **{name: scaling.sizes(name, text, short=short) for name, text in given.items()},
+        parts=parts or (20 if short else 60),
+        takt=takt,
+        times=times or (20 if short else 100),
+        seconds=3.0 if short else 6.0,
+        precision=precision,
+        postgres=postgres,
+    )
+    network = open_network(work, weights) if plan.needs_network else None
+    if precision and network is not None:
+        _check_names((precision,), list(network.precisions))
+    findings = scaling.measure(network, work, plan)
+    finish(findings, as_json, None)
+    if plot is not None:
+        scaling.draw_scale(findings.as_json(), plot)
 
 
 @app.command()

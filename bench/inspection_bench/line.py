@@ -64,9 +64,10 @@ class LinePlan:
 
 @dataclass
 class Side:
-    """What was found of one side."""
+    """What was found of one side. `deadline`: seconds that ours gives a part; a busy PC is measured, too."""
 
     name: str
+    deadline: float = 10.0
     seconds: list[float] = field(default_factory=list[float])
     inference: list[float] = field(default_factory=list[float])
     stages: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
@@ -127,7 +128,7 @@ def _turn(
         port=free_port(), takt=takt, parts=WARM + number, scan=0.001, ack_timeout=5.0,
         result_timeout=20.0, ready_timeout=PATIENCE, recipe=0, log=folder / "plc.log",
     )  # fmt: skip
-    begin = _begin_naive if side.name.startswith("naive") else _begin_ours
+    begin = _begin_naive if side.name.startswith("naive") else begin_ours
     with SimulatedPlc(config) as plc, begin(side, network, frames, folder, plc.port) as begun:
         processes = begun.processes
         await_true(
@@ -160,9 +161,10 @@ def _alive(processes: dict[str, Child]) -> bool:
 
 
 @contextmanager
-def _begin_ours(
+def begin_ours(
     side: Side, network: Network, frames: Path, folder: Path, port: int
 ) -> Iterator[Begun]:
+    """Start our line, with the service unless the side is `in process`; what it took is added to the side."""
     precision = side.name.rpartition(" ")[2]
     with ExitStack() as stack:
         processes: dict[str, Child] = {}
@@ -179,7 +181,7 @@ def _begin_ours(
                 str(service), "--precision", precision,
             ]  # fmt: skip
             processes["service"] = stack.enter_context(Child(arguments, folder / "service.log"))
-        _write_station(network, folder, port, runtime)
+        write_station(network, folder, port, runtime, side.deadline)
         times = folder / "inference.json"
         arguments = ["-m", "inspection_bench.our_line", str(folder / "station.yaml"), str(frames)]
         with Child([*arguments, str(times)], folder / "line.log") as line:
@@ -197,7 +199,10 @@ def _begin_ours(
     side.stages += _stages(folder / "results.db")
 
 
-def _write_station(network: Network, folder: Path, port: int, runtime: dict[str, Any]) -> None:
+def write_station(
+    network: Network, folder: Path, port: int, runtime: dict[str, Any], deadline: float
+) -> None:
+    """Write a station and its recipe into a folder. `deadline`: seconds of a part; the PLC is on `port`."""
     release = network.release
     station = {
         "station": "bench",
@@ -208,9 +213,9 @@ def _write_station(network: Network, folder: Path, port: int, runtime: dict[str,
         "recipes": "recipes",
         "recipe": 1,
         "store": {"url": "results.db"},
-        "timing": {"inference_timeout": 10.0, "camera_timeout": 5.0},  # a busy PC is measured, too
+        "timing": {"inference_timeout": deadline, "camera_timeout": 5.0},
     }
-    recipe = {"number": 1, "part": release.part, "release": release.number, "deadline": 10.0}
+    recipe = {"number": 1, "part": release.part, "release": release.number, "deadline": deadline}
     (folder / "recipes").mkdir()
     (folder / "recipes" / "1.yaml").write_text(yaml.safe_dump(recipe))
     (folder / "station.yaml").write_text(yaml.safe_dump(station))

@@ -25,6 +25,8 @@ from inspection.store.guard import DiskGuard
 from inspection.types import Decision, Inspected, PartKey, StoredImage
 
 _FORMATS = ("jpg", "png", "bmp")
+_NICE = 10
+"""Of the thread that encodes and writes: the next part's inspection goes first."""
 _GUARD_SECONDS = 30.0
 """Between two looks at age and disk space while no picture comes."""
 
@@ -119,6 +121,7 @@ class ImageWriter:
         return False
 
     def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while True:
             with self._changed:
                 if not (self._queue or self._shed or self._closing):
