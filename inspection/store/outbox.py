@@ -295,14 +295,6 @@ class Outbox:
                 connection.execute(sa.delete(outbox_quarantine).where(this))
 
 
-def send_again(connection: sa.Connection, station: str, destination: str) -> int:
-    """Ask for everything in a destination's quarantine to be sent again; return how many."""
-    change = sa.update(outbox_quarantine).where(
-        outbox_quarantine.c.station == station, outbox_quarantine.c.destination == destination
-    )
-    return connection.execute(change.values(again=True)).rowcount
-
-
 def load(connection: sa.Connection, query: sa.Select[tuple[object, ...]]) -> list[Told]:
     """Read rows of the outbox, with what they tell of."""
     found = connection.execute(query).all()

@@ -22,8 +22,9 @@ from store_samples import (
 from inspection.errors import StoreError
 from inspection.store import database
 from inspection.store.config import StoreConfig
-from inspection.store.outbox import Outbox, register, send_again, settle
+from inspection.store.outbox import Outbox, register, settle
 from inspection.store.outbox_standing import read_standings
+from inspection.store.quarantine import send_again
 from inspection.store.queries import StoreReader
 from inspection.store.sql import SqlStore
 from inspection.store.tables import outbox, parts

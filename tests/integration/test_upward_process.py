@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from postgres_server import PostgresServer
 from station_rig import Process, Rig, free_port, until
 from store_samples import inspected, trigger
@@ -24,6 +25,8 @@ from inspection.errors import ConfigError
 from inspection.store.outbox_standing import Standing, read_standings
 from inspection.store.queries import StoreReader
 from inspection.store.sql import SqlStore
+from inspection.store.web.access import WebStore
+from inspection.store.web.tables import audit
 from inspection.types import Reason, Verdict
 from inspection.up import station_processes
 from inspection_serve.upward.cli import app
@@ -255,6 +258,38 @@ def test_a_refused_message_goes_to_quarantine_and_comes_again(
             assert sequences(receiver.taken()) == [1, 2, 4, 5, 6, 3]
             with pytest.raises(ConfigError, match="another process"):
                 run(up.config, threading.Event())
+        up.store.close()
+
+
+def test_a_quarantine_is_given_up_with_a_reason(tmp_path: Path) -> None:
+    with Receiver(lambda said: 422 if said["sequence"] == 2 else 204) as receiver:
+        up = Upward(tmp_path, to_webhook(receiver, tell=["part"]))
+        assert up.verb("--quarantine", "mes") == (0, "nothing lies in quarantine\n")
+        up.parts(3)
+        with up.running():
+            until(lambda: up.standing("mes").quarantined == 1, 30, "the quarantine")
+            code, said = up.verb("--quarantine", "mes")
+            assert code == 0
+            assert "part 2" in said
+            assert "422" in said
+            for wrong in (
+                ("--discard", "mes"),
+                ("--discard", "mes", "--why", " "),
+                ("--discard", "no", "--why", "x"),
+            ):
+                assert up.verb(*wrong)[0] == 2
+            assert up.standing("mes").quarantined == 1
+            given = up.verb("--discard", "mes", "--why", "the MES knows no such order")
+            assert given == (0, "1 messages of mes are given up; the audit names them\n")
+            assert up.standing("mes").quarantined == 0
+        assert up.verb("--discard", "mes", "--why", "again")[1].startswith("0 messages")
+        with contextlib.closing(WebStore(up.config.store)) as store, store.read("test") as connection:
+            rows = connection.execute(sa.select(audit.c.who, audit.c.action, audit.c.detail)).all()
+        [(who, action, detail)] = rows
+        assert who.startswith("os:")
+        assert action == "upward.discarded"
+        assert json.loads(detail)["why"] == "the MES knows no such order"
+        assert sequences(receiver.taken()) == [1, 3]
         up.store.close()
 
 

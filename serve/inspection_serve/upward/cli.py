@@ -14,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from inspection.store.outbox_standing import Standing
+    from inspection.store.quarantine import Refused
 
 app = typer.Typer(add_completion=False)
 
@@ -33,6 +34,19 @@ def upward(
             help="send the quarantine of this destination again, then leave", metavar="NAME"
         ),
     ] = None,
+    quarantine: Annotated[
+        str | None,
+        typer.Option(help="list what this destination refused, then leave", metavar="NAME"),
+    ] = None,
+    discard: Annotated[
+        str | None,
+        typer.Option(
+            help="give up what this destination refused, then leave; needs --why", metavar="NAME"
+        ),
+    ] = None,
+    why: Annotated[
+        str, typer.Option(help="with --discard: the reason, for the audit", metavar="TEXT")
+    ] = "",
 ) -> None:
     """Send what the station decides to the destinations of its file, until SIGTERM or Ctrl+C.
 
@@ -44,13 +58,25 @@ def upward(
     from inspection.line import start_logging
     from inspection.store.outbox_standing import read_standings
     from inspection_serve.upward import process
+    from inspection_serve.upward import quarantine as at_terminal
 
     config = load_station(station)
+    names = {link.name for link in config.upward}
+    for name in (retry, quarantine, discard):
+        if name is not None and name not in names:
+            raise typer.BadParameter(f"{name} is no destination of {station}")
+    if discard is not None and not why.strip():
+        raise typer.BadParameter("say why with --why: it stands in the audit")
     if retry is not None:
-        if retry not in {link.name for link in config.upward}:
-            raise typer.BadParameter(f"{retry} is no destination of {station}")
-        found = process.retry(config.store, config.station, retry)
+        found = at_terminal.retry(config.store, config.station, retry)
         typer.echo(f"{found} messages of {retry} are sent again")
+        return
+    if quarantine is not None:
+        _print_quarantine(at_terminal.look(config.store, config.station, quarantine))
+        return
+    if discard is not None:
+        gone = at_terminal.give_up(config.store, config.station, discard, why.strip())
+        typer.echo(f"{len(gone)} messages of {discard} are given up; the audit names them")
         return
     if status:
         standings = read_standings(config.store, config.station)
@@ -98,3 +124,12 @@ def _print(station: str, standings: list[Standing], *, running: bool, as_json: b
     console.print(
         "the process runs" if running else "the process does NOT run: start inspection up"
     )
+
+
+def _print_quarantine(refused: list[Refused]) -> None:
+    for one in refused:
+        told = f"{one.kind} {one.subject}"
+        again = "  (is sent again)" if one.again else ""
+        typer.echo(f"message {one.message}  {told}  refused {one.at[:19]}  {one.why}{again}")
+    if not refused:
+        typer.echo("nothing lies in quarantine")

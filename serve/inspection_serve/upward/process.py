@@ -13,7 +13,7 @@ from pathlib import Path
 from inspection.config import StationConfig
 from inspection.errors import ConfigError, StoreError
 from inspection.store.config import StoreConfig
-from inspection.store.outbox import Outbox, add, missing, send_again
+from inspection.store.outbox import Outbox, add, missing
 from inspection.store.outbox_standing import standings
 from inspection.store.plant.source import Source
 from inspection.store.web.access import WebStore
@@ -189,13 +189,3 @@ def is_running(config: StationConfig) -> bool:
     finally:
         os.close(lock)
     return False
-
-
-def retry(config: StoreConfig, station: str, destination: str) -> int:
-    """Have a destination's quarantine sent again; return how many messages. Raises StoreError."""
-    store = WebStore(config)
-    try:
-        with store.write("emptying a quarantine") as connection:
-            return send_again(connection, station, destination)
-    finally:
-        store.close()
