@@ -12,6 +12,7 @@ STATION.jpg is the latest frame, scaled down. Its comment segment (COM) holds UT
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -101,7 +102,10 @@ class Live:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        with contextlib.suppress(OSError):  # the line may run at a lower priority, and not raise it
+            nice = max(_NICE, os.getpriority(os.PRIO_PROCESS, thread))
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
         state_due = 0.0
         while not self._stop.wait(PICTURE_EVERY):
             try:

@@ -25,8 +25,6 @@ from inspection.store.guard import DiskGuard
 from inspection.types import Decision, Inspected, PartKey, StoredImage
 
 _FORMATS = ("jpg", "png", "bmp")
-_NICE = 10
-"""Of the thread that encodes and writes: the next part's inspection goes first."""
 _GUARD_SECONDS = 30.0
 """Between two looks at age and disk space while no picture comes."""
 
@@ -88,14 +86,14 @@ class ImageWriter:
         return len(self._queue)
 
     def offer(self, inspected: Inspected) -> str | None:
-        """See `protocols.ImageSink`. Final states: `none`, `sampled_out`, `shed`, `failed` (closed)."""
+        """See `protocols.ImageSink`. Final states: `none`, `sampled_out`, `shed`, `failed` (ended)."""
         if inspected.frame is None:
             return "none"
         passed = inspected.result.decision is Decision.PASS
         if passed and not is_sampled(inspected.trigger.key, self._config.ok_every):
             return "sampled_out"
         with self._changed:
-            if self._closing:
+            if self._closing or not self._thread.is_alive():
                 return "failed"
             if len(self._queue) >= self._config.queue and (passed or not self._make_room()):
                 return "shed"
@@ -121,7 +119,6 @@ class ImageWriter:
         return False
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while True:
             with self._changed:
                 if not (self._queue or self._shed or self._closing):

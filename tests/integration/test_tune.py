@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +22,19 @@ from inspection.errors import ConfigError, ReleaseError
 from inspection.release import load_release, read_card, sha256_file, write_card
 from inspection.runtimes.openvino import OpenVinoConfig
 from inspection.tuned import TuneCard, read_tune, tune_path
-from inspection_training.tune.candidates import Candidate, Precision, list_candidates, thread_counts
+from inspection_training.progress import silent
+from inspection_training.tune.candidates import (
+    Candidate,
+    Precision,
+    list_candidates,
+    settle_precisions,
+    thread_counts,
+)
 from inspection_training.tune.cli import app
 from inspection_training.tune.rounds import Runner, measure
 from inspection_training.tune.smaller import estimates, shape_of
 from inspection_training.tune.tune import Asked, judge, read_frame, tune
+from inspection_training.variants.judge import Wanted
 from inspection_training.variants.make import make_variant
 
 LONG = 30.0
@@ -74,6 +83,22 @@ def store(rig: Rig, card: TuneCard, **changes: Any) -> None:
     path = tune_path(rig.releases / "colours" / "1")
     path.parent.mkdir(exist_ok=True)
     path.write_text(card.model_copy(update=changes).model_dump_json(), encoding="utf-8")
+
+
+def test_a_variant_compared_elsewhere_may_not_run_without_data(rig: Rig, tmp_path: Path) -> None:
+    release = rig.releases / "colours" / "1"
+    assert [
+        one.refused for one in settle_precisions(load_release(release), None, Wanted(), silent)
+    ][1] == ""
+    folder = tmp_path / "colours" / "1"
+    shutil.copytree(release, folder)
+    card = folder / "variants" / "bf16" / "variant.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"machine": "Abacus 9, 2 cores"}))
+    found = settle_precisions(load_release(folder), None, Wanted(), silent)
+    [bf16] = [one for one in found if one.name == "bf16"]
+    assert "was compared on Abacus 9, 2 cores" in bf16.refused
+    candidates, _ = list_candidates(found, None)
+    assert all(one.barred for one in candidates if one.precision == "bf16")
 
 
 def test_every_runtime_is_measured_and_one_is_chosen(tuned: TuneCard) -> None:

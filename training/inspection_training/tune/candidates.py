@@ -85,7 +85,7 @@ def settle_precisions(
 
     A variant that is there is used. One that is not is made when there is a dataset, through the gate of
     `inspection variant make`. One that was compared on another kind of processor is compared here too
-    when there is a dataset; without, that is noted.
+    when there is a dataset; without, it may not run.
     """
     return [
         Precision(FLOAT),
@@ -100,9 +100,11 @@ def _settled(
     try:
         if there:
             foreign = another_processor(release, name)
-            if foreign and version is not None:
-                return Precision(name, _compare_here(release, name, version, wanted, report))
-            return Precision(name, note=foreign)
+            if not foreign:
+                return Precision(name)
+            if version is None:
+                return Precision(name, f"{foreign}; or give --data, and it is compared here")
+            return Precision(name, _compare_here(release, name, version, wanted, report))
         if version is None:
             make = how_to_make(release, name)
             return Precision(
