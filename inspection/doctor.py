@@ -231,9 +231,13 @@ def _recipe(config: StationConfig) -> Check:
         return Check("recipe in force", "ok", "the PLC asks for one")
     book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
     recipe, release = book.get(config.recipe)
-    return Check(
-        "recipe in force", "ok", f"{recipe.number}: {release.name}, deadline {recipe.deadline} s"
-    )
+    text = f"{recipe.number}: {release.name}, deadline {recipe.deadline} s"
+    joined = [camera.name for camera in getattr(config.camera, "cameras", ())]
+    if joined and list(recipe.frame.views) != joined:
+        state = "fail" if recipe.frame.views else "warn"
+        said = f"{text}; it does not name the cameras in their order"
+        return Check("recipe in force", state, said, f"write frame: views: [{', '.join(joined)}]")
+    return Check("recipe in force", "ok", text)
 
 
 def _store(config: StationConfig) -> Check:

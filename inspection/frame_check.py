@@ -47,6 +47,12 @@ def check_frame(
         return Result.not_inspected(
             Reason.FRAME_SIZE, f"image is {size}, the recipe was made for {limits.size}"
         )
+    shown = tuple(view.camera for view in frame.views)
+    if limits.views and shown != limits.views:
+        seen, wanted = (", ".join(names) or "one camera" for names in (shown, limits.views))
+        return Result.not_inspected(
+            Reason.FRAME_INVALID, f"the image shows {seen}, the recipe was made for {wanted}"
+        )
     return _first((one, _check_light(one.coarse, limits)) for one in shots)
 
 

@@ -86,6 +86,12 @@ class FrameConfig(_Model):
     """What an image must look like to be judged at all."""
 
     size: tuple[int, int] | None = Field(None, description="width, height in pixels; none: any")
+    views: tuple[str, ...] = Field(
+        (),
+        max_length=8,
+        description="names of the cameras of `type: views`, in the order in which their pictures are joined; "
+        "none: any",
+    )
     min_mean: float = Field(
         4.0, ge=0, le=255, description="mean brightness (0..255) below which it is too dark"
     )

@@ -405,12 +405,14 @@ class FrameLimits:
 
     Attributes:
         size: (width, height) the recipe was made for, or None for any.
+        views: names of the cameras, in the order in which their pictures are joined; empty for any.
         min_mean: darker frames (mean of all pixels, 0..255) are refused.
         max_mean: brighter frames are refused.
         min_std: frames with less contrast (standard deviation) are refused.
     """
 
     size: tuple[int, int] | None = None
+    views: tuple[str, ...] = ()
     min_mean: float = 4.0
     max_mean: float = 251.0
     min_std: float = 2.0

@@ -7,6 +7,7 @@ import json
 from release_builder import write_release
 from station_rig import CLASSES, Rig
 
+from inspection.doctor import check_station
 from inspection.types import Tiling
 
 SIZE = (320, 256)
@@ -35,6 +36,7 @@ def test_two_views_are_one_part(tmp_path):
     rig = Rig(
         tmp_path,
         camera={"type": "views", "name": "both", "cameras": [top, side], "size": list(SIZE)},
+        recipe={"frame": {"views": ["top", "side"]}},
     )
     with rig.plc_running(parts=24) as plc, rig.line():
         assert plc.wait(60), plc.counters
@@ -52,3 +54,16 @@ def test_two_views_are_one_part(tmp_path):
         assert all(one["box"][0] >= cell[1] for one in found), "only side has any"
     assert {row["decision"] for row in rows} == {"PASS", "FAIL", "NOT_INSPECTED"}
     rig.verify()
+
+
+def test_doctor_sees_cameras_in_another_order(tmp_path):
+    def camera(name):
+        return {"type": "simulated", "name": name, "size": list(SIZE)}
+
+    cameras = {"type": "views", "cameras": [camera("top"), camera("side")], "size": list(SIZE)}
+    for named, state in ((["top", "side"], "ok"), (["side", "top"], "fail"), ([], "warn")):
+        rig = Rig(tmp_path, camera=cameras, recipe={"frame": {"views": named}})
+        found = {check.name: check for check in check_station(rig.folder / "station.yaml")}
+        check = found["recipe in force"]
+        assert check.state == state
+        assert ("views: [top, side]" in check.todo) == (state != "ok")

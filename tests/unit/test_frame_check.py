@@ -64,3 +64,17 @@ def test_each_view_has_its_own_coarse_pixels() -> None:
     doubt = check_frame(TRIGGER, frame(image, views=views), None, FrameLimits(), live=True)
     assert doubt is not None
     assert (doubt.reason, doubt.detail[:12]) == (Reason.FRAME_DARK, "camera right")
+
+
+@pytest.mark.parametrize("order", [("right", "left"), ("left",), ()])
+def test_cameras_in_another_order_than_the_recipe_knows(order: tuple[str, ...]) -> None:
+    boxes = ((0, 0, 200, 300), (200, 0, 400, 300))
+    views = tuple(
+        FrameView(name, box, frame_id=1, exposed_mono=10.5, live=True)
+        for name, box in zip(order, boxes, strict=False)
+    )
+    limits = FrameLimits(views=("left", "right"))
+    doubt = check_frame(TRIGGER, frame(picture(), views=views), None, limits, live=True)
+    assert doubt is not None
+    assert doubt.reason is Reason.FRAME_INVALID
+    assert "the recipe was made for left, right" in doubt.detail
