@@ -41,6 +41,9 @@ MIN_FREE = 4 << 20
 LOG_PAGES = 8000
 """Pages of SQLite's log at which a commit itself moves them into the store; `guard` does so before."""
 
+STATEMENT_LONGER = 4.0
+"""Seconds by which PostgreSQL may take longer for a whole statement than for a lock."""
+
 _LOOK_EVERY_MS = 3
 _JOURNAL_SIZE_LIMIT = 64 << 20
 _CORRUPT_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -69,6 +72,7 @@ def make_engine(
     first: bool = False,
     create: bool = True,
     keep: int = 0,
+    idle: float = 0.0,
 ) -> sa.Engine:
     """Return an engine whose connections are opened one by one and closed for good after use.
 
@@ -79,16 +83,19 @@ def make_engine(
             leave are enough; without it, SQLite looks more and more rarely.
         create: a SQLite file that is not there is made; else connecting fails.
         keep: so many connections stay open for the next use; more are opened as they are needed.
+        idle: seconds after which PostgreSQL ends a transaction in which nothing is asked; 0: never.
     """
     if config.sqlite_path is not None:
         return _sqlite_engine(config, read_only=read_only, first=first, create=create, keep=keep)
     lock = int(config.busy_timeout * 1000)
-    options = f"-c synchronous_commit=on -c lock_timeout={lock} -c statement_timeout={lock + 4000}"
+    longest = lock + int(STATEMENT_LONGER * 1000)
+    options = f"-c synchronous_commit=on -c lock_timeout={lock} -c statement_timeout={longest}"
     if read_only:
         options = "-c default_transaction_read_only=on -c statement_timeout=60000"
     else:
         options += (
             " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+            f" -c idle_in_transaction_session_timeout={int(idle * 1000)}"
         )
     arguments: dict[str, Any] = {
         "connect_timeout": 3,

@@ -45,16 +45,17 @@ def status(
 ) -> None:
     """Print the stations with how far they are, and the months with their sizes.
 
-    Exit code 1: rows lie in the default partition, whose times make no sense. 2: it cannot be read.
+    Exit code 1: rows lie in the default partition, by times that no month has. 2: it cannot be read.
     """
     from inspection.errors import StoreError
     from inspection.store.plant import database, months, standing
+    from inspection.store.plant.removed import dropped_before
 
     try:
         with database.transaction(database.plant_config(url), "reading") as connection:
             database.check(connection)
             stations, found = standing.stations(connection), months.overview(connection)
-            dropped = months.dropped_before(connection)
+            dropped = dropped_before(connection)
     except StoreError as error:
         _fail(error)
     if as_json:
@@ -111,10 +112,11 @@ def drop_before(
 ) -> None:
     """Remove all parts, verdicts and alarms of the months before MONTH; counts by half hour are kept.
 
-    It says what it removes, and asks. Exit code 1: told not to. 2: no such month, or it cannot be done.
+    It says what it removes, asks, and counts what the pages have not counted yet. Exit code 1: told not to.
+    2: no such month, or it cannot be done.
     """
     from inspection.errors import StoreError
-    from inspection.store.plant import database, months
+    from inspection.store.plant import database, dropping, months
 
     try:
         config = database.plant_config(url)
@@ -126,14 +128,14 @@ def drop_before(
             typer.echo(f"there is no month before {month}")
         if found and not yes:
             typer.confirm("remove these for good?", abort=True)
-        with database.transaction(config, "removing old months") as connection:
-            gone = months.drop(connection, month)
+        dropping.count_before(config, month)
+        removing = database.transaction(config, "removing old months", silent=database.FOREVER)
+        with removing as connection:
+            gone = dropping.drop(connection, month)
     except StoreError as error:
         _fail(error)
     total = sum(m.parts for m in gone)
-    typer.echo(
-        f"removed {len(gone)} months, {total} parts; what is older than {month} is not taken again"
-    )
+    typer.echo(f"removed {len(gone)} months, {total} parts; they are not taken again")
 
 
 def _print(found: list[Month]) -> None:

@@ -5,9 +5,10 @@ init ─▶ the migrations of a station ─▶ the plant's own ─▶ partitions
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,16 +18,24 @@ from inspection.errors import StoreError
 from inspection.store import tables
 from inspection.store.config import StoreConfig
 from inspection.store.database import (
+    STATEMENT_LONGER,
     discard,
     make_engine,
     migrate,
     revision,
     store_error,
 )
+from inspection.store.plant.silence import Silence
 from inspection.store.plant.tables import HEAD, VERSION_TABLE, is_plant
 
 _PATIENCE = 10.0
 """Seconds to wait for a lock of the plant: others write there, too."""
+SILENT = _PATIENCE + STATEMENT_LONGER + 5.0
+"""Seconds without an answer after which a connection is cut: the server ends each statement before."""
+FOREVER = math.inf
+"""For what may take as long as it likes."""
+_IDLE = 60.0
+"""Seconds after which the server ends a transaction of somebody who is gone: it holds the station's mark."""
 
 
 def plant_config(url: str) -> StoreConfig:
@@ -103,9 +112,14 @@ class PlantError(StoreError):
 
 
 @contextmanager
-def transaction(config: StoreConfig, what: str) -> Generator[sa.Connection]:
-    """Give a new connection for one transaction; durable when the block has ended. Raises PlantError."""
-    plant = Plant(config)
+def transaction(
+    config: StoreConfig, what: str, *, silent: float | None = None
+) -> Generator[sa.Connection]:
+    """Give a new connection for one transaction; durable when the block has ended. Raises PlantError.
+
+    `silent` is as for `Plant`.
+    """
+    plant = Plant(config, silent=silent)
     try:
         with plant.transaction(what) as connection:
             yield connection
@@ -116,22 +130,39 @@ def transaction(config: StoreConfig, what: str) -> Generator[sa.Connection]:
 class Plant:
     """A way to a plant store that keeps its connection. Used by one thread; useless after an error."""
 
-    def __init__(self, config: StoreConfig) -> None:
+    def __init__(self, config: StoreConfig, *, silent: float | None = None) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            config: which plant.
+            silent: seconds without an answer after which the connection is cut; None: `SILENT`.
+        """
         self._config = config
-        self._engine = make_engine(config, keep=1)
+        self._engine = make_engine(config, keep=1, idle=_IDLE)
+        silent = SILENT if silent is None else silent
+        self._silence = None if silent == FOREVER else Silence(self._engine, silent)
 
     @contextmanager
     def transaction(self, what: str) -> Generator[sa.Connection]:
         """Give a connection for one transaction; durable when the block has ended.
 
         Raises:
-            PlantError: `what` was not done, or nobody can know (the link was cut while it was committed).
+            PlantError: `what` was not done, or nobody can know (the link was cut while it was committed, or
+                the server was silent).
         """
+        silence = self._silence
         try:
-            with self._engine.connect() as connection, connection.begin():
+            with (
+                silence.limited() if silence else nullcontext(),
+                self._engine.connect() as connection,
+                connection.begin(),
+            ):
                 yield connection
         except SQLAlchemyError as error:
-            raise PlantError(str(store_error(error, self._config, what))) from error
+            said = str(store_error(error, self._config, what))
+            if silence is not None and silence.was_cut:
+                said += " (the server held the connection and did not answer: it was cut)"
+            raise PlantError(said) from error
 
     def close(self) -> None:
         """Release everything; may be called twice."""

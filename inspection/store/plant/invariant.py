@@ -8,6 +8,8 @@ from inspection.store.facts import Facts, Finding
 from inspection.store.plant import months
 from inspection.store.plant.tables import HEAD, VERSION_TABLE, part_keys, plant_verdicts
 from inspection.store.tables import epochs, parts
+from inspection.store.web.tables import reviews
+from inspection.store.web.wanted import WAITING
 
 _SHOWN = 20
 
@@ -25,7 +27,14 @@ def check_plant(facts: Facts) -> Finding:
     with facts.reading() as connection:
         default = months.overview(connection)[-1]
     if default.parts:
-        finding.notes.append(f"{default.parts} parts have times that make no sense")
+        finding.notes.append(
+            f"{default.parts} parts have times that make no sense, or of months that were removed before"
+        )
+    for station, record in facts.find(_TWO_REVIEWS.limit(_SHOWN)):
+        finding.notes.append(
+            f"record {record} of {station} waits for review twice: its store was restored, and nobody can do "
+            "the older one"
+        )
     return finding
 
 
@@ -62,5 +71,19 @@ _QUESTIONS = {
             part_keys.c.triggered_at == plant_verdicts.c.triggered_at,
         )
     ),
+    "a review under another time than its part": sa.select(
+        reviews.c.station, reviews.c.record
+    ).where(
+        ~sa.exists().where(
+            part_keys.c.id == reviews.c.record, part_keys.c.triggered_at == reviews.c.triggered_at
+        )
+    ),
 }
 """What must find nothing."""
+_TWO_REVIEWS = (
+    sa.select(part_keys.c.station, part_keys.c.record)
+    .join(reviews, reviews.c.record == part_keys.c.id)
+    .where(reviews.c.state.in_(WAITING))
+    .group_by(part_keys.c.station, part_keys.c.record)
+    .having(sa.func.count() > 1)
+)

@@ -22,6 +22,7 @@ from inspection.store.plant.writer import Writer
 from inspection.store.rows import Values
 from inspection.store.tables import parts
 from inspection.store.web.tables import reviews
+from inspection.store.web.wanted import WAITING
 
 AT_ONCE = 300
 """Rows of one look."""
@@ -41,6 +42,7 @@ class Life:
     ) -> None:
         self._plant, self._source, self._writer, self._carry = plant, source, writer, carry
         self._part = self._review = 0
+        self._has_cleared = False
 
     def look(self) -> int:
         """Bring some parts and reviews up to date; return how many changed.
@@ -49,11 +51,16 @@ class Life:
             PlantError: the plant cannot be used, or somebody else told it of this station.
             StoreError: the station's store cannot be read.
         """
+        if not self._has_cleared:
+            self._clear_reviews()
+            self._has_cleared = True
         return self._parts() + self._reviews()
 
     def _parts(self) -> int:
         query = (
-            sa.select(part_keys.c.id.label("number"), part_keys.c.record, parts)
+            sa.select(
+                part_keys.c.id.label("number"), part_keys.c.record, part_keys.c.told_at, parts
+            )
             .join(parts, parts.c.id == part_keys.c.id)
             .where(part_keys.c.station == self._source.station, ~part_keys.c.is_final)
             .where(part_keys.c.id > self._part, parts.c.triggered_at == part_keys.c.triggered_at)
@@ -62,6 +69,7 @@ class Life:
         )
         with self._plant.transaction("looking at open parts") as connection:
             ours = [dict(row) for row in connection.execute(query).mappings()]
+            now = rows.server_now(connection)
         self._part = ours[-1]["number"] if len(ours) == AT_ONCE else 0
         theirs = self._source.parts([row["record"] for row in ours])
         changed: list[tuple[int, Values]] = []
@@ -73,7 +81,7 @@ class Life:
             if any(row[name] != there[name] for name in _LIFE):
                 self._carry(there)
                 changed.append((row["number"], there))
-            if rows.is_final(there):
+            if rows.is_final(there, str(row["told_at"]), now):
                 final.append(row["number"])
         if changed or final:
             self._write(changed, final)
@@ -92,20 +100,48 @@ class Life:
         if not found:
             return 0
         query = (
-            sa.select(part_keys.c.record, part_keys.c.id)
+            sa.select(part_keys)
             .where(part_keys.c.station == self._source.station, part_keys.c.record.in_(found))
             .where(~sa.exists().where(reviews.c.record == part_keys.c.id))
         )
         with self._plant.transaction("looking at reviews") as connection:
-            missing = {int(row.record): int(row.id) for row in connection.execute(query)}
-        if not missing:
+            ours = connection.execute(query).all()
+        if not ours:
             return 0
-        there = self._source.reviews(list(missing))
+        # a store that was restored gives a record id again: the plant may have two parts of it
+        theirs = self._source.keys([row.record for row in ours])
+        missing = {
+            int(row.record): int(row.id)
+            for row in ours
+            if theirs.get(row.record) == (row.epoch, row.sequence, row.triggered_at)
+        }
+        there = {
+            missing[record]: review
+            for record, review in self._source.reviews(list(missing)).items()
+            if review["triggered_at"] == theirs[record][2]
+        }
+        if not there:
+            return 0
         with self._plant.transaction("following reviews") as connection:
             self._writer.own(connection)
-            for record, review in there.items():
-                rows.write_review(connection, missing[record], review)
+            for number, review in there.items():
+                rows.write_review(connection, number, review)
         return len(there)
+
+    def _clear_reviews(self) -> None:
+        """Remove reviews that an earlier version showed on another part of the same record."""
+        query = (
+            sa.select(reviews.c.record)
+            .join(part_keys, part_keys.c.id == reviews.c.record)
+            .where(reviews.c.state.in_(WAITING), part_keys.c.station == self._source.station)
+            .where(part_keys.c.triggered_at != reviews.c.triggered_at)
+        )
+        with self._plant.transaction("looking for reviews of other parts") as connection:
+            wrong = list(connection.execute(query).scalars())
+            if wrong:
+                self._writer.own(connection)
+                connection.execute(sa.delete(reviews).where(reviews.c.record.in_(wrong)))
+                log.warning("removed %d reviews that were shown on other parts", len(wrong))
 
 
 def _change(connection: sa.Connection, number: int, row: Values) -> bool:

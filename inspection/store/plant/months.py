@@ -1,7 +1,7 @@
 """Partitions of the plant store: one for each month (UTC) in which parts were triggered.
 
 part ─▶ its month's partition, made ahead by whoever writes ─▶ dropped whole when it is too old
-  └──▶ the default partition: a time that makes no sense, or lies far ahead
+  └──▶ the default partition: a time that makes no sense, lies far ahead, or before what was dropped
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from inspection.errors import StoreError
-from inspection.store.plant.tables import DROPPED
-from inspection.store.web.tables import marks
+from inspection.store.plant.removed import dropped_before
 
 TABLES = ("parts", "verdicts")
 FIRST = "2020-01"
 """Months before this one make no sense: a clock was not set."""
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
-_LOCK = 7310581
+LOCK = 7310581
+"""Advisory lock of whoever makes or drops partitions."""
 log = logging.getLogger(__name__)
 
 
@@ -79,12 +79,14 @@ def existing(connection: sa.Connection) -> set[str]:
 def make(connection: sa.Connection, months: Iterable[str]) -> None:
     """Make partitions that are not there, in the caller's transaction; two may do it at once.
 
-    A month of which rows lie in the default partition gets none: its rows go on to be kept there.
+    A month that was dropped is not made again, and one of which rows lie in the default partition gets none:
+    its rows go on to be kept there.
     """
-    if not set(months) - existing(connection):
+    months = set(months)
+    if not _missing(connection, months):
         return
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    for month in sorted(set(months) - existing(connection)):
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    for month in _missing(connection, months):
         try:
             with connection.begin_nested():
                 for table in TABLES:
@@ -97,6 +99,11 @@ def make(connection: sa.Connection, months: Iterable[str]) -> None:
                     )
         except IntegrityError:
             log.warning("month %s has no partition: rows of it lie in the default one", month)
+
+
+def _missing(connection: sa.Connection, months: set[str]) -> list[str]:
+    first = dropped_before(connection)
+    return sorted(month for month in months - existing(connection) if month >= first)
 
 
 def overview(connection: sa.Connection) -> list[Month]:
@@ -122,47 +129,8 @@ def _look(connection: sa.Connection, month: str) -> Month:
     return Month(month, numbers[0], numbers[1], size)
 
 
-def dropped_before(connection: sa.Connection) -> str:
-    """Return the month before which nothing is kept; empty: everything is."""
-    found = connection.execute(sa.select(marks.c.value).where(marks.c.name == DROPPED)).scalar()
-    return found or ""
-
-
 def old(connection: sa.Connection, before: str) -> list[Month]:
     """Return the months that `drop` would remove. Raises StoreError for what is no month, or not over."""
     if after(before) > after(datetime.now(UTC).strftime("%Y-%m")):
         raise StoreError(f"month {before} is not over yet; name this month or an earlier one")
     return [_look(connection, month) for month in sorted(existing(connection)) if month < before]
-
-
-def drop(connection: sa.Connection, before: str) -> list[Month]:
-    """Remove the parts of all months before this one, with what was said of them; counts are kept.
-
-    In the caller's transaction. What lies in the default partition stays.
-
-    Returns:
-        What was removed.
-    """
-    connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    gone = old(connection, before)
-    for month in gone:
-        suffix = month.month.replace("-", "_")
-        connection.execute(sa.text(f"DROP TABLE verdicts_{suffix}"))
-        of_month = f"SELECT id FROM parts_{suffix}"  # noqa: S608  from the catalogue
-        connection.execute(sa.text(f"CREATE TEMPORARY TABLE gone ON COMMIT DROP AS {of_month}"))
-        connection.execute(sa.text("DELETE FROM reviews WHERE record IN (SELECT id FROM gone)"))
-        connection.execute(sa.text(f"DROP TABLE parts_{suffix}"))
-        connection.execute(sa.text("DELETE FROM part_keys WHERE id IN (SELECT id FROM gone)"))
-        connection.execute(sa.text("DROP TABLE gone"))
-    # who deletes reviews notes their half hours to be counted anew: what was counted is to stay
-    connection.execute(sa.text("DELETE FROM changes WHERE slot < :before"), {"before": before})
-    acknowledged = (
-        "DELETE FROM alarm_acks WHERE alarm IN (SELECT id FROM alarms WHERE at < :before)"
-    )
-    for statement in (acknowledged, "DELETE FROM alarms WHERE at < :before"):
-        connection.execute(sa.text(statement), {"before": before})
-    if before > dropped_before(connection):
-        connection.execute(sa.delete(marks).where(marks.c.name == DROPPED))
-        connection.execute(sa.insert(marks), {"name": DROPPED, "value": before})
-    return gone

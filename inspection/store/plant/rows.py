@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from inspection.errors import StoreError
 from inspection.store.plant.source import PART_COLUMNS, REVIEW_COLUMNS
 from inspection.store.plant.tables import part_keys, plant_verdicts
-from inspection.store.rows import Values, utc_now
+from inspection.store.rows import Values
 from inspection.store.tables import alarms, parts
 from inspection.store.web.tables import reviews
 from inspection.types import PartState
@@ -25,7 +25,7 @@ from inspection.types import PartState
 LATE = 30.0
 """Seconds after its decision in which something may still happen to a part that was acknowledged."""
 NEVER = 3600.0
-"""Seconds after which nothing is expected to happen any more to a part that was not."""
+"""Seconds after it was told in which something is expected to happen to a part that was not."""
 _SETTLED = {"saved", "sampled_out", "shed", "disk_full", "failed", "none", "lost", "expired"}
 _VERDICT = (
     "version",
@@ -67,15 +67,31 @@ class ToldPart:
     row: Values
 
 
-def is_final(row: Values, now: datetime | None = None) -> bool:
-    """Tell whether nothing is expected to happen any more to a part."""
+def is_final(row: Values, told_at: str, now: datetime) -> bool:
+    """Tell whether nothing is expected to happen any more to a part.
+
+    Args:
+        row: the part, as the station has it.
+        told_at: when it was told, by the plant server's clock; that of the station may jump meanwhile.
+        now: by the same clock.
+    """
+    if row["state"] == PartState.ACKNOWLEDGED.value and row["image_state"] in _SETTLED:
+        return _age(str(row["decided_at"]), datetime.now(UTC)) > LATE
+    return _age(told_at, now) > NEVER
+
+
+def _age(at: str, now: datetime) -> float:
+    """Return seconds, never below 0; infinite for what is no time."""
     try:
-        decided = datetime.fromisoformat(str(row["decided_at"]))
-        age = abs(((now or datetime.now(UTC)) - decided).total_seconds())
+        return abs((now - datetime.fromisoformat(at)).total_seconds())
     except (ValueError, TypeError):
-        age = float("inf")
-    ended = row["state"] == PartState.ACKNOWLEDGED.value and row["image_state"] in _SETTLED
-    return age > (LATE if ended else NEVER)
+        return float("inf")
+
+
+def server_now(connection: sa.Connection) -> datetime:
+    """Return the time of the plant's server, in UTC."""
+    found = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return found.astimezone(UTC)
 
 
 def write_parts(connection: sa.Connection, told: Sequence[ToldPart]) -> dict[int, int]:
@@ -95,9 +111,11 @@ def write_parts(connection: sa.Connection, told: Sequence[ToldPart]) -> dict[int
         return {}
     known = _known(connection, str(told[0].row["station"]), list(latest))
     ids = {int(latest[key].row["id"]): int(row["id"]) for key, row in known.items()}
+    now = server_now(connection)
     for key, row in known.items():
-        _again(connection, latest[key], row)
-    return ids | _insert(connection, [one for key, one in latest.items() if key not in known])
+        _again(connection, latest[key], row, now)
+    new = [one for key, one in latest.items() if key not in known]
+    return ids | _insert(connection, new, now)
 
 
 def _known(
@@ -117,7 +135,7 @@ def _known(
     return {(int(row["epoch"]), int(row["sequence"])): dict(row) for row in found}
 
 
-def _again(connection: sa.Connection, one: ToldPart, known: Values) -> None:
+def _again(connection: sa.Connection, one: ToldPart, known: Values, now: datetime) -> None:
     """Write a part that is there: a higher version, or what happened to it since."""
     row, name = one.row, f"{one.row['station']}/{one.row['epoch']}/{one.row['sequence']}"
     if (row["id"], row["triggered_at"]) != (known["record"], known["triggered_at"]):
@@ -136,7 +154,8 @@ def _again(connection: sa.Connection, one: ToldPart, known: Values) -> None:
             one.number,
         )
     change_part(connection, int(known["id"]), row)
-    values = {"version": one.version, "is_final": is_final(row)}
+    final = is_final(row, str(known["told_at"]), now)
+    values = {"version": one.version, "is_final": final}
     connection.execute(sa.update(part_keys).where(part_keys.c.id == known["id"]).values(**values))
 
 
@@ -147,17 +166,18 @@ def change_part(connection: sa.Connection, number: int, row: Values) -> None:
     connection.execute(sa.update(parts).where(*here).values(**values))
 
 
-def _insert(connection: sa.Connection, told: Sequence[ToldPart]) -> dict[int, int]:
+def _insert(connection: sa.Connection, told: Sequence[ToldPart], now: datetime) -> dict[int, int]:
     if not told:
         return {}
+    told_at = now.isoformat(timespec="microseconds")
     names = ("station", "epoch", "sequence", "triggered_at")
     keys: list[Values] = [
         {
             **{name: one.row[name] for name in names},
             "record": one.row["id"],
             "version": one.version,
-            "is_final": is_final(one.row),
-            "told_at": utc_now(),
+            "is_final": is_final(one.row, told_at, now),
+            "told_at": told_at,
         }
         for one in told
     ]

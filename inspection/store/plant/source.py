@@ -109,6 +109,15 @@ class Source:
             found = connection.execute(query.order_by(verdicts.c.version)).mappings()
             return [dict(row) for row in found]
 
+    def keys(self, records: Sequence[int]) -> dict[int, tuple[int, int, str]]:
+        """Return epoch, sequence and time of these parts by their record id."""
+        names = ("id", "epoch", "sequence", "triggered_at")
+        found = self._by(parts, names, "id", records, parts.c.station == self.station)
+        return {
+            record: (int(row["epoch"]), int(row["sequence"]), str(row["triggered_at"]))
+            for record, row in found.items()
+        }
+
     def open_reviews(self, above: int, limit: int) -> list[int]:
         """Return the records of reviews that nobody has done, by record id."""
         query = (

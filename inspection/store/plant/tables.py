@@ -17,7 +17,9 @@ VERSION_TABLE = "plant_version"
 HEAD = "0001"
 """The newest migration of the plant."""
 DROPPED = "plant.dropped_before"
-"""Row of `marks`: parts triggered before this month were removed and are not taken again."""
+"""Row of `marks`: parts triggered before this month were removed."""
+REMOVED = "plant.removed."
+"""Rows of `marks`, one a station: the highest record that was removed, by epoch, as JSON."""
 
 metadata = sa.MetaData()
 

@@ -10,6 +10,7 @@ A kill or a cut link leaves rows and mark as they were before, or both as they a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from inspection.store.database import is_refused
 from inspection.store.plant import months, rows
 from inspection.store.plant.database import Plant, PlantError, check
 from inspection.store.plant.identity import check_epochs, resume
+from inspection.store.plant.removed import dropped_before, removed
 from inspection.store.plant.source import Source
 from inspection.store.plant.tables import plant_stations
 from inspection.store.rows import Values, utc_now
@@ -27,6 +29,7 @@ from inspection.store.tables import epochs
 
 BATCH = 200
 """Messages of one transaction, at most."""
+log = logging.getLogger(__name__)
 
 
 class RowRefusedError(StoreError):
@@ -197,8 +200,7 @@ class Writer:
         self, connection: sa.Connection, entries: Sequence[_Entry]
     ) -> RowRefusedError | None:
         """Write all at once; where the plant refuses, one after the other up to the one it refuses."""
-        horizon = months.dropped_before(connection)
-        kept = [e for e in entries if e.part is None or str(e.part["triggered_at"]) >= horizon]
+        kept = self._kept(connection, entries)
         if self._try(connection, kept) is None:
             return None
         for entry in kept:
@@ -206,6 +208,24 @@ class Writer:
             if refused is not None:
                 return refused
         return None
+
+    def _kept(self, connection: sa.Connection, entries: Sequence[_Entry]) -> list[_Entry]:
+        """Return all but those of parts that were removed here; others of such times may be of today."""
+        first = dropped_before(connection)
+        old = [
+            e.part for e in entries if e.part is not None and str(e.part["triggered_at"]) < first
+        ]
+        if not old:
+            return list(entries)
+        gone = removed(connection, self._source.station, old)
+        late = [int(part["id"]) for part in old if part["id"] not in gone]
+        if late:
+            log.warning(
+                "%d parts, the first is record %d, have times before %s, which was removed from the plant: "
+                "they are kept there in the default partition; is the clock of station %s right?",
+                len(late), late[0], first, self._source.station,
+            )  # fmt: skip
+        return [e for e in entries if e.part is None or e.part["id"] not in gone]
 
     def _try(self, connection: sa.Connection, entries: Sequence[_Entry]) -> RowRefusedError | None:
         try:
