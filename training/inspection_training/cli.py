@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from inspection.sentences.card import WORDS
 from inspection.sentences.language import DEFAULT_LANGUAGE, check_language, phrase
 
 if TYPE_CHECKING:
+    from inspection_training.evaluation import Detect
     from inspection_training.run import Outcome
 
 train_app = typer.Typer(add_completion=False, help="Train a model and release it.")
@@ -212,6 +215,19 @@ def evaluate(
     trained_on: Annotated[
         Path | None, typer.Option(help="dataset folder the release learned from; default: --data")
     ] = None,
+    threads: Annotated[
+        int,
+        typer.Option(
+            help="of one inference; 0: the library's choice, with --ray 1", min=0, max=256
+        ),
+    ] = 0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="share the pictures among the nodes of a Ray cluster")
+    ] = False,
+    address: Annotated[
+        str,
+        typer.Option(help="with --ray: HOST:PORT of the cluster's head; default: start one here"),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Measure a release: escape, overkill, recall with intervals, and mAP."""
@@ -224,15 +240,15 @@ def evaluate(
 
     if split not in SPLITS:
         raise ConfigError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+    if address and not ray:
+        raise ConfigError("--address is for --ray; name both")
     check_language(language)
     version = load_version(data, data_version)
-    with TrainingBar() as bar:
-        run = inspect_split(release, version, split, runtime, bar.report, precision, trained_on)
-        other = (
-            inspect_split(against, version, split, runtime, bar.report, precision, trained_on)
-            if against
-            else None
-        )
+    where = _detecting(runtime, threads, address if ray else None)
+    with TrainingBar() as bar, where as detect:
+        asked = (version, split, runtime, bar.report, precision, trained_on, detect)
+        run = inspect_split(release, *asked)
+        other = inspect_split(against, *asked) if against else None
     comparison = compare_runs(run, other) if other else None
     warnings = [*run.warnings, *(other.warnings if other else ())]
     for warning in warnings:
@@ -250,3 +266,14 @@ def evaluate(
         typer.echo(json.dumps(metrics, ensure_ascii=False))
         return
     print_metrics(metrics, comparison, html, language)
+
+
+def _detecting(runtime: str, threads: int, address: str | None) -> AbstractContextManager[Detect]:
+    """Return what runs a release on pictures: this process, or a cluster where an address is told."""
+    from inspection_training.evaluation import detect_here
+
+    if address is None:
+        return nullcontext(partial(detect_here, runtime, threads))
+    from inspection_training.detect_on_cluster import cluster_detection
+
+    return cluster_detection(address, runtime, threads)

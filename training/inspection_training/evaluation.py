@@ -5,7 +5,9 @@ release folder, dataset version, split ─▶ load, check classes ─▶ detect 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from inspection.variants import FLOAT, VARIANTS, in_precision, precision_of
 from inspection_datasets.manifest import SPLITS, DatasetVersion, Sample
 from inspection_training.evaluate import detect_samples, judged_samples, measure
 from inspection_training.progress import Report, Step, silent
+
+Detect = Callable[[Release, DatasetVersion, Sequence[Sample], Callable[[], None]], list[Detections]]
+"""Runs a checked release on samples, in order, and ticks after each; see `evaluate.detect_samples`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ def inspect_split(
     report: Report = silent,
     precision: str = FLOAT,
     trained_on: Path | None = None,
+    detect: Detect | None = None,
 ) -> SplitRun:
     """Run a release on the pictures of a split of which somebody said whether the part is good.
 
@@ -127,6 +133,7 @@ def inspect_split(
         report: told about every picture.
         precision: f32, or a variant that the release has: bf16 or int8.
         trained_on: the dataset folder that the release learned from; default: the version's own.
+        detect: what runs the release; default: this process, with `runtime_name`.
 
     Raises:
         ReleaseError: the release is refused, has no such variant for this runtime, or its classes are
@@ -155,11 +162,7 @@ def inspect_split(
         done += 1
         report(Step("evaluate", done, len(samples)))
 
-    runtime = _open(runtime_name, release)
-    try:
-        found = detect_samples(Detector(release, runtime), version, samples, tick)
-    finally:
-        runtime.close()
+    found = (detect or partial(detect_here, runtime_name, 0))(release, version, samples, tick)
     run = SplitRun(
         release, read_card(folder), version, split, tuple(samples), tuple(found), runtime_name
     )
@@ -172,16 +175,37 @@ def _released(folder: Path, precision: str, runtime_name: str) -> Release:
     return in_precision(load_release(folder), precision, runtime_name)
 
 
-def _open(runtime_name: str, release: Release) -> Runtime:
-    """Return the runtime with the release loaded, in the precision that it was found in."""
+def detect_here(
+    runtime_name: str,
+    threads: int,
+    release: Release,
+    version: DatasetVersion,
+    samples: Sequence[Sample],
+    tick: Callable[[], None],
+) -> list[Detections]:
+    """Run a release on every sample, in order, in this process; threads 0: the library's choice."""
+    runtime = open_release(runtime_name, release, threads)
+    try:
+        return detect_samples(Detector(release, runtime), version, samples, tick)
+    finally:
+        runtime.close()
+
+
+def open_release(runtime_name: str, release: Release, threads: int = 0) -> Runtime:
+    """Return the runtime with the release loaded, in the precision that it was found in.
+
+    Raises:
+        ConfigError: no such runtime.
+        InferenceError: it cannot load the release.
+    """
     if precision_of(release) == FLOAT:
         from inspection_training.measure import open_runtime
 
-        return open_runtime(runtime_name, release)
+        return open_runtime(runtime_name, release, threads)
     from inspection.runtimes.openvino import OpenVinoConfig
 
     config = OpenVinoConfig.model_validate(
-        {"type": runtime_name, "precision": precision_of(release)}
+        {"type": runtime_name, "precision": precision_of(release), "threads": threads}
     )
     runtime: Runtime = config.open()
     runtime.load(release, 120.0)

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import islice
 from typing import Any
 
-import inspection
 from inspection.errors import ConfigError, DatasetError, InspectionError
 from inspection.ray_cluster import cluster
 from inspection.release import list_releases
@@ -24,7 +22,6 @@ from inspection.store.config import StoreConfig
 from inspection.store.queries import StoreReader
 from inspection.store.rows import stored_images
 from inspection.types import Verdict
-from inspection.variants import processor
 from inspection_datasets.incoming import inside
 from inspection_training.replay.decide_again import (
     Asked,
@@ -36,6 +33,7 @@ from inspection_training.replay.decide_again import (
     stored_rows,
 )
 from inspection_training.replay.judges import Judges
+from inspection_training.surroundings import Surroundings, check_alike, surroundings, this_node
 
 BLOCK = 64
 """Parts of one task."""
@@ -43,26 +41,8 @@ RETRIES = 5
 """So often a block is begun again after its process or node was lost."""
 STALL = 900.0
 """Seconds without any block done after which the cluster is given up."""
-_LIBRARIES = ("numpy", "opencv-python", "onnxruntime", "openvino", "ray")
 
 Row = tuple[dict[str, Any], Verdict | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the result depends on beside the rows.
-
-    Attributes:
-        software: name to version.
-        processor: its name: another kind may round in another way.
-        releases: part to the numbers in the releases folder.
-        model_sha256: of the release that decides again.
-    """
-
-    software: dict[str, str]
-    processor: str
-    releases: dict[str, list[int]]
-    model_sha256: str
 
 
 def replay_on_cluster(
@@ -94,7 +74,10 @@ def replay_on_cluster(
         found = begin(asked, judges)
     with StoreReader(asked.store) as reader, cluster(address) as ray:
         total, done = count_parts(reader, asked), 0
-        told = Told(_without_store(asked), surroundings(asked, found.release.model_sha256))
+        told = Told(
+            _without_store(asked),
+            surroundings(found.release.model_sha256, list_releases(asked.releases)),
+        )
         kept: dict[int, Replay] = {}
         blocks = _blocks(stored_rows(reader, asked), asked, block)
         for index, size, part in _run(ray, told, blocks):
@@ -104,17 +87,6 @@ def replay_on_cluster(
     for index in sorted(kept):
         _join(found, kept[index])
     return checked(found, asked)
-
-
-def surroundings(asked: Asked, model_sha256: str) -> Surroundings:
-    """Return what the result depends on, as it is on this machine."""
-    software = {name: version(name) for name in _LIBRARIES}
-    return Surroundings(
-        {"inspection": inspection.__version__, **software},
-        processor(),
-        list_releases(asked.releases),
-        model_sha256,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,34 +123,20 @@ def decide_block(told: Told, block: Block) -> Replay:
     if kept.told != told or kept.judges is None or kept.empty is None:
         judges = Judges(told.asked.releases, told.asked.runtime, told.asked.threads)
         empty = begin(told.asked, judges)
-        _compare(told.here, surroundings(told.asked, empty.release.model_sha256))
+        releases = list_releases(told.asked.releases)
+        check_alike(told.here, surroundings(empty.release.model_sha256, releases))
         kept.told, kept.judges, kept.empty = told, judges, empty
     empty = kept.empty
     found = Replay(empty.release, empty.recipe, empty.recipe_given, empty.runtime)
     for (row, verdict), seen in zip(block.rows, block.seen, strict=True):
         if _sees(row, told.asked) is not seen:
             raise ConfigError(
-                f"{_node()} does not see the pictures that the machine with the store sees: row {row['id']}, "
-                f"folder {told.asked.store.images.folder}; share it, at the same path on every node"
+                f"{this_node()} does not see the pictures that the machine with the store sees: "
+                f"row {row['id']}, folder {told.asked.store.images.folder}; share it, at the same path on "
+                "every node"
             )
         decide_row(row, verdict, told.asked, kept.judges, found)
     return found
-
-
-def _compare(asked: Surroundings, here: Surroundings) -> None:
-    for name in ("software", "processor", "releases", "model_sha256"):
-        wanted, own = getattr(asked, name), getattr(here, name)
-        if wanted != own:
-            raise ConfigError(
-                f"{_node()} would not give the same result: {name} is {own} there, {wanted} where it was "
-                "asked. Make the nodes alike, or leave this one out"
-            )
-
-
-def _node() -> str:
-    import platform
-
-    return f"node {platform.node()}"
 
 
 def _sees(row: dict[str, Any], asked: Asked) -> bool:

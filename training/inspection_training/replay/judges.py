@@ -18,8 +18,8 @@ from inspection.errors import ConfigError, InferenceError, ReleaseError
 from inspection.protocols import Runtime
 from inspection.release import find_release
 from inspection.types import Detections, Frame, Image, PartKey, Recipe, Release, Result, Trigger
-from inspection.variants import FLOAT, VARIANTS, in_precision, precision_of
-from inspection_training.measure import open_runtime
+from inspection.variants import FLOAT, VARIANTS, in_precision
+from inspection_training.evaluation import open_release
 
 _TIMEOUT = 60.0
 
@@ -83,7 +83,7 @@ class Judges:
         """
         key = f"{release.name} {release.model_sha256}"
         if key not in self._open:
-            self._open[key] = Judge(release, _open(self._runtime, release, self._threads))
+            self._open[key] = Judge(release, open_release(self._runtime, release, self._threads))
         return self._open[key]
 
     def asked(self, part: str, number: int, precision: str) -> Release:
@@ -113,15 +113,3 @@ class Judges:
             except (ReleaseError, ConfigError, InferenceError, TypeError, ValueError):
                 self._old[key] = None
         return self._old[key]
-
-
-def _open(name: str, release: Release, threads: int) -> Runtime:
-    """Return the runtime with a release loaded, in the precision that it was found in."""
-    if precision_of(release) == FLOAT:
-        return open_runtime(name, release, threads)
-    from inspection.runtimes.openvino import OpenVinoConfig
-
-    config = OpenVinoConfig.model_validate({"precision": precision_of(release), "threads": threads})
-    runtime: Runtime = config.open()
-    runtime.load(release, 120.0)
-    return runtime
