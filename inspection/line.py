@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 log = logging.getLogger("inspection.line")
+_STAGES = {"acquire", "detect", "record", "images"}
+"""Names of the threads that a driver or a disk can hold up."""
 
 
 @app.command()
@@ -59,11 +62,26 @@ def line(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    code = 0
     try:
         run_station(config, stop)
     except InspectionError as error:
         log.critical("the line process ends: %s", error)
-        raise typer.Exit(1) from error
+        code = 1
+    _leave_drivers(code)
+    raise typer.Exit(code)
+
+
+def _leave_drivers(code: int) -> None:
+    """End the process at once when a stage is still inside a driver, which the interpreter's end would abort.
+
+    Everything is closed by now; what the driver still delivers is used by nobody.
+    """
+    busy = [thread.name for thread in threading.enumerate() if thread.name in _STAGES]
+    if busy:
+        log.warning("the process ends while %s still waits for its driver", " and ".join(busy))
+        logging.shutdown()
+        os._exit(code)
 
 
 def start_logging(verbose: bool) -> None:

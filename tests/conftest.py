@@ -1,7 +1,9 @@
-"""For all tests: no example of hypothesis is too slow, speed is measured elsewhere; Ctrl+C is heard; what
-failed is kept for the end of `make test`, whose output a log may hold only the last lines of."""
+"""For all tests: no example of hypothesis is too slow, speed is measured elsewhere; Ctrl+C is heard; files
+that take long come first; what failed is kept for the end of `make test`, whose output a log may hold only
+the last lines of."""
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +30,27 @@ def _signals_as_before() -> Iterator[None]:
     for number, handler in before.items():
         if signal.getsignal(number) is not handler and handler is not None:
             signal.signal(number, handler)
+
+
+def longest_seconds(item: pytest.Item) -> float:
+    """Return what a slow test may take at most; 0 for any other."""
+    if item.get_closest_marker("slow") is None:
+        return 0.0
+    limit = item.get_closest_marker("timeout")
+    return float(limit.args[0] if limit else item.config.getini("timeout"))
+
+
+@pytest.hookimpl(trylast=True)  # what is not run has gone
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files in the order of what their slow tests may take, then of their number of tests.
+
+    Of two processes none is left with a long file at the end.
+    """
+    tests = Counter(item.path for item in items)
+    seconds = dict.fromkeys(tests, 0.0)
+    for item in items:
+        seconds[item.path] += longest_seconds(item)
+    items.sort(key=lambda item: (-seconds[item.path], -tests[item.path], item.path))
 
 
 def pytest_terminal_summary(

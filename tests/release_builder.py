@@ -29,6 +29,7 @@ Variant = Literal[
     "bad_input",  # `images` is float32 NCHW: refused before it is loaded
     "constant",  # always one box in the middle, class 0, score 0.5, whatever it sees
     "slow",  # as ok, and burns about 0.3 s of one core for each call
+    "crawling",  # as slow, ten times as long
     "flipped",  # as ok, and one byte of model.onnx changed after hashing: refused
     "wrong_classes",  # a found class has a number past the end of `classes`
     "faulty",  # as ok, but ONNX Runtime (not OpenVINO) fails when the very first value is 255
@@ -335,8 +336,9 @@ def _anomaly(graph: _Graph, pixels: str, size: tuple[int, int]) -> list[Any]:
 
 def _sabotage(graph: _Graph, rows: str, pixels: str, variant: str) -> str:
     """Add what makes `slow` slow and `faulty` fail; other variants pass unchanged."""
-    if variant == "slow":
-        return str(graph.add("Add", rows, _burn(graph, pixels)))
+    if variant in {"slow", "crawling"}:
+        turns = 180 if variant == "slow" else 1800
+        return str(graph.add("Add", rows, _burn(graph, pixels, turns)))
     if variant == "faulty":
         first = graph.add(
             "Slice", pixels, graph.constant([0] * 4, np.int64), graph.constant([1] * 4, np.int64)
@@ -350,7 +352,7 @@ def _sabotage(graph: _Graph, rows: str, pixels: str, variant: str) -> str:
     return rows
 
 
-def _burn(graph: _Graph, pixels: str, turns: int = 180, side: int = 512) -> str:
+def _burn(graph: _Graph, pixels: str, turns: int, side: int = 512) -> str:
     """A scalar that is always 0 and costs `turns` products of square matrices."""
     from onnx import TensorProto, helper, numpy_helper
 

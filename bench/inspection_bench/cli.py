@@ -61,11 +61,17 @@ def _open(work: Path, weights: Path | None, size: str, frames: int) -> tuple[Net
     from inspection_bench.frames import prepare_frames
     from inspection_bench.network import open_network
 
+    pixels = _pixels(size)
+    network = open_network(work, weights)
+    return network, prepare_frames(work / "frames", pixels, frames)
+
+
+def _pixels(size: str) -> tuple[int, int]:
+    """Return (height, width) of what `--frame` says."""
     width, _, height = size.partition("x")
     if not (width.isdigit() and height.isdigit()):
         raise ConfigError(f"--frame {size!r} is not WIDTHxHEIGHT, for example {FIVE_MEGAPIXELS}")
-    network = open_network(work, weights)
-    return network, prepare_frames(work / "frames", (int(height), int(width)), frames)
+    return int(height), int(width)
 
 
 def _finish(findings: Findings, as_json: Path | None, plot: Path | None) -> None:
@@ -220,17 +226,19 @@ def train(
     data: Annotated[Path | None, typer.Option(help="dataset; default: the network's own")] = None,
     weights: Weights = None,
     imgsz: Annotated[int, typer.Option(help="side of the images, pixels")] = 320,
-    pairs: Annotated[int, typer.Option(help="trainings of each side", min=1)] = 3,
-    epochs: Annotated[int, typer.Option(help="the first does not count", min=2)] = 4,
+    seeds: Annotated[int, typer.Option(help="trainings of each side; 3 for mAP50", min=1)] = 1,
+    epochs: Annotated[
+        int, typer.Option(help="the first and the last do not count for the time", min=3)
+    ] = 8,
     as_json: AsJson = None,
 ) -> None:
-    """A training epoch against the command `yolo detect train`, on the same images."""
+    """Speed and mAP50 of training against the command `yolo detect train`, on the same images."""
     from inspection_bench import programs
     from inspection_bench.network import find_weights, open_network
 
     start = find_weights(weights)
     dataset = data or open_network(work, weights).data
-    options = ["--imgsz", str(imgsz), "--pairs", str(pairs), "--epochs", str(epochs)]
+    options = ["--imgsz", str(imgsz), "--seeds", str(seeds), "--epochs", str(epochs)]
     _finish(programs.train(work, dataset.resolve(), start.resolve(), options), as_json, None)
 
 
@@ -247,10 +255,14 @@ def scale(
     replicas: Annotated[
         str, typer.Option(help="of the service on Ray: 1,2; default: 1 to the processors; none")
     ] = "",
-    parts: Annotated[int, typer.Option(help="parts of each line; 0: 60", min=0)] = 0,
-    takt: Annotated[float, typer.Option(help="seconds from part to part", min=0.01)] = 0.5,
+    parts: Annotated[int, typer.Option(help="parts of each line; 0: 40", min=0)] = 0,
+    takt: Annotated[float, typer.Option(help="seconds from part to part", min=0.01)] = 1.0,
+    frame: FrameSize = FIVE_MEGAPIXELS,
     times: Annotated[int, typer.Option(help="each query; 0: 100", min=0)] = 0,
     precision: Annotated[str, typer.Option(help="f32, bf16 or int8; default: bf16 if there")] = "",
+    days: Annotated[
+        float, typer.Option(help="all results are of so many days; 0: 100,000 a month", min=0)
+    ] = 0,
     postgres: Annotated[
         bool, typer.Option("--postgres", help="results in PostgreSQL instead of SQLite")
     ] = False,
@@ -263,14 +275,18 @@ def scale(
     from inspection_bench.measured import finish
     from inspection_bench.network import open_network
 
-    given = {"cameras": cameras, "megapixels": megapixels, "rows": rows, "replicas": replicas}
     plan = scaling.ScalePlan(
-        **{name: scaling.sizes(name, text, short=short) for name, text in given.items()},
-        parts=parts or (20 if short else 60),
+        cameras=scaling.sizes("cameras", cameras, short=short),
+        megapixels=scaling.sizes("megapixels", megapixels, short=short),
+        rows=scaling.sizes("rows", rows, short=short),
+        replicas=scaling.sizes("replicas", replicas, short=short),
+        parts=parts or (15 if short else 40),
         takt=takt,
+        frame=_pixels(frame),
         times=times or (20 if short else 100),
         seconds=3.0 if short else 6.0,
         precision=precision,
+        days=days,
         postgres=postgres,
     )
     network = open_network(work, weights) if plan.needs_network else None

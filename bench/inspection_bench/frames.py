@@ -22,8 +22,13 @@ SEED = 5
 DEFECT_RATE = 0.5
 
 
-def prepare_frames(folder: Path, size: tuple[int, int], number: int) -> Path:
-    """Render `number` frames of (height, width) pixels into a folder, where they are not there yet."""
+def prepare_frames(
+    folder: Path, size: tuple[int, int], number: int, orders: tuple[str, ...] = ("rgb", "bgr")
+) -> Path:
+    """Render `number` frames of (height, width) pixels into a folder, where they are not there yet.
+
+    `orders` are those of the channels that are wanted: rgb, bgr or both.
+    """
     height, width = size
     folder = folder / f"{width}x{height}-{SEED}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,13 +37,14 @@ def prepare_frames(folder: Path, size: tuple[int, int], number: int) -> Path:
     )
     camera = config.open()
     for index in range(number):
-        if (folder / f"bgr-{index}.npy").exists():
+        files = {order: folder / f"{order}-{index}.npy" for order in orders}
+        if all(file.exists() for file in files.values()):
             continue
         now = time.monotonic()
         trigger = Trigger(PartKey("bench", 1, 1), index + 1, "", now, utc_now(), now + 60.0)
         image = camera.grab(trigger, 60.0).image
-        np.save(folder / f"rgb-{index}.npy", image)
-        np.save(folder / f"bgr-{index}.npy", np.ascontiguousarray(image[..., ::-1]))
+        for order, file in files.items():
+            np.save(file, image if order == "rgb" else np.ascontiguousarray(image[..., ::-1]))
     camera.close()
     return folder
 

@@ -24,6 +24,8 @@ LIBRARIES = (
     "inspection", "numpy", "opencv-python", "openvino", "onnxruntime", "torch", "ultralytics", "sahi",
     "fastapi", "sqlalchemy", "pymodbus", "tritonclient",
 )  # fmt: skip
+HIDDEN = ("table", "part", "x")
+"""Keys of a row that are no column: the heading of its table, what it is part of, its place on a plot."""
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -70,16 +72,20 @@ class Ratio:
         of: what is compared, in words.
         value: theirs divided by ours (times), or ours by theirs (throughput).
         wanted: the least value that the project promises; None: none is promised.
+        at_most: `wanted` is the largest value instead, for what should grow or differ little.
     """
 
     of: str
     value: float
     wanted: float | None = None
+    at_most: bool = False
 
     @property
     def held(self) -> bool | None:
         """Whether the promise was kept."""
-        return None if self.wanted is None else self.value >= self.wanted
+        if self.wanted is None:
+            return None
+        return self.value <= self.wanted if self.at_most else self.value >= self.wanted
 
 
 @dataclass
@@ -90,7 +96,8 @@ class Findings:
         bench: name of the benchmark.
         title: what it measures, in words.
         settings: how it was run.
-        rows: one for each contestant; the same keys where they have the same.
+        rows: one for each contestant; the same keys where they have the same. Rows with the same `table`
+            are shown as a table of their own, with that heading.
         ratios: ours against theirs.
         notes: what else a reader must know.
     """
@@ -141,25 +148,41 @@ def print_tables(findings: Findings) -> None:
     console = Console()
     began = findings.began
     load = f"load {began['load']} to {os.getloadavg()[0]:.1f}"
-    table = Table(title=f"{findings.title}\n{began['processor']}, {began['cores']} cores, {load}")
-    keys = columns(findings.rows)
-    for key in keys:
-        table.add_column(heading(key), justify="left" if key == "name" else "right")
-    for row in findings.rows:
-        table.add_row(*(cell(row.get(key)) for key in keys))
-    console.print(table)
+    title = f"{findings.title}\n{began['processor']}, {began['cores']} cores, {load}"
+    for told, rows in tables(findings.rows):
+        table = Table(title="\n".join(line for line in (title, told) if line))
+        keys, title = columns(rows), ""
+        for key in keys:
+            table.add_column(heading(key), justify="left" if key == "name" else "right")
+        for row in rows:
+            table.add_row(*(cell(row.get(key)) for key in keys))
+        console.print(table)
     for ratio in findings.ratios:
-        wanted = "" if ratio.wanted is None else f" (promised: {ratio.wanted:g})"
+        least = "at most " if ratio.at_most else ""
+        wanted = "" if ratio.wanted is None else f" (promised: {least}{ratio.wanted:g})"
         missed = "  [bold red]MISSED[/]" if ratio.held is False else ""
-        console.print(f"{ratio.of} = {ratio.value:.2f}{wanted}{missed}", highlight=False)
+        console.print(f"{ratio.of} = {times(ratio.value)}{wanted}{missed}", highlight=False)
     for note in findings.notes:
         console.print(note, highlight=False)
+
+
+def tables(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return heading and rows of each table, in the order in which they come."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row.get("table", ""), []).append(row)
+    return list(found.items()) or [("", [])]
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the keys of all rows whose values fit a cell, in the order in which they come."""
     keys = [key for row in rows for key, value in row.items() if not isinstance(value, dict | list)]
-    return list(dict.fromkeys(keys))
+    return [key for key in dict.fromkeys(keys) if key not in HIDDEN]
+
+
+def times(value: float) -> str:
+    """Return a ratio with the digits that mean something: 4.03, 0.012."""
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
 def heading(key: str) -> str:

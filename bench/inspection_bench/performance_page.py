@@ -1,6 +1,6 @@
 """Writes docs/performance.md: the words are here, the tables come from the JSON files of a run.
 
-FOLDER/{line,runtime,service,store,plc,train,web}.json ─▶ a section each ─▶ Markdown
+FOLDER/{line,runtime,service,scale,store,plc,train,web}.json ─▶ a section each ─▶ Markdown
 FOLDER/NAME.png ─▶ copied beside the page, where it is there
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from inspection.errors import ConfigError
-from inspection_bench.measured import cell, columns, heading
+from inspection_bench.measured import cell, columns, heading, tables, times
 
 HEAD = """# Performance
 
@@ -54,6 +54,15 @@ compared with ours in f32.
 
 One input at a time, then many clients at once, in turns with the raw runtime called back to back.
 """,
+    "scale": """## As work grows
+
+Cameras: real lines, each a process with its own PLC and store, on one inference service; each has a part
+at every takt, and all run during the whole measurement. Megapixels: one line, the frame scaled to the
+same input. CPU counts the line processes and the service, polling between parts included. Results: what
+the review page and the quality page ask of the store, without the pages around it; the numbers of results
+take turns. 100,000 are a month, more are more years; as many parts wait for a person from 100,000 on.
+Replicas: the service on Ray, one thread each, on this PC, where clients and front need processors too.
+""",
     "store": """## The results store
 
 A part of ours is four writes, two of them durable before the line goes on. The naive row is one
@@ -66,8 +75,9 @@ A whole station with a small model over every link, on loopback, the links in tu
 """,
     "train": """## Training
 
-Images a second of an epoch, against `yolo detect train` with the same settings. The first epoch does
-not count.
+Images a second of an epoch, against `yolo detect train` with the same weights, images, settings and
+epochs. The first epoch and the last do not count. mAP50 is of the last weights on the val images, which
+neither side learned from, by ultralytics' own `val` for all.
 """,
     "web": """## The pages
 
@@ -77,9 +87,8 @@ How long a person waits; the pages have no peer. A small store and few repeats i
 }
 TAIL = """## Not measured here
 
-`scale` (cameras, megapixels, rows, replicas against cost) is not a benchmark yet. No GPU, no arm64, no
-line that ran for hours. Roboflow's server is not
-raced: it is not among the packages that this project installs.
+No GPU, no arm64, no line that ran for hours, no cluster of several PCs. Roboflow's server is not raced:
+it is not among the packages that this project installs.
 """
 
 
@@ -118,13 +127,16 @@ def _section(found: dict[str, Any]) -> str:
         + ".",
         "",
     ]
-    lines += _table(found["rows"])
+    for told, rows in tables(found["rows"]):
+        lines += [f"{told}:", ""] if told else []
+        lines += [*_table(rows), ""]
     if found["ratios"]:
-        lines += ["", "| how many times | value | promised | |", "|---|---|---|---|"]
+        lines += ["| how many times | value | promised | |", "|---|---|---|---|"]
         for ratio in found["ratios"]:
-            wanted = "" if ratio["wanted"] is None else f"{ratio['wanted']:g}"
+            least = "at most " if ratio.get("at_most") else ""
+            wanted = "" if ratio["wanted"] is None else f"{least}{ratio['wanted']:g}"
             held = {None: "", True: "held", False: "**missed**"}[ratio["held"]]
-            lines.append(f"| {ratio['of']} | {ratio['value']:.2f} | {wanted} | {held} |")
+            lines.append(f"| {ratio['of']} | {times(ratio['value'])} | {wanted} | {held} |")
     lines += _parts(found["rows"])
     if found["notes"]:
         lines += ["", "```", *found["notes"], "```"]

@@ -1,11 +1,13 @@
 """The benchmarks that are programs of their own: what they print becomes the findings.
 
-`web`: four of them, in short form or as they are by default. `plc`: every PLC link. `train`: one epoch.
+`web`: four of them, in short form or as they are by default. `plc`: every PLC link. `train`: both sides,
+seed by seed.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -14,9 +16,14 @@ from typing import Any
 
 from inspection.errors import InspectionError
 from inspection_bench.checkout import ROOT, tests_folder
-from inspection_bench.measured import Findings, milliseconds, quantile
+from inspection_bench.measured import Findings, Ratio, milliseconds, quantile
 
 WEB = ("review", "results", "quality", "line")
+SEEDS = 3
+"""Over so many seeds the mAP50 of both sides is promised to be the same."""
+MAP50_WITHIN = 0.01
+LEARNED = 0.5
+"""Under this mAP50 of the command a difference means nothing."""
 
 
 def web(work: Path, pages: tuple[str, ...], results: int, *, short: bool) -> Findings:
@@ -83,7 +90,7 @@ def plc(work: Path, parts: int, rounds: int) -> Findings:
 
 
 def train(work: Path, data: Path, weights: Path, options: list[str]) -> Findings:
-    """Run pairs of trainings; the ratio is to ultralytics' command.
+    """Train both sides with each seed; speed and mAP50 are compared with ultralytics' command.
 
     Raises:
         InspectionError: a training failed.
@@ -91,15 +98,59 @@ def train(work: Path, data: Path, weights: Path, options: list[str]) -> Findings
     file = _file(work, "train.json")
     run("train", [str(data), str(weights), *options, "--json", str(file)])
     found = json.loads(file.read_text())
-    findings = Findings("train", "A training epoch, images a second", {"options": options})
+    findings = Findings(
+        "train", "Training: images a second, and mAP50 of the val images", {"options": options}
+    )
+    findings.settings |= {"images": found["images"], "val": found["val"]}
     for name, seconds in found["median"].items():
         rate = round(found["images"] / seconds, 1)
-        findings.rows.append(
-            {"name": name, "epoch_s": round(seconds, 2), "images_per_second": rate}
-        )
+        row: dict[str, Any] = {
+            "name": name,
+            "epoch_s": round(seconds, 2),
+            "images_per_second": rate,
+        }
+        row["map50_mean"] = f"{statistics.fmean(found['map50'][name]):.4f}"
+        row["map50"] = [round(value, 4) for value in found["map50"][name]]
+        findings.rows.append(row)
     findings.compare("ours", "ultralytics", "epoch_s", 1.8)
     findings.compare("ours f32", "ultralytics", "epoch_s")
+    compare_map50(findings, found["map50"])
     return findings
+
+
+def compare_map50(findings: Findings, map50: dict[str, list[float]]) -> None:
+    """Add how far the mean mAP50 of ours lies from the command's; promised over `SEEDS` seeds.
+
+    Networks that found little are not judged: they are alike in that.
+
+    Args:
+        findings: gets a ratio for each of ours, and a note with its sign and its seeds.
+        map50: of each side, seed by seed.
+    """
+    theirs = map50["ultralytics"]
+    learned = statistics.fmean(theirs) >= LEARNED
+    enough = learned and len(theirs) >= SEEDS
+    for name in ("ours", "ours f32"):
+        by_seed = [mine - other for mine, other in zip(map50[name], theirs, strict=True)]
+        mean = statistics.fmean(by_seed)
+        findings.ratios.append(
+            Ratio(
+                f"mAP50: difference of {name} and ultralytics, mean of {len(theirs)} seeds",
+                round(abs(mean), 4),
+                MAP50_WITHIN if enough else None,
+                at_most=True,
+            )
+        )
+        told = ", ".join(f"{value:+.4f}" for value in by_seed)
+        findings.notes.append(f"mAP50 of {name} less ultralytics: {mean:+.4f} (by seed: {told})")
+    if not learned:
+        findings.notes.append(
+            f"the command's mAP50 is under {LEARNED:g}: too little was learned to compare; more --epochs"
+        )
+    if len(theirs) < SEEDS:
+        findings.notes.append(
+            f"mAP50 within {MAP50_WITHIN:g} is promised over {SEEDS} seeds: --seeds {SEEDS}"
+        )
 
 
 def _file(work: Path, name: str) -> Path:

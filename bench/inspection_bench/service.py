@@ -22,7 +22,14 @@ import numpy as np
 from inspection.errors import InspectionError
 from inspection_bench.measured import Findings, Ratio, milliseconds
 from inspection_bench.network import Network
-from inspection_bench.process_use import Child, await_true, cpu_seconds, free_port, memory_mb
+from inspection_bench.process_use import (
+    PATIENCE,
+    Child,
+    await_true,
+    cpu_seconds,
+    free_port,
+    memory_mb,
+)
 from inspection_bench.turns import Contestant, take_turns
 
 Call = Callable[[], Any]
@@ -67,7 +74,7 @@ def race(network: Network, frames: Path, work: Path, plan: ServicePlan) -> Findi
     )  # fmt: skip
     with ExitStack() as stack:
         port = free_port()
-        served = stack.enter_context(_serve(network, precision, port, folder))
+        served = stack.enter_context(serve_network(network, precision, port, folder))
         base = {
             "frames": str(frames), "release": str(network.release.folder), "precision": precision,
             "input": list(network.release.input_size),
@@ -92,15 +99,28 @@ def race(network: Network, frames: Path, work: Path, plan: ServicePlan) -> Findi
     return findings
 
 
-def _serve(network: Network, precision: str, port: int, folder: Path) -> Child:
-    child = Child(
-        ["-m", "inspection", "serve", "--releases", str(network.releases), "--port", str(port),
-         "--precision", precision],
-        folder / "service.log",
-    )  # fmt: skip
+def serve_network(
+    network: Network,
+    precision: str,
+    port: int,
+    folder: Path,
+    *options: str,
+    patience: float = PATIENCE,
+) -> Child:
+    """Start the service and wait until it serves; `options` are more of `inspection serve`.
+
+    Raises:
+        InspectionError: it ended, or took longer than `patience`, seconds.
+    """
     log = folder / "service.log"
+    log.unlink(missing_ok=True)  # of a service before
+    arguments = ["-m", "inspection", "serve", "--releases", str(network.releases)]
+    arguments += ["--port", str(port), "--precision", precision]
+    child = Child([*arguments, *options], log)
     try:
-        await_true(lambda: child.check() and "serving " in log.read_text(), "the service's start")
+        await_true(
+            lambda: child.check() and "serving " in log.read_text(), "the service's start", patience
+        )
     except InspectionError:
         child.__exit__()
         raise
@@ -130,7 +150,7 @@ def _crowd(
         if raw.popen.stdout is None or not raw.popen.stdout.readline():
             raw.check()
         clients: dict[str, Callable[[], AbstractContextManager[Call]]] = {
-            f"{plan.stations} stations": lambda: _our_client(network, base["precision"], url),
+            f"{plan.stations} stations": lambda: our_client(network, base["precision"], url),
             f"{plan.stations} tritonclients": lambda: _triton_client(network, url),
         }
         turns: dict[str, Callable[[], tuple[list[float], float]]] = {
@@ -223,7 +243,8 @@ def ask_together(
 
 
 @contextmanager
-def _our_client(network: Network, precision: str, url: str) -> Iterator[Call]:
+def our_client(network: Network, precision: str, url: str) -> Iterator[Call]:
+    """Give one call by our client: an image over shared memory, answered."""
     from inspection.runtimes.service import ServiceConfig
     from inspection.variants import in_precision
 

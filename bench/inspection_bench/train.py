@@ -1,12 +1,15 @@
-"""Time of one training epoch: ours against the ultralytics command, in pairs, on the same images.
+"""Training, ours against the ultralytics command: time of an epoch, and what the network then finds.
 
-    dataset version ─▶ exported as YOLO ─▶ `yolo detect train` ┐ interleaved, a process each
-                  └──────────────────────▶ our family ultralytics ┘ ─▶ seconds of an epoch ─▶ ratio
+    dataset version ─▶ exported as YOLO ─▶ `yolo detect train` ┐ in turns, seed by seed, a process each
+                  └──────────────────────▶ our family ultralytics ┘ ─┬─▶ seconds of an epoch
+    the val images, exported ─▶ ultralytics' own `val` of each last.pt ◀─┘ ─▶ mAP50
 
-Both train the same network from the same weight file with the same settings, without validation and
-plots. The first epoch is left out: it reads images and warms up. Run it with the project's Python:
+Both train the same network from the same weight file, on the same images with the same settings for the
+same number of epochs, without validation, plots and files in between. The first epoch does not count for
+the time, since it reads images and warms up, nor does the last, at whose end the command validates in any
+case. Run it with the project's Python:
 
-    python -m inspection_bench.train DATASET WEIGHTS.pt [--imgsz 320 --pairs 3 --epochs 4 --batch 16]
+    python -m inspection_bench.train DATASET WEIGHTS.pt [--imgsz 320 --seeds 3 --epochs 8 --batch 16]
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 OURS = """
@@ -36,6 +40,21 @@ run.mkdir()
 version = load_version(Path(given["data"]))
 open_family("ultralytics").train(experiment, version, Path(given["weights"]), run, silent)
 """
+EVALUATE = """
+import json, sys
+from pathlib import Path
+from ultralytics import YOLO
+given = json.loads(sys.argv[1])
+told = {key: given[key] for key in ("data", "imgsz", "batch", "project")}
+found = [
+    float(YOLO(file).val(**told, split="val", device="cpu", workers=0, plots=False, verbose=False).box.map50)
+    for file in given["files"]
+]
+Path(given["out"]).write_text(json.dumps(found))
+"""
+LR, WARMUP = 0.001, 1.0
+"""With AdamW: both sides find most of the simulated plates' defects after few epochs."""
+SIDES = ("ultralytics", "ours f32", "ours")
 YOLO = str(Path(sys.executable).with_name("yolo"))
 OFF = (
     "hsv_h",
@@ -52,28 +71,25 @@ OFF = (
 
 
 def main() -> None:
-    """Run the pairs and print the medians."""
+    """Train each side with each seed, measure what came of it, and print medians and means."""
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         os.environ["YOLO_CONFIG_DIR"] = str(work)
         _run([YOLO, "settings", *(f"{name}=False" for name in ("sync", "mlflow", "tensorboard"))])
-        images = _export(options, work / "yolo")
-        seconds: dict[str, list[float]] = {"ultralytics": [], "ours f32": [], "ours": []}
-        for pair in range(options.pairs):
-            turn = [
-                ("ultralytics", lambda p=pair: _theirs(options, work, p)),
-                ("ours f32", lambda p=pair: _ours(options, work / f"f32-{p}", "f32")),
-                ("ours", lambda p=pair: _ours(options, work / f"auto-{p}", "auto")),
-            ]
-            for name, train in turn if pair % 2 == 0 else turn[::-1]:
-                found = train()
-                seconds[name] += found
-                print(
-                    f"pair {pair + 1}: {name}: {[round(x, 2) for x in found]} s an epoch",
-                    flush=True,
-                )
-    _print(options, images, seconds)
+        images, val = _export(options, work / "yolo")
+        seconds: dict[str, list[float]] = {name: [] for name in SIDES}
+        files: dict[str, list[str]] = {name: [] for name in SIDES}
+        for seed in range(options.seeds):
+            for name in SIDES if seed % 2 == 0 else SIDES[::-1]:
+                run = work / f"{name.replace(' ', '-')}-{seed}"
+                found, weights = _train(name, options, work, run, seed)
+                seconds[name] += found[1:-1]
+                files[name].append(str(weights))
+                told = [round(x, 2) for x in found]
+                print(f"seed {seed}: {name}: {told} s an epoch", flush=True)
+        map50 = _evaluate(options, work, files)
+    _print(options, images, val, seconds, map50)
 
 
 def _options() -> argparse.Namespace:
@@ -83,40 +99,61 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="yolov8n")
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--json", type=Path)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.epochs < 3:
+        parser.error("--epochs is at least 3: the first and the last do not count")
+    return options
 
 
-def _export(options: argparse.Namespace, folder: Path) -> int:
-    """Write the training images for their command; return how many."""
+def _export(options: argparse.Namespace, folder: Path) -> tuple[int, int]:
+    """Write the images for their command and for the evaluation; return how many of train and val."""
     from inspection_datasets.exporting import export_dataset
     from inspection_datasets.manifest import load_version
 
     version = load_version(options.data)
     export_dataset(version, "yolo", folder)
-    return len(version.select("train"))
+    return len(version.select("train")), len(version.select("val"))
 
 
-def _theirs(options: argparse.Namespace, work: Path, pair: int) -> list[float]:
+def _train(
+    name: str, options: argparse.Namespace, work: Path, run: Path, seed: int
+) -> tuple[list[float], Path]:
+    """Train one side; return the seconds of all epochs and the last weights."""
+    if name == "ultralytics":
+        return _theirs(options, work, run, seed)
+    return _ours(options, run, "f32" if name == "ours f32" else "auto", seed)
+
+
+def _theirs(
+    options: argparse.Namespace, work: Path, run: Path, seed: int
+) -> tuple[list[float], Path]:
     settings = {
-        "model": options.weights.resolve(), "data": work / "yolo" / "data.yaml", "project": work / "runs",
-        "imgsz": options.imgsz, "batch": options.batch, "nbs": options.batch, "epochs": options.epochs,
-        "name": f"pair-{pair}", "val": False, "plots": False, "device": "cpu", "workers": 0,
-        "cache": "ram", "amp": False, "seed": 0, "deterministic": False, "optimizer": "SGD",
-        "augmentations": "[]", **dict.fromkeys(OFF, 0.0),
+        "model": options.weights.resolve(), "data": work / "yolo" / "data.yaml", "project": run.parent,
+        "name": run.name, "imgsz": options.imgsz, "batch": options.batch, "nbs": options.batch,
+        "epochs": options.epochs, "val": False, "save": False, "plots": False, "device": "cpu",
+        "workers": 0, "cache": "ram", "amp": False, "seed": seed, "deterministic": False,
+        "optimizer": "AdamW", "lr0": LR, "warmup_epochs": WARMUP, "augmentations": "[]",
+        **dict.fromkeys(OFF, 0.0),
     }  # fmt: skip
     _run([YOLO, "detect", "train", *(f"{key}={value}" for key, value in settings.items())])
-    ends = _column(work / "runs" / f"pair-{pair}" / "results.csv", "time")
-    return [later - earlier for earlier, later in itertools.pairwise(ends)]
+    ends = _column(run / "results.csv", "time")
+    return list(_differences([0.0, *ends])), run / "weights" / "last.pt"
 
 
-def _ours(options: argparse.Namespace, run: Path, precision: str) -> list[float]:
+def _differences(ends: list[float]) -> Iterator[float]:
+    return (later - earlier for earlier, later in itertools.pairwise(ends))
+
+
+def _ours(
+    options: argparse.Namespace, run: Path, precision: str, seed: int
+) -> tuple[list[float], Path]:
     experiment = {
         "model": options.model, "imgsz": options.imgsz, "batch": options.batch, "precision": precision,
-        "epochs": options.epochs, "seed": 0, "augment": "none", "validations": 0, "optimizer": "SGD",
-        "good_share": 0.99, "device": "cpu",
+        "epochs": options.epochs, "seed": seed, "augment": "none", "validations": 0, "optimizer": "AdamW",
+        "lr": LR, "warmup_epochs": WARMUP, "good_share": 0.99, "device": "cpu",
     }  # fmt: skip
     given = {
         "experiment": experiment,
@@ -125,7 +162,25 @@ def _ours(options: argparse.Namespace, run: Path, precision: str) -> list[float]
         "weights": str(options.weights),
     }
     _run([sys.executable, "-c", OURS, json.dumps(given)])
-    return _column(run / "curves.csv", "seconds")[1:]
+    return _column(run / "curves.csv", "seconds"), run / "ultralytics" / "weights" / "last.pt"
+
+
+def _evaluate(
+    options: argparse.Namespace, work: Path, files: dict[str, list[str]]
+) -> dict[str, list[float]]:
+    """Return the mAP50 of each network on the val images, by side and seed: all by ultralytics' `val`."""
+    out = work / "map50.json"
+    given = {
+        "files": [file for own in files.values() for file in own],
+        "data": str(work / "yolo" / "data.yaml"),
+        "imgsz": options.imgsz,
+        "batch": options.batch,
+        "project": str(work / "val"),
+        "out": str(out),
+    }
+    _run([sys.executable, "-c", EVALUATE, json.dumps(given)])
+    found = iter(json.loads(out.read_text()))
+    return {name: [next(found) for _ in own] for name, own in files.items()}
 
 
 def _run(command: list[str]) -> None:
@@ -140,19 +195,25 @@ def _column(file: Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(lines, skipinitialspace=True)]
 
 
-def _print(options: argparse.Namespace, images: int, seconds: dict[str, list[float]]) -> None:
+def _print(
+    options: argparse.Namespace,
+    images: int,
+    val: int,
+    seconds: dict[str, list[float]],
+    map50: dict[str, list[float]],
+) -> None:
     middle = {name: statistics.median(values) for name, values in seconds.items()}
     print(
-        f"{images} images, {options.imgsz} px, batch {options.batch}, {os.cpu_count()} cores, "
-        f"{options.pairs} pairs"
+        f"{images} images to learn, {val} to measure on, {options.imgsz} px, batch {options.batch}, "
+        f"{options.epochs} epochs, {os.cpu_count()} cores, {options.seeds} seeds"
     )
     for name, value in middle.items():
         print(f"{name:12} {value:7.2f} s an epoch  {images / value:6.1f} images/s  "
-              f"{middle['ultralytics'] / value:.2f} x the command's speed")  # fmt: skip
+              f"{middle['ultralytics'] / value:.2f} x the command's speed  "
+              f"mAP50 {statistics.fmean(map50[name]):.4f}")  # fmt: skip
     if options.json:
-        options.json.write_text(
-            json.dumps({"seconds": seconds, "median": middle, "images": images})
-        )
+        told = {"seconds": seconds, "median": middle, "images": images, "val": val, "map50": map50}
+        options.json.write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

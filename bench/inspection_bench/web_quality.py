@@ -65,23 +65,26 @@ FROM (SELECT n, CASE WHEN n % 10000 * 7919 % 10000 >= 9900 THEN 'NOT_INSPECTED'
 REVIEWS = """
 INSERT INTO reviews (record, state, why, probability, version, verdict, who, station, part_name,
  recipe_number, release, decision, reason, defect_class, score, triggered_at, changed_at)
-SELECT id, CASE WHEN id % 5 = 4 THEN 'open' ELSE 'done' END,
+SELECT id, CASE WHEN {open} THEN 'open' ELSE 'done' END,
  CASE WHEN decision = 'PASS' THEN 'sample' ELSE 'flagged' END,
  CASE WHEN decision = 'PASS' THEN 0.02 ELSE 1.0 END, 1,
- CASE WHEN id % 5 = 4 THEN NULL WHEN decision = 'PASS' THEN CASE WHEN id % 3000 = 0 THEN 'missed'
+ CASE WHEN {open} THEN NULL WHEN decision = 'PASS' THEN CASE WHEN id % 3000 = 0 THEN 'missed'
  ELSE 'false_call' END WHEN id % 11 = 0 THEN 'false_call' ELSE 'real_defect' END, 'kim', station,
  part_name, recipe_number, release, decision, reason, defect_class, deciding_score, triggered_at, triggered_at
 FROM parts WHERE decision <> 'PASS' OR id % 50 = 0
 """
 
 
-def fill(config: StoreConfig, number: int) -> None:
-    """Make so many parts, evenly over the days until now, and reviews of about a tenth."""
+def fill(config: StoreConfig, number: int, judged_to: int = 0, days: float = DAYS) -> None:
+    """Make so many parts, evenly over the days until now, and reviews of about a tenth.
+
+    A fifth of the reviews wait for a person, but none of the first `judged_to` parts.
+    """
     SqlStore(config).close()
     engine = make_engine(config.model_copy(update={"busy_timeout": 30.0}))
     lite = engine.dialect.name == "sqlite"
-    start = datetime.now(UTC) - timedelta(days=DAYS)
-    begin, step = f"{start:%Y-%m-%d %H:%M:%S}", DAYS * 86400 / number
+    start = datetime.now(UTC) - timedelta(days=days)
+    begin, step = f"{start:%Y-%m-%d %H:%M:%S}", days * 86400 / number
     found = '[{"class": "class1", "score": 0.5, "box": [10, 20, 90, 80]}]'
     images = '[{"path": "x/1.jpg", "sha256": "00", "width": 320, "height": 256}]'
     json = "" if lite else "::jsonb"
@@ -100,7 +103,8 @@ def fill(config: StoreConfig, number: int) -> None:
     with engine.connect() as connection, connection.begin():
         if not lite:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        for statement in (made, REVIEWS):
+        asked = REVIEWS.replace("{open}", f"id % 5 = 4 AND id > {judged_to}")
+        for statement in (made, asked):
             connection.exec_driver_sql(statement if lite else statement.replace("%", "%%"))
         intake.write_mark(connection, {"record": number, "open": []})
     if not lite:  # as the server itself does soon after

@@ -26,18 +26,32 @@ class Segment:
     def __init__(self, size: int) -> None:
         """Create it. Raises OSError: no POSIX shared memory here, or it is full."""
         self.size = size
+        self._fd = -1
+        while not self._make():
+            pass
+
+    def _make(self) -> bool:
+        """Return False when somebody who tidies up held the new file before we had locked it."""
         self.name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
         path = FOLDER / self.name
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.posix_fallocate(self._fd, 0, size)  # full memory fails here, not with a bus error
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.close()
+                return False
+            os.posix_fallocate(
+                self._fd, 0, self.size
+            )  # full memory fails here, not with a bus error
             if os.fstat(self._fd).st_nlink == 0:
-                raise FileNotFoundError(f"{path} was removed while it was made")
-            self._bytes = np.frombuffer(mmap.mmap(self._fd, size), np.uint8)
+                self.close()
+                return False
+            self._bytes = np.frombuffer(mmap.mmap(self._fd, self.size), np.uint8)
         except OSError:
             self.close()
             raise
+        return True
 
     @property
     def key(self) -> str:

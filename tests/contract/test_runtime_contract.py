@@ -402,6 +402,27 @@ def test_leftover_memory_of_the_dead_is_removed_and_of_the_living_kept() -> None
     living.close()
 
 
+def test_who_tidies_up_takes_no_memory_that_is_just_made() -> None:
+    stop = threading.Event()
+
+    def tidy() -> None:
+        while not stop.is_set():
+            shared_memory.remove_leftovers()
+
+    threads = [threading.Thread(target=tidy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(300):
+            segment = shared_memory.Segment(64)
+            assert (shared_memory.FOLDER / segment.name).exists()
+            segment.close()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 @pytest.mark.parametrize("url", ["https://a:1", "http://", "127.0.0.1:8500", "http://a:99999"])
 def test_wrong_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"http|[Pp]ort"):

@@ -283,7 +283,10 @@ def test_a_quarantine_is_given_up_with_a_reason(tmp_path: Path) -> None:
             assert given == (0, "1 messages of mes are given up; the audit names them\n")
             assert up.standing("mes").quarantined == 0
         assert up.verb("--discard", "mes", "--why", "again")[1].startswith("0 messages")
-        with contextlib.closing(WebStore(up.config.store)) as store, store.read("test") as connection:
+        with (
+            contextlib.closing(WebStore(up.config.store)) as store,
+            store.read("test") as connection,
+        ):
             rows = connection.execute(sa.select(audit.c.who, audit.c.action, audit.c.detail)).all()
         [(who, action, detail)] = rows
         assert who.startswith("os:")

@@ -14,10 +14,12 @@ from station_rig import Rig, until
 )
 def test_a_model_that_answers_nonsense_never_passes_a_part(tmp_path, variant, reason):
     rig = Rig(tmp_path, camera={"defect_rate": 1.0}, variant=variant)
-    with rig.plc_running(parts=3, ready_timeout=2.0) as plc, rig.line() as line:
-        until(lambda: plc.wait(0) or "model fault" in line.text, 30, "a fault")
-        plc.wait(20)
-        assert plc.counters.passes == 0
+    with rig.line() as line:  # before its PLC, whose patience is short
+        until(lambda: "delivers" in line.text, what="the camera")
+        with rig.plc_running(parts=2, ready_timeout=4.0) as plc:
+            until(lambda: plc.wait(0) or "model fault" in line.text, 30, "a fault")
+            plc.wait(20)
+            assert plc.counters.passes == 0
         text = line.text
     assert {decision for decision, _ in rig.decisions()} <= {"NOT_INSPECTED"}
     assert reason in text
@@ -37,9 +39,26 @@ def test_too_slow_a_model_misses_the_deadline_and_is_never_published(tmp_path):
     rig = Rig(tmp_path, camera={"defect_rate": 0.0}, variant="slow", recipe={"deadline": 0.1})
     with rig.plc_running(parts=4, takt=0.2) as plc, rig.line():
         assert plc.wait(60)
+        until(lambda: all(row["late"] for row in rig.rows()), 5, "late results in the rows")
     assert set(rig.decisions()) == {("NOT_INSPECTED", "DEADLINE")}
-    until(lambda: all(row["late"] for row in rig.rows()), 5, "late results in the rows")
     rig.verify()
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_stop_in_the_middle_of_an_inference_is_no_crash(tmp_path, runtime):
+    rig = Rig(
+        tmp_path,
+        camera={"defect_rate": 0.0},
+        variant="crawling",
+        runtime={"type": runtime, "threads": 1},
+    )
+    with rig.line() as line, rig.plc_running(parts=1, ready_timeout=40.0) as plc:
+        until(lambda: plc.counters.triggers, 40, "the trigger")
+        until(lambda: rig.rows() and "READY" in line.text, 10, "its row")
+        assert line.stop() == 0, line.text[-2000:]
+    assert [decision for decision, _ in rig.decisions()] == ["NOT_INSPECTED"]
+    assert "still waits for its driver" in line.text
+    assert "terminate called" not in line.text
 
 
 def test_the_service_is_killed_and_comes_back(tmp_path):

@@ -104,6 +104,7 @@ def pages(shop: StoreConfig) -> list[str]:
     return sorted(set(shown) - {"/sign-out", "/setup"})
 
 
+@pytest.mark.slow
 def test_no_stored_text_becomes_a_script(visit: Callable[..., Any], shop: StoreConfig) -> None:
     visitor = visit("desk", "en")
     page = visitor.sign_in("administrator")

@@ -325,9 +325,11 @@ def latest_flagged(connection: sa.Connection, wanted: Wanted, most: int) -> list
     """
     flagged = [Decision.FAIL.value, Decision.REVIEW.value]
     times = Wanted(wanted.since, wanted.until).of_parts()
+    # the index of times has the decision too; that of decisions would give every flagged part there ever was
+    decision = parts.c.decision.concat("")
     newest = (
         sa.select(parts.c.id)
-        .where(parts.c.decision.in_(flagged), *times)
+        .where(decision.in_(flagged), *times)
         .order_by(parts.c.triggered_at.desc())
         .limit(most)
         .subquery()

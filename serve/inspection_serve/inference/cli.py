@@ -102,8 +102,8 @@ def serve(
     from inspection.errors import ConfigError
     from inspection_serve.inference.process import Settings, run
 
-    if address and not ray:
-        raise ConfigError("--address is for --ray; name both")
+    if (address or max_replicas or replicas != 1) and not ray:
+        raise ConfigError("--address, --replicas and --max-replicas are for --ray; name it too")
 
     settings = Settings(
         releases=releases,
