@@ -239,7 +239,11 @@ def backlog(config: StoreConfig, number: int) -> None:
 @pytest.mark.slow
 def test_a_large_backlog_ten_streams_and_a_busy_machine_fail_no_part(tmp_path: Path) -> None:
     """100,000 rows to take in and to count from zero, while the line runs; patient, for slow machines."""
-    rig = Rig(tmp_path, timing={"camera_timeout": 10.0}, store={"busy_timeout": 5.0})
+    timing = {
+        "camera_timeout": 10.0,
+        "plc_dead_after": 10.0,
+    }  # the PLC is played in this busy process
+    rig = Rig(tmp_path, timing=timing, store={"busy_timeout": 5.0})
     rig.recipe(deadline=20.0)
     config = rig.folder / "station.yaml"
     backlog(load_station(config).store, 100_000)
