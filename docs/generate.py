@@ -341,6 +341,7 @@ def experiment_page() -> str:
     """Return the page of an experiment file."""
     from inspection_training.experiment import Experiment, Gates
     from inspection_training.run_card import RunCard
+    from inspection_training.search.space import SearchFile
 
     return page(
         "An experiment",
@@ -351,6 +352,7 @@ def experiment_page() -> str:
         model_section("## The file", Experiment, {"gates": "## gates"}),
         model_section("## gates", Gates),
         model_section("## run.json in the folder of a run", RunCard),
+        model_section("## The file of a search", SearchFile),
     )
 
 

@@ -209,13 +209,17 @@ class Station:
         self._readiness.note(Reason.PLC_LINK)
         attempt = 0
         stop_by = float("inf")
+        ctrl = Ctrl()
         try:
             while not (self._stopping and (self._part is None or time.monotonic() > stop_by)):
                 self._turned = time.monotonic()
                 if stop.is_set() and not self._stopping:
                     self._stopping, stop_by = True, time.monotonic() + self._timing.stop_grace
                 try:
-                    ctrl = self._exchange.poll() if self._exchange.connected else self._connect()
+                    if not self._exchange.connected:
+                        ctrl = self._connect()
+                    elif not self._may_answer():
+                        ctrl = self._exchange.poll()
                     self._step(ctrl)
                     attempt = 0
                 except (PlcError, ValueError) as error:
@@ -236,6 +240,12 @@ class Station:
         if part is None or part.result is not None or not (part.exposed and self._armed):
             return poll
         return max(poll, min(_WORKING, part.trigger.deadline_mono - time.monotonic()))
+
+    def _may_answer(self) -> bool:
+        """Tell whether an answer waits and CTRL was read just now: then it need not be read once more."""
+        part = self._part
+        waits = part is not None and part.recorded is not None and self._published is None
+        return waits and time.monotonic() - self._exchange.polled < self._timing.poll
 
     def _step(self, ctrl: Ctrl) -> None:
         self._follow_reset(ctrl)
@@ -327,8 +337,10 @@ class Station:
             part.settle(
                 Result.not_inspected(Reason.OVERRUN, "the camera is busy with another part")
             )
-        self._record.triggered(part)
-        self._exchange.accept(ctrl.trig_seq, missed=overrun)
+        try:
+            self._exchange.accept(ctrl.trig_seq, missed=overrun)
+        finally:  # after it: until then the camera's thread shall have the interpreter
+            self._record.triggered(part)
 
     def _take_again(self, ctrl: Ctrl) -> None:
         """The same trigger once more: the same answer, no second row."""

@@ -94,7 +94,7 @@ def line(
     as_json: AsJson = None,
     plot: Plot = None,
 ) -> None:
-    """From the PLC's trigger to its judged answer: the line against what most people write."""
+    """From the PLC's trigger to the answer in its memory: the line against what most people write."""
     from inspection_bench.line import LinePlan, race, side_names
 
     network, folder = _open(work, weights, frame, frames)

@@ -1,4 +1,4 @@
-"""`inspection bench line`: from the PLC's trigger until its program has judged the answer.
+"""`inspection bench line`: from the PLC's trigger until the answer stands in its memory.
 
     frames, network ─▶ each side in its turn, round by round, alone on the PC:
       ours:   line process, with the service over shared memory or without it     ┐
@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import statistics
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -26,8 +27,11 @@ from typing import Any
 import yaml
 
 from inspection.errors import InspectionError
+from inspection.plc.memory import Memory
+from inspection.plc.servers import open_server
 from inspection.plc.simulated import SimulatedPlc
 from inspection.plc.simulated_config import SimulatedPlcConfig
+from inspection.plc.words import StatFlag
 from inspection_bench.measured import Findings, milliseconds, quantile
 from inspection_bench.network import Network
 from inspection_bench.peers import FORMATS, limits_of, peer_model
@@ -41,6 +45,8 @@ from inspection_bench.process_use import (
 )
 
 DECISIONS = {"pass": "PASS", "fail": "FAIL", "review": "REVIEW"}
+SCAN = 0.005
+"""Seconds of the PLC's cycle; neither end of what is measured waits for it."""
 WARM = 5
 """Parts at the start of a turn that do not count."""
 
@@ -96,7 +102,7 @@ def race(network: Network, frames: Path, work: Path, plan: LinePlan) -> Findings
     sides = [Side(name) for name in names]
     findings = Findings(
         "line",
-        "Trigger to PLC: the PLC raises TRIGGER, until its program has judged the answer",
+        "Trigger to PLC: the PLC raises TRIGGER, until RESULT_VALID stands in its memory",
         {"parts": plan.parts, "rounds": plan.rounds, "takt": plan.takt,
          "input": list(network.release.input_size), "release": network.release.name},
     )  # fmt: skip
@@ -125,11 +131,15 @@ def _turn(
     side: Side, network: Network, frames: Path, folder: Path, number: int, takt: float
 ) -> None:
     config = SimulatedPlcConfig(
-        port=free_port(), takt=takt, parts=WARM + number, scan=0.001, ack_timeout=5.0,
+        port=free_port(), takt=takt, parts=WARM + number, scan=SCAN, ack_timeout=5.0,
         result_timeout=20.0, ready_timeout=PATIENCE, recipe=0, log=folder / "plc.log",
     )  # fmt: skip
     begin = _begin_naive if side.name.startswith("naive") else begin_ours
-    with SimulatedPlc(config) as plc, begin(side, network, frames, folder, plc.port) as begun:
+    clock = AnswerClock(config)
+    with (
+        SimulatedPlc(config, clock) as plc,
+        begin(side, network, frames, folder, plc.port) as begun,
+    ):
         processes = begun.processes
         await_true(
             lambda: _alive(processes) and plc.counters.triggers > WARM, f"{side.name}: parts", 180
@@ -145,7 +155,41 @@ def _turn(
             side.cpu[name] = side.cpu.get(name, 0.0) + spent
             side.memory[name] = max(side.memory.get(name, 0.0), memory_mb(child.pid))
         side.parts += counted
-    _read_log(side, folder / "plc.log")
+    _read_log(side, folder / "plc.log", clock.valid)
+
+
+class AnswerClock:
+    """The server of the PLC's words; it notes when each answer became valid. See `plc.memory.WordServer`.
+
+    When the program looks at the answer is the matter of its scan, and the same for every side.
+
+    Attributes:
+        valid: TRIG_SEQ to the monotonic seconds at which RESULT_VALID stood in memory.
+    """
+
+    def __init__(self, config: SimulatedPlcConfig) -> None:
+        self._server = open_server(config.protocol, config.unit)
+        self.valid: dict[int, float] = {}
+
+    async def start(self, memory: Memory, host: str, port: int) -> int:
+        """Listen; what the station writes is taken as before."""
+        write = memory.write
+
+        def timed(address: int, words: list[int]) -> None:
+            write(address, words)
+            if address == memory.stat_address and words[0] & StatFlag.RESULT_VALID:
+                self.valid.setdefault(memory.stat().result_seq, time.monotonic())
+
+        memory.write = timed
+        return await self._server.start(memory, host, port)
+
+    def drop_links(self) -> None:
+        """Close every connection."""
+        self._server.drop_links()
+
+    async def stop(self) -> None:
+        """Close the port."""
+        await self._server.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +314,8 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def _read_log(side: Side, log: Path) -> None:
-    """Take the times and decisions of a turn from the PLC's own log; the first parts do not count."""
+def _read_log(side: Side, log: Path, valid: dict[int, float]) -> None:
+    """Take the decisions of a turn from the PLC's own log, and the times; the first parts do not count."""
     triggered: dict[int, tuple[float, int]] = {}
     seen = 0
     for line in log.read_text().splitlines():
@@ -288,7 +332,7 @@ def _read_log(side: Side, log: Path) -> None:
             if seen <= WARM:
                 continue
             if inspected:
-                side.seconds.append(event["mono"] - began)
+                side.seconds.append(valid[event["seq"]] - began)
             else:
                 side.unanswered += 1
 

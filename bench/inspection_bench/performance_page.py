@@ -1,6 +1,6 @@
 """Writes docs/performance.md: the words are here, the tables come from the JSON files of a run.
 
-FOLDER/{line,runtime,service,scale,store,plc,train,web}.json ─▶ a section each ─▶ Markdown
+FOLDER/{line,hold,runtime,service,scale,store,plc,train,web}.json ─▶ a section each ─▶ Markdown
 FOLDER/NAME.png ─▶ copied beside the page, where it is there
 """
 
@@ -16,21 +16,19 @@ from inspection_bench.measured import cell, columns, heading, tables, times
 
 HEAD = """# Performance
 
-Written by `make bench`, on one machine. Speed is always a ratio to a peer in the same run, on the same
-frames: absolute times move with the machine and
-its load, ratios much less. p99 of few parts is nearly the slowest of them. A promise is a number that
-the project set itself beforehand; one
-that was missed is said as plainly as one that held.
+Written by `inspection bench report`, on one machine. Speed is always a ratio to a peer in the same run, on
+the same frames: absolute times move with the machine and its load, ratios much less. p99 of few parts is
+nearly the slowest of them. A promise is a number that the project set itself beforehand; one that was missed
+is said as plainly as one that held.
 
 How to run it on your PC, and what each benchmark does: [bench/README.md](../bench/README.md).
 """
 WORDS = {
     "line": """## Trigger to PLC
 
-From the moment the PLC raises TRIGGER until its program has judged the answer, in the log of the PLC
-itself: the same simulated PLC, the same
-five-megapixel frames, rendered beforehand and handed out from memory on both sides. One part after the
-other, every side alone on the PC in its turn.
+From the moment the PLC raises TRIGGER until the answer stands valid in its memory, by the clock of the PLC
+itself: the same simulated PLC, the same five-megapixel frames, rendered beforehand and handed out from
+memory on both sides. One part after the other, every side alone on the PC in its turn.
 
 - **ours**: `inspection line`, the handshake over Modbus, the row committed before the PLC is told
   (SQLite, `synchronous=FULL`), pictures kept. The network
@@ -42,6 +40,11 @@ source is in `bench/inspection_bench/naive/`.
 
 `inference mean ms` is the runtime's own time, `rest mean ms` all else that the part waited for. CPU and
 memory count all processes of a side, polling between parts included.
+""",
+    "hold": """## A takt, held for minutes
+
+The same line with its service at a fixed takt and a deadline for each part; no peer. Memory and open files
+are looked at all the time, in every process.
 """,
     "runtime": """## Frame to boxes
 

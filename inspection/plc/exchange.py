@@ -32,7 +32,12 @@ NO_FLAGS = StatFlag(0)
 
 
 class Exchange:
-    """CTRL as read, STAT as written. Used by the station's loop alone; every method may raise PlcError."""
+    """CTRL as read, STAT as written. Used by the station's loop alone; every method may raise PlcError.
+
+    Attributes:
+        connected: the link is open.
+        polled: when CTRL was read last, monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Exchange:
         self._plc_heartbeat: int | None = None
         self._plc_changed = float("-inf")
         self.connected = False
+        self.polled = float("-inf")
 
     @property
     def stat(self) -> Stat:
@@ -92,7 +98,7 @@ class Exchange:
     def poll(self) -> Ctrl:
         """Read CTRL in one request; write the heartbeat when it is due."""
         ctrl = Ctrl.unpack(self._plc.read_words(self._ctrl_address, BLOCK_WORDS))
-        now = time.monotonic()
+        now = self.polled = time.monotonic()
         if ctrl.heartbeat != self._plc_heartbeat:
             if self._plc_heartbeat is not None:
                 self._plc_changed = now

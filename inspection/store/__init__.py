@@ -6,4 +6,5 @@ writes.py    the statements of each call       rows.py  line types to columns an
 database.py  opening, checking, migrating      journal.py  fixed slots that work on a full disk
 images.py    picture files and their thread    guard.py  disk space and age of pictures
 queries.py   reading, and verdicts             verify.py  the invariants, checked
+silence.py   cutting PostgreSQL connections on which no answer comes
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sqlite3
 import time
@@ -31,6 +32,7 @@ from inspection.errors import StoreError
 from inspection.store import tables
 from inspection.store.config import StoreConfig
 from inspection.store.plant.tables import is_plant
+from inspection.store.silence import limit_silence, unhurried
 
 CHECK_SECONDS = 20.0
 """A check of the whole file stops here; a larger file is then trusted until a page proves bad."""
@@ -44,6 +46,10 @@ LOG_PAGES = 8000
 STATEMENT_LONGER = 4.0
 """Seconds by which PostgreSQL may take longer for a whole statement than for a lock."""
 
+SILENT_LONGER = 5.0
+"""Seconds without an answer, beyond the server's own limit, after which a connection is cut."""
+
+_READING_MS = 60_000
 _LOOK_EVERY_MS = 3
 _JOURNAL_SIZE_LIMIT = 64 << 20
 _CORRUPT_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -73,6 +79,7 @@ def make_engine(
     create: bool = True,
     keep: int = 0,
     idle: float = 0.0,
+    silent: float | None = None,
 ) -> sa.Engine:
     """Return an engine whose connections are opened one by one and closed for good after use.
 
@@ -84,6 +91,8 @@ def make_engine(
         create: a SQLite file that is not there is made; else connecting fails.
         keep: so many connections stay open for the next use; more are opened as they are needed.
         idle: seconds after which PostgreSQL ends a transaction in which nothing is asked; 0: never.
+        silent: seconds without an answer of PostgreSQL after which a connection is cut; None: what the
+            server's own limits allow, and `SILENT_LONGER` more.
     """
     if config.sqlite_path is not None:
         return _sqlite_engine(config, read_only=read_only, first=first, create=create, keep=keep)
@@ -91,7 +100,8 @@ def make_engine(
     longest = lock + int(STATEMENT_LONGER * 1000)
     options = f"-c synchronous_commit=on -c lock_timeout={lock} -c statement_timeout={longest}"
     if read_only:
-        options = "-c default_transaction_read_only=on -c statement_timeout=60000"
+        longest = _READING_MS
+        options = f"-c default_transaction_read_only=on -c statement_timeout={longest}"
     else:
         options += (
             " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
@@ -107,9 +117,13 @@ def make_engine(
     }
     if keep:
         arguments["prepare_threshold"] = None  # a plan is for the values asked for, not for any
-    return sa.create_engine(
+    engine = sa.create_engine(
         config.database_url, json_serializer=dumps, connect_args=arguments, **_pool(keep)
     )
+    silent = longest / 1000 + SILENT_LONGER if silent is None else silent
+    if silent != math.inf:
+        limit_silence(engine, silent)
+    return engine
 
 
 def _pool(keep: int) -> dict[str, Any]:
@@ -387,7 +401,7 @@ def migrate(connection: sa.Connection, config: StoreConfig, *, plant: bool = Fal
             f"store {where} is at migration {found}, this program knows up to {tables.HEAD}; "
             "update the program"
         )
-    with connection.begin():
+    with unhurried(connection.engine), connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             connection.execute(sa.text("SET LOCAL lock_timeout = '60s'"))

@@ -1,6 +1,6 @@
 """Picture files of parts: a bounded queue, one thread, names that never collide.
 
-    offer ─▶ queue ─▶ room on the disk? ─▶ encode ─▶ temporary file, fsync, link ─▶ done
+    offer ─▶ queue ─▶ room on the disk? ─▶ encode, in its process ─▶ temporary file, fsync, link ─▶ done
 
 A file is named by its part's key, `STATION/EPOCH/THOUSAND/EPOCH-SEQUENCE.jpg`, never by time. A
 file that exists is never overwritten: another one of the same part gets `.2` and so on.
@@ -13,7 +13,9 @@ import hashlib
 import logging
 import os
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,11 +24,14 @@ import numpy as np
 from inspection.errors import StoreError
 from inspection.store.config import Done, ImagesConfig, StoreConfig
 from inspection.store.guard import DiskGuard
-from inspection.types import Decision, Inspected, PartKey, StoredImage
+from inspection.store.picture_process import PictureProcess, write_picture_file
+from inspection.types import Decision, Image, Inspected, PartKey, StoredImage
 
 _FORMATS = ("jpg", "png", "bmp")
 _GUARD_SECONDS = 30.0
 """Between two looks at age and disk space while no picture comes."""
+_ANSWER_FIRST = 0.01
+"""Seconds from a part's decision in which its picture is left alone."""
 
 _logger = logging.getLogger(__name__)
 
@@ -67,6 +72,7 @@ class ImageWriter:
         self._config = config.images
         self._done = done
         self._guard = DiskGuard(config)
+        self._process = PictureProcess()
         self._queue: deque[Inspected] = deque()
         self._shed: deque[PartKey] = deque()
         self._changed = threading.Condition()
@@ -133,6 +139,7 @@ class ImageWriter:
             if last:
                 break
             self._tend()
+        self._process.close()
         self._guard.close()
 
     def _tend(self) -> None:
@@ -148,7 +155,8 @@ class ImageWriter:
             if not self._guard.has_room():
                 self._tell(key, "disk_full", [])
                 return
-            stored = write_picture(self._config, inspected)
+            self._await_answer(inspected)
+            stored = write_picture(self._config, inspected, self._process.write)
         except OSError as error:
             _logger.exception("picture of part %s was not written", key)
             full = error.errno in {errno.ENOSPC, errno.EDQUOT}
@@ -159,6 +167,11 @@ class ImageWriter:
         else:
             self._tell(key, "saved", [stored])
 
+    def _await_answer(self, inspected: Inspected) -> None:
+        """Let the answer reach the PLC first: a picture makes both processors busy."""
+        left = inspected.decided_mono + _ANSWER_FIRST - time.monotonic()
+        time.sleep(min(max(left, 0.0), _ANSWER_FIRST))
+
     def _tell(self, key: PartKey, state: str, files: list[StoredImage]) -> None:
         try:
             self._done(key, state, files)
@@ -166,8 +179,12 @@ class ImageWriter:
             _logger.exception("the row of part %s was not told that its picture is %s", key, state)
 
 
-def write_picture(config: ImagesConfig, inspected: Inspected) -> StoredImage:
-    """Encode and write a part's picture durably.
+def write_picture(
+    config: ImagesConfig,
+    inspected: Inspected,
+    write: Callable[[Image, Path, str, int], str] = write_picture_file,
+) -> StoredImage:
+    """Encode and write a part's picture durably; `write` does it, here or in another process.
 
     Raises:
         OSError: the disk refused; nothing is left behind.
@@ -176,39 +193,26 @@ def write_picture(config: ImagesConfig, inspected: Inspected) -> StoredImage:
     frame = inspected.frame
     if frame is None:
         raise ValueError(f"part {inspected.trigger.key} has no frame")
-    data = encode(frame.image, config)
-    name = _write_new(config.folder, picture_stem(inspected.trigger.key), config.format, data)
-    height, width = frame.image.shape[:2]
-    return StoredImage(name, hashlib.sha256(data).hexdigest(), width, height)
+    image, stem = frame.image, picture_stem(inspected.trigger.key)
+    name, sha256 = _write_new(
+        config.folder,
+        stem,
+        config.format,
+        lambda path: write(image, path, config.format, config.quality),
+    )
+    height, width = image.shape[:2]
+    return StoredImage(name, sha256, width, height)
 
 
-def encode(image: np.ndarray, config: ImagesConfig) -> bytes:
-    """Return the file's bytes of an RGB image. Raises ValueError when it is not uint8 [H, W, 3]."""
-    import cv2
-
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(f"not an RGB image: {image.dtype} {image.shape}")
-    settings = {
-        "jpg": [cv2.IMWRITE_JPEG_QUALITY, config.quality],
-        "png": [cv2.IMWRITE_PNG_COMPRESSION, 1],
-    }
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    ok, data = cv2.imencode(f".{config.format}", bgr, settings.get(config.format, []))
-    if not ok:
-        raise ValueError(f"{image.shape} cannot be written as {config.format}")
-    return data.tobytes()
-
-
-def _write_new(folder: Path, stem: str, ending: str, data: bytes) -> str:
-    """Write a new file and return its name in the folder. After a crash it is whole or absent."""
+def _write_new(
+    folder: Path, stem: str, ending: str, write: Callable[[Path], str]
+) -> tuple[str, str]:
+    """Write a new file; return its name in the folder and its hash. After a crash it is whole or absent."""
     target = folder / f"{stem}.{ending}"
     _make_folders(target.parent, folder)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        sha256 = write(temporary)
         name, copy = f"{stem}.{ending}", 1
         while True:
             try:
@@ -220,7 +224,7 @@ def _write_new(folder: Path, stem: str, ending: str, data: bytes) -> str:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(target.parent)
-    return name
+    return name, sha256
 
 
 def _make_folders(path: Path, top: Path) -> None:

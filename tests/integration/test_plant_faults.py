@@ -297,7 +297,11 @@ def test_silence_ends_each_wait_and_no_work(plant: PlantStore, server: PostgresS
         with eager.transaction("a test") as connection:
             connection.execute(sa.text("SELECT pg_sleep(1.5)"))
         eager.close()
-    assert not [t for t in threading.enumerate() if t.name == "plant silence"]
+    until(
+        lambda: not [t for t in threading.enumerate() if t.name == "silence"],
+        10,
+        "nobody waits, so nobody watches",
+    )
 
 
 def test_who_is_gone_does_not_hold_the_mark(

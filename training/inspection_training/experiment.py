@@ -148,7 +148,11 @@ class Experiment(BaseModel):
         description="auto: chosen by ultralytics from the number of steps; AdamW for family torchvision",
     )
     lr: float | None = Field(
-        None, gt=0, le=1, description="first learning rate; default: the optimizer's"
+        None,
+        gt=0,
+        le=1,
+        description="first learning rate; default: the optimizer's. Family ultralytics takes it only with "
+        "an optimizer by name: auto chooses the rate, too",
     )
     warmup_epochs: float = Field(3.0, ge=0, description="epochs in which the learning rate rises")
     train_images: int | None = Field(None, ge=1, description="use only so many training images")
@@ -269,6 +273,11 @@ class Experiment(BaseModel):
             raise ValueError(
                 f"model {self.model} is not of family {self.family}; use for example yolo26n, yolo11s, "
                 "yolov8n-seg"
+            )
+        if self.lr is not None and self.optimizer == "auto" and self.family == "ultralytics":
+            raise ValueError(
+                f"lr {self.lr} would not be used: optimizer auto chooses the rate, too; name the optimizer, "
+                "for example optimizer: AdamW"
             )
         if self.tile is not None and min(self.tile) < 32:
             raise ValueError(f"tile {self.tile} must be at least 32 pixels each way")

@@ -50,9 +50,9 @@ def diverged(epoch: int, run: Path, experiment: Experiment) -> ConfigError:
         run: folder of the run.
         experiment: its settings.
     """
-    rate = (
-        f"lr (now {experiment.lr})" if experiment.lr is not None else "lr, for example lr: 0.0005"
-    )
+    rate = "lr, for example optimizer: AdamW with lr: 0.0005"
+    if experiment.lr is not None:
+        rate = f"lr (now {experiment.lr})"
     return ConfigError(
         f"the training diverged in epoch {epoch}: the loss is no longer a number, nothing is released. "
         f"Start again with a smaller {rate}, more warmup_epochs, or precision: f32. What was learned "

@@ -87,6 +87,25 @@ class Outcome:
     variants: dict[str, str] = field(default_factory=dict[str, str])
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a training made, measured, its gates asked; nothing is published.
+
+    Attributes:
+        folder: of the candidate, inside the run's.
+        card: its card, as it lies there.
+        run: folder of the run.
+        gates: every gate that was asked.
+        seconds: stage name to seconds.
+    """
+
+    folder: Path
+    card: ReleaseCard
+    run: Path
+    gates: tuple[GateResult, ...]
+    seconds: dict[str, float]
+
+
 def train_release(
     experiment: Experiment,
     version: DatasetVersion,
@@ -101,12 +120,56 @@ def train_release(
 ) -> Outcome:
     """Train, export, check, measure and publish one release.
 
+    Arguments are those of `train_candidate`.
+
+    Raises:
+        RefusedError: a gate was not passed; the candidate and its card stay in the run's folder.
+        InspectionError: anything else wrong; nothing was published either.
+    """
+    made = train_candidate(
+        experiment,
+        version,
+        part=part,
+        weights=weights,
+        releases=releases,
+        runs=runs,
+        resume=resume,
+        explained=explained,
+        report=report,
+    )
+    clock = _Clock(made.seconds)
+    if not all(result.passed for result in made.gates):
+        raise RefusedError(part, made.gates, version.folder, made.folder)
+    published = publish(made.folder, made.card, releases)
+    finish_run(made.run, published.name)
+    clock.lap("release")
+    report(Step("release", 1, 1))
+    variants = _make_variants(experiment, version, published, report)
+    clock.lap("variants")
+    card = read_card(published.folder)
+    return Outcome(published, card, made.run, clock.seconds, variants)
+
+
+def train_candidate(
+    experiment: Experiment,
+    version: DatasetVersion,
+    *,
+    part: str,
+    weights: Path | None,
+    releases: Path,
+    runs: Path,
+    resume: Path | None = None,
+    explained: str = "",
+    report: Report = silent,
+) -> Candidate:
+    """Train, export, check and measure; publish nothing.
+
     Args:
         experiment: every setting.
         version: the dataset version.
         part: name of the part; the folder below releases.
         weights: weight file to start from; None: random, or none where the family needs none.
-        releases: where releases are published.
+        releases: where a release of it would be published; kept in the run's card.
         runs: where the run's folder is made.
         resume: a run folder that was cut off; its family goes on from its checkpoint; see
             `run_card.resume_run` for all arguments of it.
@@ -115,8 +178,8 @@ def train_release(
         report: told about every step.
 
     Raises:
-        RefusedError: a gate was not passed; the candidate and its card stay in the run's folder.
-        InspectionError: anything else wrong; nothing was published either.
+        RefusedError: the dataset is not as its gate asks; nothing was trained.
+        InspectionError: anything else wrong.
     """
     if not re.fullmatch(PART_NAME, part):
         raise ConfigError(
@@ -135,28 +198,19 @@ def train_release(
     if resume is None:
         start_run(run, experiment, version, part=part, weights=weights, releases=releases)
         write_atomic(run / "experiment.yaml", (explained or settings_yaml(experiment)).encode())
-    clock = _Clock()
+    clock = _Clock({})
     trained = family.train(experiment, version, weights, run, report)
     clock.lap("train")
-    candidate = run / "candidate" / part / "1"
-    card = _export(experiment, version, (family, trained), candidate, report)
+    folder = run / "candidate" / part / "1"
+    card = _export(experiment, version, (family, trained), folder, report)
     clock.lap("export")
-    parity, measured = _measure(experiment, version, (family, trained), candidate, report)
+    parity, measured = _measure(experiment, version, (family, trained), folder, report)
     clock.lap("measure")
-    asked = candidate_gates(experiment.gates, parity, measured)
-    results = [*clean, *asked]
+    results = (*clean, *candidate_gates(experiment.gates, parity, measured))
     metrics = {**measured.card["metrics"], "gates": for_card(experiment.gates, results)}
     card = card.model_copy(update={**measured.card, "metrics": metrics, "parity": parity})
-    card = finish_candidate(candidate, card, measured)
-    if not all(result.passed for result in results):
-        raise RefusedError(part, results, version.folder, candidate)
-    published = publish(candidate, card, releases)
-    finish_run(run, published.name)
-    clock.lap("release")
-    report(Step("release", 1, 1))
-    variants = _make_variants(experiment, version, published, report)
-    clock.lap("variants")
-    return Outcome(published, read_card(published.folder), run, clock.seconds, variants)
+    card = finish_candidate(folder, card, measured)
+    return Candidate(folder, card, run, results, clock.seconds)
 
 
 def _make_variants(
@@ -272,8 +326,8 @@ def _measure(
 
 
 class _Clock:
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds = dict(seconds)
         self._last = time.monotonic()
 
     def lap(self, stage: str) -> None:

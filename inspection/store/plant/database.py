@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from inspection.errors import StoreError
 from inspection.store import tables
 from inspection.store.config import StoreConfig
 from inspection.store.database import (
+    SILENT_LONGER,
     STATEMENT_LONGER,
     discard,
     make_engine,
@@ -25,12 +26,12 @@ from inspection.store.database import (
     revision,
     store_error,
 )
-from inspection.store.plant.silence import Silence
 from inspection.store.plant.tables import HEAD, VERSION_TABLE, is_plant
+from inspection.store.silence import silence_of
 
 _PATIENCE = 10.0
 """Seconds to wait for a lock of the plant: others write there, too."""
-SILENT = _PATIENCE + STATEMENT_LONGER + 5.0
+SILENT = _PATIENCE + STATEMENT_LONGER + SILENT_LONGER
 """Seconds without an answer after which a connection is cut: the server ends each statement before."""
 FOREVER = math.inf
 """For what may take as long as it likes."""
@@ -72,7 +73,7 @@ def init(config: StoreConfig) -> bool:
             raise StoreError("the database holds the results of a station; name an empty one")
     connection = None
     try:
-        connection = make_engine(config).connect()
+        connection = make_engine(config, silent=FOREVER).connect()
         migrate(connection, config, plant=True)
         _migrate_plant(connection)
     except (SQLAlchemyError, sqlite3.Error) as error:
@@ -138,9 +139,8 @@ class Plant:
             silent: seconds without an answer after which the connection is cut; None: `SILENT`.
         """
         self._config = config
-        self._engine = make_engine(config, keep=1, idle=_IDLE)
         silent = SILENT if silent is None else silent
-        self._silence = None if silent == FOREVER else Silence(self._engine, silent)
+        self._engine = make_engine(config, keep=1, idle=_IDLE, silent=silent)
 
     @contextmanager
     def transaction(self, what: str) -> Generator[sa.Connection]:
@@ -150,17 +150,14 @@ class Plant:
             PlantError: `what` was not done, or nobody can know (the link was cut while it was committed, or
                 the server was silent).
         """
-        silence = self._silence
+        silence = silence_of(self._engine)
+        before = silence.cuts if silence else 0
         try:
-            with (
-                silence.limited() if silence else nullcontext(),
-                self._engine.connect() as connection,
-                connection.begin(),
-            ):
+            with self._engine.connect() as connection, connection.begin():
                 yield connection
         except SQLAlchemyError as error:
             said = str(store_error(error, self._config, what))
-            if silence is not None and silence.was_cut:
+            if silence is not None and silence.cuts > before:
                 said += " (the server held the connection and did not answer: it was cut)"
             raise PlantError(said) from error
 
