@@ -183,8 +183,12 @@ class Ladder:
             self._reject(self._blocked() or "not_ready")
 
     def _advance(self) -> None:
-        standing = self.config.wait_ready or self._held_since is not None
-        self._due = (self._now if standing else self._due) + self.config.takt
+        late = 0.0 if self._held_since is not None else self._now - self._due
+        if (
+            self.config.wait_ready
+        ):  # the belt stood still for the rest; a scan is no reason to run slower
+            late = min(late, self.config.scan)
+        self._due = self._now - late + self.config.takt
         self._held_since = None
 
     def _next_part(self) -> Part:

@@ -94,9 +94,12 @@ class TestEveryRuntime:
 
     def test_batches(self, runtime: Runtime, releases: Path) -> None:
         runtime.load(release_of(releases, 1), PATIENCE)
-        images = np.concatenate([picture(2), picture(0), picture(1)])
-        rows = runtime.infer(images, PATIENCE)["detections"]
-        assert [int(np.argmax(r[:, 4])) for r in rows] == [2, 0, 1]
+        for order in ([2, 0, 1], [1, 2, 0, 0, 2, 1, 1]):  # more than there are processors, and again
+            images = np.concatenate([picture(k) for k in order])
+            rows = runtime.infer(images, PATIENCE)["detections"]
+            assert [int(np.argmax(r[:, 4])) for r in rows] == order
+            alone = [runtime.infer(picture(k), PATIENCE)["detections"] for k in order]
+            assert np.array_equal(rows, np.concatenate(alone))
 
     def test_answers_are_not_overwritten_by_the_next(
         self, runtime: Runtime, releases: Path
