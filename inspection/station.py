@@ -49,6 +49,8 @@ _RECONNECT = (0.05, 0.1, 0.2, 0.4)
 _MAX_ABANDONED = 5
 _WORKING = 0.01
 """Seconds between readings of CTRL, at least, while a part is with the model and its trigger is down."""
+_JUST_NOW = 0.002
+"""Seconds in which a reading of CTRL is as good as a new one, when an answer is published."""
 _REPEAT_FOR = 10.0
 
 
@@ -245,7 +247,9 @@ class Station:
         """Tell whether an answer waits and CTRL was read just now: then it need not be read once more."""
         part = self._part
         waits = part is not None and part.recorded is not None and self._published is None
-        return waits and time.monotonic() - self._exchange.polled < self._timing.poll
+        return waits and time.monotonic() - self._exchange.polled < min(
+            self._timing.poll, _JUST_NOW
+        )
 
     def _step(self, ctrl: Ctrl) -> None:
         self._follow_reset(ctrl)

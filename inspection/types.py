@@ -406,7 +406,7 @@ class FrameLimits:
     Attributes:
         size: (width, height) the recipe was made for, or None for any.
         views: names of the cameras, in the order in which their pictures are joined; empty for any.
-        min_mean: darker frames (mean of all pixels, 0..255) are refused.
+        min_mean: darker frames (mean over a grid of pixels, 0..255) are refused.
         max_mean: brighter frames are refused.
         min_std: frames with less contrast (standard deviation) are refused.
     """

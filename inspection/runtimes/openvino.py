@@ -22,6 +22,7 @@ from inspection.runtimes.contract import (
     warm_images,
 )
 from inspection.runtimes.libraries import openvino_core
+from inspection.tiles import MOST_TOGETHER
 from inspection.types import Release
 from inspection.variants import FLOAT, FLOAT_ARITHMETIC
 
@@ -59,7 +60,7 @@ class _Loaded:
     """A release compiled for single images, and for batches once one was asked for.
 
     `floats` is what layers compute in that are not in eight bits: f32 or bf16. `many` are requests that run
-    at the same time, each on one thread.
+    at the same time, each on its share of the threads.
     """
 
     release: Release
@@ -73,9 +74,9 @@ class _Loaded:
 class OpenVino:
     """OpenVINO in this process; cannot be interrupted, so `timeout` is not kept.
 
-    A single image gets all threads. The images of a batch run side by side, each on one thread: that is
-    faster together, and gives the same bits as one after the other, which a network compiled for batches
-    does not. The first batch compiles the network once more.
+    A single image gets all threads. The images of a batch run side by side, each on its share of
+    the threads: that is faster together, and gives the same bits as one after the other, which a
+    network compiled for batches does not. The first batch compiles the network once more.
     """
 
     def __init__(self, config: OpenVinoConfig) -> None:
@@ -155,7 +156,8 @@ class OpenVino:
             settings["INFERENCE_NUM_THREADS"] = self._config.threads
         if side_by_side and self._config.device.startswith("CPU"):
             threads = self._config.threads or len(os.sched_getaffinity(0))
-            settings |= {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
+            streams = min(threads, MOST_TOGETHER)  # as many as tiles come together
+            settings |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads}
         return self._core.compile_model(model, self._config.device, settings)
 
     def _run(self, loaded: _Loaded, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:

@@ -4,11 +4,12 @@
                   ◀──────────────────────────── one line of JSON ◀──┘
 
 The process ends with the line: it reads to the end of its standard input. Where it cannot be started,
-dies, or does not answer, the picture is written by the thread itself, and a new one is tried later.
+dies, has no memory, or does not answer, the thread writes the picture itself, and a new one is tried later.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -41,22 +42,24 @@ class PictureProcess:
         self._memory = -1
         self._pixels: np.ndarray | None = None
         self._not_before = 0.0
+        self._count = 0
 
     def write(self, image: Image, path: Path, ending: str, quality: int) -> str:
         """Write a new file durably; see `write_picture_file`."""
         if time.monotonic() >= self._not_before:
             try:
                 told = self._ask(image, path, ending, quality)
-            except (OSError, ValueError) as error:
-                _logger.warning("pictures are written by the line itself for a while: %s", error)
+            except (
+                Exception
+            ) as error:  # whatever it was: a late answer must never be the next one's
+                _logger.warning("pictures are written by the line itself for a while: %r", error)
                 self.close()
                 self._not_before = time.monotonic() + _AGAIN_AFTER
             else:
                 if "errno" in told:
                     raise OSError(told["errno"], told["error"])
-                if "error" in told:
-                    raise ValueError(told["error"])
-                return str(told["sha256"])
+                if "sha256" in told:
+                    return str(told["sha256"])
         return write_picture_file(image, path, ending, quality)
 
     def close(self) -> None:
@@ -73,12 +76,14 @@ class PictureProcess:
             os.close(memory)
 
     def _ask(self, image: Image, path: Path, ending: str, quality: int) -> dict[str, Any]:
-        """Return the process' answer. Raises OSError, ValueError: there is none, or no process."""
+        """Return the process' answer to this very question. Raises: there is none, or no process."""
         process = self._process or self._start()
         if process.stdin is None or process.stdout is None:
             raise ValueError("the process has no pipes")
         self._place(image)
+        self._count += 1
         asked = {
+            "number": self._count,
             "shape": image.shape,
             "dtype": str(image.dtype),
             "path": str(path.absolute()),
@@ -88,20 +93,25 @@ class PictureProcess:
         process.stdin.write(json.dumps(asked).encode() + b"\n")
         process.stdin.flush()
         answer, end = b"", time.monotonic() + _PATIENCE
+        ready = select.poll()
+        ready.register(process.stdout, select.POLLIN)
         while not answer.endswith(b"\n"):
             left = max(0.0, end - time.monotonic())
-            if not select.select([process.stdout], [], [], left)[0]:
+            if not ready.poll(1000 * left):
                 raise OSError(f"their process did not answer in {_PATIENCE:g} s")
             more = os.read(process.stdout.fileno(), 65536)
             if not more:
                 raise OSError("their process has ended")
             answer += more
-        return json.loads(answer)
+        told = json.loads(answer)
+        if told["number"] != self._count:
+            raise ValueError(f"their process answered {told!r}, asked was {self._count}")
+        return told
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._memory = os.memfd_create("inspection-picture")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "inspection.store.picture_process", str(self._memory)],
+            [sys.executable, "-P", "-m", "inspection.store.picture_process", str(self._memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[self._memory],
@@ -171,19 +181,19 @@ def _serve(memory: int) -> None:
         asked = json.loads(line)
         dtype, shape = np.dtype(asked["dtype"]), tuple(asked["shape"])
         size = int(np.prod(shape)) * dtype.itemsize
+        if pixels.size < size:  # without memory it ends here, and the line writes the picture
+            pixels = np.frombuffer(mmap.mmap(memory, size, prot=mmap.PROT_READ), np.uint8)
+        image = pixels[:size].view(dtype).reshape(shape)
+        told: dict[str, Any] = {"number": asked["number"]}
         try:
-            if pixels.size < size:
-                pixels = np.frombuffer(mmap.mmap(memory, size, prot=mmap.PROT_READ), np.uint8)
-            image = pixels[:size].view(dtype).reshape(shape)
-            told: dict[str, Any] = {
-                "sha256": write_picture_file(
-                    image, Path(asked["path"]), asked["ending"], asked["quality"]
-                )
-            }
+            told["sha256"] = write_picture_file(
+                image, Path(asked["path"]), asked["ending"], asked["quality"]
+            )
         except OSError as error:
-            told = {"errno": error.errno, "error": str(error.strerror)}
-        except Exception as error:  # the boundary: told to the line, which writes it in the row
-            told = {"error": f"{type(error).__name__}: {error}"}
+            if error.errno != errno.ENOMEM:
+                told |= {"errno": error.errno, "error": str(error.strerror)}
+        except Exception as error:  # the line tries it itself, and says what is wrong
+            told["error"] = repr(error)
         os.write(1, json.dumps(told).encode() + b"\n")
 
 

@@ -57,7 +57,7 @@ class Silence:
         self.patient = False
         self._seconds = seconds
         self._opening = min(seconds, _OPENING)
-        self._openings: dict[int, int] = {}
+        self._openings: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         for name in _ASKING:
             self._limit(engine.dialect, name, seconds)
         self._limit(engine.dialect, "do_ping", self._opening)
@@ -72,6 +72,8 @@ class Silence:
         @functools.wraps(call)
         def limited(first: Any, *rest: Any, **named: Any) -> Any:
             most = math.inf if self.patient else seconds
+            if name == "do_executemany":  # the server answers, and limits, each of them
+                most *= max(1, len(rest[1]))
             with self._limited(_connection_of(first), most):
                 return call(first, *rest, **named)
 
@@ -86,11 +88,13 @@ class Silence:
             _WATCH.end(wait)
 
     def _opened(self, connection: Any, _record: Any) -> None:
-        self._openings[id(connection)] = _WATCH.begin(connection, self._opening, self)
+        wait = self._openings[connection] = _WATCH.begin(connection, self._opening, self)
+        # where no event tells that it failed
+        weakref.finalize(connection, _WATCH.end, wait).atexit = False
 
     def _tried(self, connection: Any, *_: Any) -> None:
         """It was opened, tried, and is given to whoever asked; or it is closed before that."""
-        _WATCH.end(self._openings.pop(id(connection), -1))
+        _WATCH.end(self._openings.pop(connection, -1))
 
 
 def _connection_of(first: Any) -> Any:
@@ -161,7 +165,15 @@ class _Watch:
             if self._thread is None or not self._thread.is_alive():
                 self._looks_at = math.inf
                 self._thread = threading.Thread(target=self._run, name="silence", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except (
+                    RuntimeError
+                ):  # no more threads, or the program ends: nobody watches this one
+                    self._thread = None
+                    del self._waits[number]
+                    own.close()
+                    return -1
             elif self._waits[number].due < self._looks_at:
                 self._changed.notify()
         return number

@@ -94,7 +94,10 @@ class TestEveryRuntime:
 
     def test_batches(self, runtime: Runtime, releases: Path) -> None:
         runtime.load(release_of(releases, 1), PATIENCE)
-        for order in ([2, 0, 1], [1, 2, 0, 0, 2, 1, 1]):  # more than there are processors, and again
+        for order in (
+            [2, 0, 1],
+            [1, 2, 0, 0, 2, 1, 1],
+        ):  # more than there are processors, and again
             images = np.concatenate([picture(k) for k in order])
             rows = runtime.infer(images, PATIENCE)["detections"]
             assert [int(np.argmax(r[:, 4])) for r in rows] == order

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -104,6 +105,37 @@ def test_a_process_that_hangs_is_ended(
     sha256 = process.write(NOISE, tmp_path / "1", "jpg", 90)
     assert sha256 == hashlib.sha256((tmp_path / "1").read_bytes()).hexdigest()
     assert not children()
+
+
+def test_a_late_answer_is_never_the_next_pictures(
+    tmp_path: Path, process: PictureProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread fails when the question is out; what is answered then is nobody's."""
+    others = [np.full((9, 9, 3), grey, np.uint8) for grey in (10, 20, 30)]
+    process.write(NOISE, tmp_path / "0", "png", 90)
+
+    def fails(*_: object) -> bytes:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", fails)
+        process.write(others[0], tmp_path / "1", "png", 90)
+    monkeypatch.setattr(process, "_not_before", 0.0)
+    for number, image in enumerate(others, start=2):
+        path = tmp_path / str(number)
+        sha256 = process.write(image, path, "png", 90)
+        assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+    assert the_child()
+
+
+def test_a_process_without_memory_loses_no_picture(tmp_path: Path, process: PictureProcess) -> None:
+    process.write(NOISE, tmp_path / "0", "jpg", 90)
+    limit = 1000 * int(Path(f"/proc/{the_child()}/statm").read_text().split()[0]) * 4
+    resource.prlimit(the_child(), resource.RLIMIT_AS, (limit, limit))
+    large = np.tile(NOISE, (40, 40, 1))
+    sha256 = process.write(large, tmp_path / "1", "bmp", 90)
+    assert sha256 == hashlib.sha256((tmp_path / "1").read_bytes()).hexdigest()
 
 
 def test_no_process_and_no_memory_lose_no_picture(

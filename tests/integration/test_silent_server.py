@@ -127,3 +127,34 @@ def test_what_may_take_long_is_not_cut(config: StoreConfig) -> None:
             connection.execute(slow)
     assert silence.cuts == 1
     engine.dispose()
+
+
+def test_many_rows_have_the_time_of_many(config: StoreConfig) -> None:
+    engine = make_engine(config)
+    rows = [{"seconds": 0.2}] * 8
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT pg_sleep(:seconds)"), rows)
+    silence = silence_of(engine)
+    assert silence is not None
+    assert not silence.cuts
+    engine.dispose()
+
+
+def test_nothing_is_cut_where_nobody_can_watch(
+    config: StoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until(lambda: "silence" not in {t.name for t in threading.enumerate()}, 10, "nobody watches")
+    engine = make_engine(config)
+
+    def fails(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with engine.connect() as connection:
+        until(lambda: "silence" not in {t.name for t in threading.enumerate()}, 10, "none is left")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fails)
+            assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+        connection.execute(sa.text("SELECT 1"))
+        time.sleep(1.5)
+        assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+    engine.dispose()

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from inspection.errors import ConfigError
+from inspection_training.experiment import Experiment, check_settings
+from inspection_training.progress import silent
 from inspection_training.search.space import read_space
 from inspection_training.search.table import as_json, print_trials
-from inspection_training.search.trial import Trial, best_of, score_of
+from inspection_training.search.trial import Job, Trial, best_of, run_trial, score_of
 
 
 def space(folder: Path, text: str) -> Path:
@@ -61,6 +63,7 @@ def test_so_many_are_drawn_and_none_twice(tmp_path: Path) -> None:
         ("vary: {imgsz: [96]}\nexperiment: nothing.yaml\n", "nothing.yaml cannot be read"),
         ("vary: {seed: [1]}\nmore: 1\n", "more"),
         ("- 1\n", "search"),
+        ("vary: {lr: [0.1, 0.2]}\n", "trial 1: lr 0.1 would not be used: optimizer auto"),
         ("vary: [\n", "cannot be read"),
         (f"vary: {{seed: {list(range(1001))}}}\n", "1001 combinations"),
     ],
@@ -138,3 +141,23 @@ def test_the_table_says_how_to_go_on(
     assert ("끝난 시험이 없습니다" if language == "ko" else "no trial came to its end") in (
         capsys.readouterr().out
     )
+
+
+def test_whatever_a_library_throws_ends_its_own_trial_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_space(space(tmp_path, "vary: {seed: [1]}\n"))
+    job = Job(tmp_path, "v0001", "", "plate", None, tmp_path, tmp_path)
+
+    def fails(_: Job) -> None:
+        raise KeyError("blob")
+
+    monkeypatch.setattr(Job, "version", fails)
+    trial = run_trial(job, 1, *plan[0], silent)
+    assert (trial.state, trial.why) == ("failed", "KeyError: 'blob'")
+
+
+def test_a_run_that_was_begun_with_a_rate_that_is_not_used_is_still_read() -> None:
+    old = Experiment.model_validate({"lr": 0.01, "optimizer": "auto"})
+    with pytest.raises(ConfigError, match="name the optimizer"):
+        check_settings(old.model_dump(exclude_unset=True), "here")

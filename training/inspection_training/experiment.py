@@ -274,11 +274,6 @@ class Experiment(BaseModel):
                 f"model {self.model} is not of family {self.family}; use for example yolo26n, yolo11s, "
                 "yolov8n-seg"
             )
-        if self.lr is not None and self.optimizer == "auto" and self.family == "ultralytics":
-            raise ValueError(
-                f"lr {self.lr} would not be used: optimizer auto chooses the rate, too; name the optimizer, "
-                "for example optimizer: AdamW"
-            )
         if self.tile is not None and min(self.tile) < 32:
             raise ValueError(f"tile {self.tile} must be at least 32 pixels each way")
         for name in ("input_size", "crop"):
@@ -327,7 +322,7 @@ def check_settings(settings: dict[str, Any], where: str) -> Experiment:
         ConfigError: unknown field or value out of bounds; the message names it.
     """
     try:
-        return Experiment.model_validate(settings)
+        experiment = Experiment.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(x) for x in first["loc"]) or "experiment"
@@ -336,6 +331,15 @@ def check_settings(settings: dict[str, Any], where: str) -> Experiment:
             f"experiment {where}: {field}: {first['msg']}"
             + (f"; known settings: {known}" if known else f" (given: {first.get('input')!r})")
         ) from error
+    rate, chooses = experiment.lr, experiment.optimizer == "auto"
+    if (
+        rate is not None and chooses and experiment.family == "ultralytics"
+    ):  # old runs may have both
+        raise ConfigError(
+            f"experiment {where}: lr {rate} would not be used: optimizer auto chooses the rate, too; name "
+            "the optimizer, for example optimizer: AdamW"
+        )
+    return experiment
 
 
 def settings_yaml(experiment: Experiment) -> str:

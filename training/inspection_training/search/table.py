@@ -21,8 +21,8 @@ _WORDS = {
     "stopped": ("중단: 뒤처짐", "stopped: behind"),
     "failed": ("실패: {why}", "failed: {why}"),
     "title": (
-        "val 이미지로 정렬했습니다. test 이미지는 쓰지 않았습니다",
-        "in the order of the val images; the test images were not used",
+        "val 이미지로 정렬했습니다. test 이미지는 고르는 데 쓰지 않았습니다",
+        "in the order of the val images; the test images chose nothing",
     ),
     "best": (
         "가장 좋은 시험 {number}. 실행 폴더 {run}. 출시: inspection release make {run}",

@@ -5,6 +5,7 @@ The test images choose nothing: whoever picks the best of many by them has no ho
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from inspection_datasets.manifest import DatasetVersion, load_version
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Report
 
+_LOG = logging.getLogger(__name__)
 State = Literal["done", "stopped", "failed"]
 
 
@@ -133,6 +135,9 @@ def run_trial(
         score = score_of(made.card.metrics)
     except InspectionError as error:
         return Trial(number, tried, "failed", why=str(error))
+    except Exception as error:  # the boundary of a trial: a library's own, of these settings alone
+        _LOG.exception("trial %d failed", number)
+        return Trial(number, tried, "failed", why=f"{type(error).__name__}: {error}")
     return Trial(
         number, tried, "done", run=str(made.run), score=score, seconds=made.seconds["train"]
     )
