@@ -31,12 +31,11 @@ itself: the same simulated PLC, the same five-megapixel frames, rendered beforeh
 memory on both sides. One part after the other, every side alone on the PC in its turn.
 
 - **ours**: `inspection line`, the handshake over Modbus, the row committed before the PLC is told
-  (SQLite, `synchronous=FULL`), pictures kept. The network
-  runs in the inference service, over shared memory; *in process*: in the line's own process.
+  (SQLite, `synchronous=FULL`), pictures kept. The network runs in the inference service, over shared
+  memory; *in process*: in the line's own process.
 - **naive**: what most people write. A loop polls the PLC and posts a JPEG to FastAPI, which decodes it,
-  calls ultralytics' `predict`, writes
-  the picture with `imwrite`, commits one SQLAlchemy row, and answers; then the loop writes the PLC. Its
-source is in `bench/inspection_bench/naive/`.
+  calls ultralytics' `predict`, writes the picture with `imwrite`, commits one SQLAlchemy row, and answers;
+  then the loop writes the PLC. Its source is in `bench/inspection_bench/naive/`.
 
 `inference mean ms` is the runtime's own time, `rest mean ms` all else that the part waited for. CPU and
 memory count all processes of a side, polling between parts included.
@@ -51,7 +50,8 @@ are looked at all the time, in every process.
 A frame in memory to the boxes in its pixels, each contestant a process of its own, called in turns.
 *raw* is OpenVINO alone on an input that is ready: nothing can be faster. *rect* is an export with the
 camera's aspect ratio, which ultralytics makes only when it is told the shape. Decisions and boxes are
-compared with ours in f32.
+compared with ours in f32. Where a processor has bf16, OpenVINO computes in it unless it is told not to: the
+peers on OpenVINO do so without asking, ours only by a variant that was compared with the release.
 """,
     "service": """## The inference service
 

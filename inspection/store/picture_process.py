@@ -31,6 +31,7 @@ _NICE = 10
 _PATIENCE = 30.0
 """Seconds after which a process that does not answer is ended: others may have all processors."""
 _AGAIN_AFTER = 30.0
+_JPEG_SIDE = 65_500
 _logger = logging.getLogger(__name__)
 
 
@@ -157,6 +158,11 @@ def encode(image: Image, ending: str, quality: int) -> bytes:
 
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"not an RGB image: {image.dtype} {image.shape}")
+    if ending == "jpg" and max(image.shape) > _JPEG_SIDE:
+        raise ValueError(
+            f"{image.shape} is too long for JPEG, which holds {_JPEG_SIDE} pixels each way; set "
+            "store.images.format to png"
+        )
     settings = {
         "jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         "png": [cv2.IMWRITE_PNG_COMPRESSION, 1],

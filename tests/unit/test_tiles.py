@@ -468,6 +468,16 @@ class TestDetector:
             (x + 60.0, y + 50.0, x + 80.0, y + 70.0) for x, y, _, _ in TILES
         )
 
+    def test_a_long_picture_of_a_line_scan_camera_is_seen_from_end_to_end(self) -> None:
+        runtime = Scripted()
+        frame = np.zeros((30_000, FRAME[1], 3), np.uint8)
+        answer = Detector(release(), runtime).detect(frame, 60.0)
+        assert sum(runtime.batches) == len(answer) > 300
+        tops = np.unique(answer.boxes[:, 1]) - 50.0
+        assert tops[0] == 0
+        assert np.diff(tops).max() <= 128
+        assert tops[-1] == 30_000 - 128
+
     def test_no_time_left_for_the_next_tiles_is_a_timeout_and_never_a_part_of_the_answer(
         self,
     ) -> None:
