@@ -163,7 +163,7 @@ def test_the_disks_error_is_the_lines_own(tmp_path: Path, process: PictureProces
         assert told.value.errno == errno.ENOSPC
     with pytest.raises(ValueError, match="not an RGB image"):
         process.write(NOISE[..., 0], tmp_path / "grey", "jpg", 90)
-    with pytest.raises(ValueError, match="set store.images.format to png"):
+    with pytest.raises(ValueError, match=r"set store\.images\.format to png"):
         process.write(np.zeros((65_501, 2, 3), np.uint8), tmp_path / "long", "jpg", 90)
     assert process.write(NOISE, tmp_path / "after", "jpg", 90)
     assert the_child()  # the same process went on
