@@ -18,6 +18,7 @@ from inspection.runtimes.contract import (
     check_images,
     check_outputs,
     check_precision,
+    join_outputs,
     read_model,
     warm_images,
 )
@@ -164,18 +165,20 @@ class OpenVino:
         try:
             if len(images) == 1:
                 loaded.single.infer({0: images}, share_inputs=True)
-                values = _copy(loaded.single)
+                found = [_copy(loaded.single)]
             else:
-                values = self._run_many(loaded, images)
+                found = self._run_many(loaded, images)
         except Exception as error:  # as in load
             raise InferenceError(
                 f"OpenVINO failed on {loaded.release.name}: {error}; load the release again"
             ) from error
-        outputs = dict(zip(loaded.names, values, strict=True))
-        return check_outputs(loaded.release, outputs, len(images))
+        each = [dict(zip(loaded.names, values, strict=True)) for values in found]
+        return join_outputs([check_outputs(loaded.release, outputs, 1) for outputs in each])
 
-    def _run_many(self, loaded: _Loaded, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Return each output of all images, in order."""
+    def _run_many(
+        self, loaded: _Loaded, images: NDArray[np.uint8]
+    ) -> list[list[NDArray[np.float32]]]:
+        """Return the outputs of each image, in order."""
         if loaded.many is None:
             compiled = self._compile(loaded.model, loaded.floats, side_by_side=True)
             number = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
@@ -197,7 +200,7 @@ class OpenVino:
                 with suppress(Exception):
                     request.wait()
             raise
-        return [np.concatenate(values) for values in zip(*found, strict=True)]
+        return found
 
 
 def _finish(request: Any) -> list[NDArray[np.float32]]:

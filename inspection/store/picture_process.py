@@ -50,9 +50,7 @@ class PictureProcess:
         if time.monotonic() >= self._not_before:
             try:
                 told = self._ask(image, path, ending, quality)
-            except (
-                Exception
-            ) as error:  # whatever it was: a late answer must never be the next one's
+            except Exception as error:  # a late answer must never be the next picture's
                 _logger.warning("pictures are written by the line itself for a while: %r", error)
                 self.close()
                 self._not_before = time.monotonic() + _AGAIN_AFTER
