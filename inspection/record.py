@@ -76,7 +76,15 @@ class Record:
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Finish the queued work, then end."""
+        """Finish the queued work, the pictures that it queued, and their rows; then end.
+
+        Args:
+            timeout: seconds that the store may take before the pictures, and again after them.
+        """
+        queued = threading.Event()
+        self._later(queued.set)
+        queued.wait(timeout)
+        self._images.close()  # a picture that nobody told of would be shown as lost until a start
         self._work.close()
         self._thread.join(timeout)
 

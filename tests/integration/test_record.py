@@ -7,13 +7,13 @@ import threading
 import time
 from pathlib import Path
 
-from store_samples import PASSED, detections, frame, store_config, trigger
+from store_samples import FAILED, PASSED, detections, frame, store_config, trigger
 
 from inspection.part import PartInFlight
 from inspection.record import Record
 from inspection.store.images import ImageWriter
 from inspection.store.sql import SqlStore
-from inspection.types import Decision, Inspected, Reason, Result
+from inspection.types import Decision, Inspected, PartKey, Reason, Result, StoredImage
 
 
 def opened(folder: Path) -> tuple[Record, SqlStore, ImageWriter]:
@@ -112,3 +112,28 @@ def test_a_pass_that_was_taken_back_while_it_waited_is_never_written(tmp_path: P
         images.close()
         store.close()
     assert told == [None]
+
+
+def test_a_stop_writes_the_pictures_that_wait_and_tells_their_rows(tmp_path: Path) -> None:
+    config = store_config(tmp_path)
+    store = SqlStore(config)
+    store.begin_epoch("st1", "start")
+
+    def told(key: PartKey, state: str, files: list[StoredImage]) -> None:
+        record.images(key, state, files)
+
+    images = ImageWriter(config, told)
+    record = Record(store, images, "st1", lambda: None, lambda _state: None)
+    record.start()
+    for sequence in (1, 2, 3):
+        part = PartInFlight(trigger(sequence), None)
+        part.frame, part.detections = frame(sequence), detections(0)
+        part.settle(FAILED)
+        record.triggered(part)
+        record.decided(part)
+    record.stop(20)
+    store.close()
+    rows = (
+        sqlite3.connect(tmp_path / "results.db").execute("select image_state from parts").fetchall()
+    )
+    assert rows == [("saved",)] * 3
