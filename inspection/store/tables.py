@@ -25,7 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration: what this program reads and writes."""
 
 MAX_RECORD = 2**32 - 1

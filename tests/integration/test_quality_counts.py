@@ -190,7 +190,27 @@ def test_filters_and_half_hours(line: SqlStore, web: WebStore) -> None:
             and wanted.station in (None, station)
         )  # fmt: skip
     with web.read("choices") as connection:
-        assert [row["release"] for row in choices(connection)] == ["bottle/3"]
+        assert choices(connection)["release"] == ["bottle/3"]
+
+
+def test_the_lists_of_the_filters_read_no_counted_day(web: WebStore, config: StoreConfig) -> None:
+    if config.sqlite_path is None:
+        pytest.skip("PostgreSQL plans by what it finds in the table")
+    asked: list[tuple[str, object]] = []
+    with web.read("plans") as connection:
+        sa.event.listen(
+            connection, "before_cursor_execute", lambda *told: asked.append((told[2], told[3]))
+        )
+        assert choices(connection) == {"station": [], "recipe_number": [], "release": []}
+        plans = [
+            str(row[-1])
+            for statement, values in asked.copy()
+            for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, values)
+        ]
+    steps = [plan for plan in plans if " days " in plan]
+    assert len(steps) == 6
+    assert all("USING COVERING INDEX" in plan for plan in steps), steps
+    assert sum(plan.startswith("SCAN") for plan in steps) == 3, "of these one row each"
 
 
 def test_while_the_line_writes_and_two_processes_count(line: SqlStore, web: WebStore) -> None:

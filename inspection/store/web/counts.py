@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql
 
 from inspection.store.rows import Values
 from inspection.store.tables import parts
+from inspection.store.web.steps import values_in
 from inspection.store.web.tables import days, marks, reviews, slots
 from inspection.types import Decision
 
@@ -364,8 +365,8 @@ def _named(*names: str) -> list[sa.ColumnElement[Any]]:
     return [_KEYS[name].label(name) for name in names]
 
 
-def choices(connection: sa.Connection) -> list[Values]:
-    """Return the combinations of station, recipe_number, part_name and release that were counted."""
-    names = ("station", "recipe_number", "part_name", "release")
-    query = sa.select(*(days.c[name] for name in names)).distinct()
-    return [dict(row) for row in connection.execute(query).mappings()]
+def choices(connection: sa.Connection) -> dict[str, list[Any]]:
+    """Return the stations, recipe_numbers and releases that were counted, each sorted; the empty left out."""
+    columns = (days.c.station, days.c.recipe_number, days.c.release)
+    found = {column.name: values_in(connection, column) for column in columns}
+    return {name: sorted(set(values) - {NONE, ""}) for name, values in found.items()}

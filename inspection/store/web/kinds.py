@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from inspection.store.tables import KINDS, parts
+from inspection.store.web.steps import values_in
 from inspection.store.web.tables import REVIEW_KINDS, reviews
 
 Place = tuple[str, int]
@@ -76,20 +77,7 @@ def values_of(table: Sorted, kind: str) -> dict[str, str]:
 
 def all_kinds(connection: sa.Connection, table: Sorted) -> list[str]:
     """Return every kind that there is: one step of the index for each."""
-    kind = table.kind
-    first = sa.select(kind).order_by(kind).limit(1).scalar_subquery()
-    known = sa.select(first.label("kind")).cte("known", recursive=True)
-    following = (
-        sa.select(kind)
-        .where(kind > known.c.kind)
-        .order_by(kind)
-        .limit(1)
-        .correlate(known)
-        .scalar_subquery()
-    )
-    known = known.union_all(sa.select(following).where(known.c.kind.is_not(None)))
-    query = sa.select(known.c.kind).where(known.c.kind.is_not(None))
-    return [str(found) for found in connection.execute(query).scalars()]
+    return [str(found) for found in values_in(connection, table.kind)]
 
 
 def newest(

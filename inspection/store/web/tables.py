@@ -197,6 +197,9 @@ def _tallied(name: str) -> sa.Table:
 
 
 slots, days = _counted("slots"), _counted("days")
+sa.Index("days_station", days.c.station)
+sa.Index("days_recipe", days.c.recipe_number)
+sa.Index("days_release", days.c.release)
 tallies, tally_days = _tallied("tallies"), _tallied("tally_days")
 
 changes = sa.Table(
