@@ -75,6 +75,7 @@ def model_section(heading: str, model: type[BaseModel], links: dict[str, str] | 
         model: the config class.
         links: field name to the heading of the section that describes its value.
     """
+    names = sorted(model.model_fields, key=lambda name: name != "type")  # which driver it is, first
     rows = [
         [
             f"`{name}`",
@@ -83,7 +84,8 @@ def model_section(heading: str, model: type[BaseModel], links: dict[str, str] | 
             _bounds(field),
             _text(model, name, field),
         ]
-        for name, field in model.model_fields.items()
+        for name in names
+        for field in [model.model_fields[name]]
     ]
     return "\n".join(
         [

@@ -14,28 +14,12 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from inspection.cameras.aravis_library import Aravis, Listed, aravis
-from inspection.cameras.device_frames import DeviceCamera, RawFrame
-from inspection.cameras.device_settings import (
-    Buffers,
-    Edge,
-    Exposure,
-    FrameTimeout,
-    Further,
-    Gain,
-    Line,
-    Name,
-    Offset,
-    PixelFormat,
-    Size,
-    Transfer,
-    Trigger,
-    apply_settings,
-    exposure_seconds,
-    refuse_setting,
-)
+from inspection.cameras.device_config import DeviceConfig, PacketSize
+from inspection.cameras.device_frames import RawFrame
+from inspection.cameras.device_settings import apply_settings, exposure_seconds, refuse_setting
 from inspection.cameras.found import FoundCamera
 from inspection.cameras.gige_register import CONTROL_PRIVILEGE, control_of, own_address
 from inspection.cameras.pixel_formats import NUMBERS
@@ -62,57 +46,22 @@ _RECEIVE_MAX = Path("/proc/sys/net/core/rmem_max")
 _OLDEST_ARRIVAL = 5.0  # seconds
 
 
-class AravisCameraConfig(BaseModel):
+class AravisCameraConfig(DeviceConfig):
     """A GigE Vision or USB3 Vision camera through Aravis."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     type: Literal["aravis"] = "aravis"
-    name: Name = "camera"
     device: str = Field(
         "",
         max_length=128,
         description="IP address, serial number or id as `inspection cameras list` shows it; empty:"
         " the only camera there is",
     )
-    trigger: Trigger = "hardware"
-    line: Line = "Line0"
-    edge: Edge = "RisingEdge"
-    pixel_format: PixelFormat = "Mono8"
-    exposure_us: Exposure = None
-    gain: Gain = None
-    width: Size = None
-    height: Size = None
-    offset_x: Offset = None
-    offset_y: Offset = None
-    packet_size: int = Field(
-        1400,
-        ge=576,
-        le=16000,
-        description="GigE: bytes of a packet with its headers; 1400 fits every network, 8000 needs"
-        " jumbo frames (MTU 9000) on camera, switch and PC",
-    )
-    buffers: Buffers = 8
-    frame_timeout: FrameTimeout = 1.0
-    transfer: Transfer = None
-    settings: Further = {}
+    packet_size: PacketSize = 1400
 
-    _camera: DeviceCamera | None = PrivateAttr(None)
     _address: str = PrivateAttr("")
     _serial: str = PrivateAttr("")
 
-    def open(self) -> DeviceCamera:
-        """Return the camera, set and acquiring.
-
-        Raises:
-            CameraLostError: not there, several and none named, or another program has it.
-            CameraError: it did not take a setting, or its clock cannot be read and `transfer` is
-                not given.
-        """
-        if self._camera is not None and not self._camera.released:
-            raise CameraLostError(
-                f"camera {self.name}: its last connection is still being closed; try again"
-            )
+    def _open_device(self) -> AravisDevice:
         device = AravisDevice(self, self._address)
         serial, self._address = self._serial or device.serial, device.address
         if serial != device.serial and not _is_address(self.device):
@@ -122,15 +71,7 @@ class AravisCameraConfig(BaseModel):
                 f"camera {self.name}: {device.serial} answers where {serial} was; searching again"
             )
         self._serial = serial
-        self._camera = DeviceCamera(
-            self.name,
-            device,
-            trigger=self.trigger,
-            exposure=device.exposure,
-            frame_timeout=self.frame_timeout,
-            transfer=self.transfer,
-        )
-        return self._camera
+        return device
 
 
 class AravisDevice:

@@ -20,14 +20,15 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from inspection.cameras.control_channel import ControlChannel
 from inspection.cameras.device_clock import DeviceClock
-from inspection.cameras.device_settings import TriggerMode
 from inspection.cameras.pixel_formats import to_rgb
 from inspection.errors import CameraError, CameraLostError, CameraTimeoutError, FrameError
 from inspection.types import Frame, Reason, Trigger
+
+TriggerMode = Literal["hardware", "software", "free_running"]
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +72,11 @@ class Device(Protocol):
 
     Attributes:
         facts: maker, model, serial number, and each setting as it was read back.
+        exposure: seconds, as the camera says; 0 when it does not say.
     """
 
     facts: dict[str, str]
+    exposure: float
 
     def next(self, timeout: float) -> RawFrame | None:
         """Return the oldest buffer that came, waiting at most `timeout` seconds; None: none came."""
@@ -115,7 +118,6 @@ class DeviceCamera:
         device: Device,
         *,
         trigger: TriggerMode,
-        exposure: float,
         frame_timeout: float,
         transfer: float | None = None,
     ) -> None:
@@ -125,7 +127,6 @@ class DeviceCamera:
             name: in rows and logs.
             device: acquiring already.
             trigger: what makes it expose.
-            exposure: seconds, for cameras whose clock cannot be read; 0: not known.
             frame_timeout: seconds after which a frame counts as lost, however long the line waits.
             transfer: seconds from the end of an exposure until its frame is here, at most; for
                 cameras whose clock cannot be read. None: not known.
@@ -135,7 +136,7 @@ class DeviceCamera:
         """
         self.name = name
         self.facts = dict(device.facts)
-        self._device, self._mode, self._exposure = device, trigger, exposure
+        self._device, self._mode, self._exposure = device, trigger, device.exposure
         self._frame_timeout, self._transfer = frame_timeout, transfer
         self._empty = float("-inf")  # nothing waited then: what came since is younger
         self._control = ControlChannel(name, device.check)

@@ -3,111 +3,22 @@
     `settings` of the file ─▶ pixel format, region ─▶ exposure, gain ─▶ trigger ─▶ all read once more
          (each is read back at once: the camera must say what was set)
 
-The same fields for every driver that speaks GenICam; a driver gives `Features`: has, read, write.
+The fields are those of `device_config`; a driver gives `Features`: has, read, write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from pydantic import Field
-
+from inspection.cameras.device_config import DeviceConfig
 from inspection.errors import CameraError
-
-TriggerMode = Literal["hardware", "software", "free_running"]
-Name = Annotated[str, Field(min_length=1, max_length=64, description="name in rows and logs")]
-Trigger = Annotated[
-    TriggerMode,
-    Field(
-        description="hardware: a pulse on `line` exposes; software: this PC exposes; free_running:"
-        " the camera exposes all the time, for parts that stand still"
-    ),
-]
-Line = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9_]{1,32}$",
-        description="GenICam name of the input of the hardware trigger",
-    ),
-]
-Edge = Annotated[
-    Literal["RisingEdge", "FallingEdge"], Field(description="edge of the pulse that exposes")
-]
-PixelFormat = Annotated[
-    Literal[
-        "Mono8", "RGB8", "BGR8", "RGBa8", "BGRa8", "BayerRG8", "BayerBG8", "BayerGR8", "BayerGB8"
-    ],
-    Field(description="what the camera sends; grey and Bayer become RGB"),
-]
-Exposure = Annotated[
-    float | None,
-    Field(gt=0, le=10_000_000, description="exposure, microseconds; none: as the camera has it"),
-]
-Gain = Annotated[
-    float | None,
-    Field(ge=0, le=1000, description="gain, the camera's unit (mostly dB); none: as it has it"),
-]
-Size = Annotated[
-    int | None, Field(ge=1, le=65535, description="pixels; none: as the camera has it")
-]
-Offset = Annotated[
-    int | None,
-    Field(ge=0, le=65535, description="left or top edge on the sensor, pixels; none: as it has it"),
-]
-Buffers = Annotated[int, Field(ge=2, le=64, description="pictures that the library may hold")]
-FrameTimeout = Annotated[
-    float, Field(ge=0.05, le=30, description="seconds after which a triggered frame counts as lost")
-]
-Transfer = Annotated[
-    float | None,
-    Field(
-        ge=0.001,
-        le=10,
-        description="for cameras whose clock cannot be read, with trigger hardware or free_running:"
-        " the longest time from the end of an exposure until its whole frame is here, seconds; a frame"
-        " that comes earlier after the trigger is not taken; none: such a camera is refused",
-    ),
-]
-Further = Annotated[
-    dict[str, bool | int | float | str],
-    Field(description="further GenICam features with their values, set in this order, before all"),
-]
 
 EXPOSURE = ("ExposureTime", "ExposureTimeAbs")
 _GAIN = ("Gain", "GainRaw")
 _REGION = {"Width", "Height", "OffsetX", "OffsetY"}
 _ROUNDED = {*EXPOSURE, "Gain", "AcquisitionFrameRate", "AcquisitionFrameRateAbs"}
 _PACKED = {"RGB8": "RGB8Packed", "BGR8": "BGR8Packed", "BGRa8": "BGRA8Packed"}
-
-
-class Settings(Protocol):
-    """The fields of a config that say how the camera shall be set."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def trigger(self) -> TriggerMode: ...  # noqa: D102
-    @property
-    def line(self) -> str: ...  # noqa: D102
-    @property
-    def edge(self) -> str: ...  # noqa: D102
-    @property
-    def pixel_format(self) -> str: ...  # noqa: D102
-    @property
-    def exposure_us(self) -> float | None: ...  # noqa: D102
-    @property
-    def gain(self) -> float | None: ...  # noqa: D102
-    @property
-    def width(self) -> int | None: ...  # noqa: D102
-    @property
-    def height(self) -> int | None: ...  # noqa: D102
-    @property
-    def offset_x(self) -> int | None: ...  # noqa: D102
-    @property
-    def offset_y(self) -> int | None: ...  # noqa: D102
-    @property
-    def settings(self) -> dict[str, bool | int | float | str]: ...  # noqa: D102
 
 
 class Features(Protocol):
@@ -132,7 +43,7 @@ class _Wish(NamedTuple):
     optional: bool = False  # a camera without the feature is as wished already
 
 
-def apply_settings(settings: Settings, features: Features) -> dict[str, str]:
+def apply_settings(settings: DeviceConfig, features: Features) -> dict[str, str]:
     """Set everything, and return each feature with what the camera says of it.
 
     Raises:
@@ -195,7 +106,7 @@ def refuse_setting(camera: str, feature: str, wanted: str, got: str) -> CameraEr
     )
 
 
-def _wishes(settings: Settings) -> Iterator[_Wish]:
+def _wishes(settings: DeviceConfig) -> Iterator[_Wish]:
     if settings.offset_x is not None:
         yield _Wish(("OffsetX",), "0")  # makes room for any width
     if settings.offset_y is not None:

@@ -16,26 +16,11 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field
 
-from inspection.cameras.device_frames import DeviceCamera, RawFrame
-from inspection.cameras.device_settings import (
-    Buffers,
-    Edge,
-    Exposure,
-    FrameTimeout,
-    Further,
-    Gain,
-    Line,
-    Name,
-    Offset,
-    PixelFormat,
-    Size,
-    Transfer,
-    Trigger,
-    apply_settings,
-    exposure_seconds,
-)
+from inspection.cameras.device_config import DeviceConfig
+from inspection.cameras.device_frames import RawFrame
+from inspection.cameras.device_settings import apply_settings, exposure_seconds
 from inspection.cameras.found import FoundCamera
 from inspection.errors import CameraError, CameraLostError
 
@@ -43,13 +28,10 @@ _PATHS = "GENICAM_GENTL64_PATH"  # where makers' installers say that their produ
 _AT_LEAST = 0.001  # seconds: harvesters takes 0 for ever
 
 
-class GenTlCameraConfig(BaseModel):
+class GenTlCameraConfig(DeviceConfig):
     """A camera through a GenTL producer. Needs the extra `genicam`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     type: Literal["gentl"] = "gentl"
-    name: Name = "camera"
     producer: Path = Field(
         description="the maker's GenTL producer, a .cti file; relative to the station file"
     )
@@ -58,22 +40,6 @@ class GenTlCameraConfig(BaseModel):
         max_length=256,
         description="serial number or id of the camera; empty: the only one of the producer",
     )
-    trigger: Trigger = "hardware"
-    line: Line = "Line0"
-    edge: Edge = "RisingEdge"
-    pixel_format: PixelFormat = "Mono8"
-    exposure_us: Exposure = None
-    gain: Gain = None
-    width: Size = None
-    height: Size = None
-    offset_x: Offset = None
-    offset_y: Offset = None
-    buffers: Buffers = 8
-    frame_timeout: FrameTimeout = 1.0
-    transfer: Transfer = None
-    settings: Further = {}
-
-    _camera: DeviceCamera | None = PrivateAttr(None)
 
     def beside(self, base: Path) -> GenTlCameraConfig:
         """Return the same with a relative producer taken from the folder `base`."""
@@ -81,28 +47,8 @@ class GenTlCameraConfig(BaseModel):
         changed._camera = None
         return changed
 
-    def open(self) -> DeviceCamera:
-        """Return the camera, set and acquiring.
-
-        Raises:
-            CameraLostError: no producer, no or several cameras, or another program has it.
-            CameraError: it did not take a setting, or its clock cannot be read and `transfer` is
-                not given.
-        """
-        if self._camera is not None and not self._camera.released:
-            raise CameraLostError(
-                f"camera {self.name}: its last connection is still being closed; try again"
-            )
-        device = GenTlDevice(self)
-        self._camera = DeviceCamera(
-            self.name,
-            device,
-            trigger=self.trigger,
-            exposure=device.exposure,
-            frame_timeout=self.frame_timeout,
-            transfer=self.transfer,
-        )
-        return self._camera
+    def _open_device(self) -> GenTlDevice:
+        return GenTlDevice(self)
 
 
 class GenTlDevice:

@@ -11,27 +11,11 @@ import time
 import warnings
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field
 
-from inspection.cameras.device_frames import DeviceCamera, RawFrame
-from inspection.cameras.device_settings import (
-    Buffers,
-    Edge,
-    Exposure,
-    FrameTimeout,
-    Further,
-    Gain,
-    Line,
-    Name,
-    Offset,
-    PixelFormat,
-    Size,
-    Transfer,
-    Trigger,
-    apply_settings,
-    exposure_seconds,
-    refuse_setting,
-)
+from inspection.cameras.device_config import DeviceConfig, Line, PacketSize
+from inspection.cameras.device_frames import RawFrame
+from inspection.cameras.device_settings import apply_settings, exposure_seconds, refuse_setting
 from inspection.cameras.found import FoundCamera
 from inspection.cameras.pixel_formats import NUMBERS
 from inspection.errors import CameraError, CameraLostError
@@ -39,62 +23,18 @@ from inspection.errors import CameraError, CameraLostError
 _READY = 300  # milliseconds that a camera may take until it can be triggered again
 
 
-class PylonCameraConfig(BaseModel):
+class PylonCameraConfig(DeviceConfig):
     """A Basler camera through pylon. Needs the extra `pylon`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     type: Literal["pylon"] = "pylon"
-    name: Name = "camera"
     device: str = Field(
         "", max_length=128, description="serial number or IP address; empty: the only Basler camera"
     )
-    trigger: Trigger = "hardware"
     line: Line = "Line1"
-    edge: Edge = "RisingEdge"
-    pixel_format: PixelFormat = "Mono8"
-    exposure_us: Exposure = None
-    gain: Gain = None
-    width: Size = None
-    height: Size = None
-    offset_x: Offset = None
-    offset_y: Offset = None
-    packet_size: int = Field(
-        1400,
-        ge=576,
-        le=16000,
-        description="GigE: bytes of a packet with its headers; 1400 fits every network, 8000 needs"
-        " jumbo frames (MTU 9000) on camera, switch and PC",
-    )
-    buffers: Buffers = 8
-    frame_timeout: FrameTimeout = 1.0
-    transfer: Transfer = None
-    settings: Further = {}
+    packet_size: PacketSize = 1400
 
-    _camera: DeviceCamera | None = PrivateAttr(None)
-
-    def open(self) -> DeviceCamera:
-        """Return the camera, set and acquiring.
-
-        Raises:
-            CameraLostError: not there, several and none named, or another program has it.
-            CameraError: it did not take a setting, or its clock cannot be read and `transfer` is
-                not given.
-        """
-        if self._camera is not None and not self._camera.released:
-            raise CameraLostError(
-                f"camera {self.name}: its last connection is still being closed; try again"
-            )
-        device = PylonDevice(self)
-        self._camera = DeviceCamera(
-            self.name,
-            device,
-            trigger=self.trigger,
-            exposure=device.exposure,
-            frame_timeout=self.frame_timeout,
-            transfer=self.transfer,
-        )
-        return self._camera
+    def _open_device(self) -> PylonDevice:
+        return PylonDevice(self)
 
 
 class PylonDevice:

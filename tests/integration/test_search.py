@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,27 +102,37 @@ def nodes() -> Iterator[Any]:
         yield running
 
 
-def on(nodes: Any, arguments: list[str], *more: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, which joins the cluster."""
+def on(nodes: Any, arguments: list[str], *more: str) -> subprocess.Popen[str]:
+    """Start the command in a process of its own, which joins the cluster."""
     cluster = ["--ray", "--address", nodes.address, "--json"]
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "inspection", "search", *arguments, *cluster, *more],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=400,
-        check=False,
     )
+
+
+def ended(search: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Return its exit code and what it printed."""
+    with search:
+        try:
+            out, errors = search.communicate(timeout=400)
+        except subprocess.TimeoutExpired:
+            search.kill()
+            raise
+    return search.returncode, out, errors
 
 
 def test_on_two_nodes_each_trial_runs_once(nodes: Any, dataset: Path, tmp_path: Path) -> None:
     path = space(tmp_path, {"seed": [0, 1, 2]})
     arguments = asked(tmp_path, dataset, path)
-    refused = on(nodes, arguments, "--threads", "3")
-    assert refused.returncode == 2
-    assert "no node of the cluster has 3 processors, the largest has 1" in refused.stderr
-    done = on(nodes, arguments, "--all-through")
-    assert done.returncode == 0, done.stderr[-3000:]
-    trials = json.loads(done.stdout)["trials"]
+    code, _, errors = ended(on(nodes, arguments, "--threads", "3"))
+    assert code == 2
+    assert "no node of the cluster has 3 processors, the largest has 1" in errors
+    code, out, errors = ended(on(nodes, arguments, "--all-through"))
+    assert code == 0, errors[-3000:]
+    trials = json.loads(out)["trials"]
     assert sorted(trial["number"] for trial in trials) == [1, 2, 3]
     assert [trial["state"] for trial in trials] == ["done"] * 3, trials
     assert len({trial["run"] for trial in trials}) == 3
@@ -129,6 +140,26 @@ def test_on_two_nodes_each_trial_runs_once(nodes: Any, dataset: Path, tmp_path: 
         assert trial["tried"] == {"seed": trial["number"] - 1}
         assert read_run(Path(trial["run"])).experiment.seed == trial["tried"]["seed"]
     assert not (tmp_path / "releases").exists()
+
+
+def test_a_node_lost_in_a_search_costs_no_trial(nodes: Any, dataset: Path, tmp_path: Path) -> None:
+    path = space(tmp_path, {"seed": [0, 1, 2]}, epochs=8)
+    search = on(nodes, asked(tmp_path, dataset, path), "--all-through")
+    end = time.monotonic() + 120
+    while len(list((tmp_path / "runs").glob("plate-*"))) < 2:
+        if search.poll() is not None or time.monotonic() > end:
+            pytest.fail(f"no trial began: {ended(search)}")
+        time.sleep(0.05)
+    nodes.lose(1)
+    code, out, errors = ended(search)
+    assert code == 0, errors[-3000:]
+    trials = json.loads(out)["trials"]
+    assert [trial["state"] for trial in trials] == ["done"] * 3, trials
+    assert {trial["tried"]["seed"] for trial in trials} == {0, 1, 2}
+    runs = {Path(trial["run"]) for trial in trials}
+    assert len(runs) == 3
+    assert len(list((tmp_path / "runs").glob("plate-*"))) == 4, "one was begun again"
+    assert all((run / "candidate").is_dir() for run in runs)
 
 
 def test_a_dataset_that_changed_is_refused_by_the_node(dataset: Path) -> None:

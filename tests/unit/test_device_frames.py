@@ -14,8 +14,8 @@ import pytest
 from inspection.cameras.aravis import AravisCameraConfig
 from inspection.cameras.control_channel import ControlChannel
 from inspection.cameras.device_clock import DeviceClock
-from inspection.cameras.device_frames import DeviceCamera, RawFrame, follows
-from inspection.cameras.device_settings import TriggerMode, apply_settings, same_setting
+from inspection.cameras.device_frames import DeviceCamera, RawFrame, TriggerMode, follows
+from inspection.cameras.device_settings import apply_settings, same_setting
 from inspection.cameras.pixel_formats import to_rgb
 from inspection.errors import CameraError, CameraLostError, CameraTimeoutError, FrameError
 from inspection.types import Frame, PartKey, Reason, Trigger
@@ -31,6 +31,7 @@ class Scripted:
 
     def __init__(self, ahead: float | None = None) -> None:
         self.facts: dict[str, str] = {}
+        self.exposure = 0.0
         self.ahead = ahead
         self.waiting: deque[RawFrame] = deque()
         self.on_fire: Callable[[], None] = lambda: None
@@ -66,9 +67,8 @@ class Scripted:
 def camera_of(
     device: Scripted, mode: TriggerMode, transfer: float | None = 0.001, exposure: float = 0.0
 ) -> DeviceCamera:
-    return DeviceCamera(
-        "top", device, trigger=mode, exposure=exposure, frame_timeout=1.0, transfer=transfer
-    )
+    device.exposure = exposure
+    return DeviceCamera("top", device, trigger=mode, frame_timeout=1.0, transfer=transfer)
 
 
 def pulsed(camera: DeviceCamera, device: Scripted, frame_id: int, fault: str = "") -> Frame:

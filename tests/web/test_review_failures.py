@@ -9,11 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 from web_process import PASSWORD, WebProcess, add_people
 from web_shift import write_shift
 
+from inspection.store.database import make_engine
 from inspection.store.queries import StoreReader
+from inspection.store.tables import parts
 from inspection.store.web import review, review_queue, settings
 from inspection.store.web.access import WebStore
 from inspection.store.web.intake import Intake
@@ -202,3 +205,33 @@ def test_rules_of_the_review(tmp_path: Path) -> None:
         rules = client.get("/api/v1/review/rules").json()
         assert (rules["pass_share"], rules["second_classes"]) == (0.05, ["dent"])
         assert [r["code"] for r in rules["reasons"]["1"]] == ["oil"]
+
+
+def test_a_picture_that_comes_after_its_part_is_filled_in(
+    visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    config = write_shift(tmp_path, 3)
+    add_people(config)
+    engine = make_engine(config)
+
+    def change(**values: Any) -> None:
+        with engine.begin() as connection:
+            connection.execute(sa.update(parts).where(parts.c.id == 3).values(**values))
+
+    with engine.begin() as connection:
+        kept = connection.execute(sa.select(parts.c.images).where(parts.c.id == 3)).scalar_one()
+    change(images=None, image_state="pending")
+    with WebProcess(config.url, log=tmp_path / "web.log") as web:
+        visitor = visit(address=web.address)
+        page: Page = visitor.sign_in("operator")
+        visitor.go("/review")
+        expect(page.locator('#review[data-painted="3"]')).to_be_attached(timeout=WAIT)
+        told = page.get_by_text("The picture is still being written.")
+        expect(told).to_be_visible()
+        expect(page.locator("#ng")).to_be_disabled()
+        change(images=kept, image_state="saved")
+        expect(page.locator("#ng")).to_be_enabled(timeout=WAIT)
+        expect(told).to_be_hidden()
+        page.keyboard.press("n")
+        expect(page.locator("#outcome")).to_contain_text("part 3")
+    engine.dispose()

@@ -17,11 +17,12 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from inspection_serve.upward.link import KINDS, NAME, AwayError, Kind
+from inspection_serve.upward.destination import Chosen
+from inspection_serve.upward.link import KINDS, AwayError
 from inspection_serve.upward.messages import COLUMNS, Message
 from inspection_serve.upward.state import StationState
 
@@ -29,16 +30,12 @@ _FORMULA = re.compile(r"(^|;)(?=[=+\-@\t\r\n＝＋－＠])")
 """Where a spreadsheet would begin a formula; the same rule as in the export of results."""
 
 
-class CsvConfig(BaseModel):
+class CsvConfig(Chosen):
     """A folder that takes CSV files (UTF-8 with BOM), one for each kind; a finished file is never changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    PATHS: ClassVar[tuple[str, ...]] = ("folder",)
 
     type: Literal["csv"] = "csv"
-    name: str = Field(
-        pattern=NAME, description="name of this destination; it remembers how far it is"
-    )
-    tell: list[Kind] = Field(KINDS, min_length=1, description="what is told")
     alarm_after: float = Field(
         600.0,
         ge=1,
@@ -76,10 +73,6 @@ class CsvConfig(BaseModel):
     def behind(self) -> int:
         """Messages that may wait before people are to be told."""
         return self.rows + self.alarm_behind
-
-    def beside(self, folder: Path) -> CsvConfig:
-        """Return these settings with the relative path taken from `folder`."""
-        return self.model_copy(update={"folder": folder / self.folder})
 
     def open(self, station: str) -> CsvLink:
         """Return the link; the folder is looked at when something is written."""

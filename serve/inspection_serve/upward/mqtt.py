@@ -16,12 +16,13 @@ import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from inspection.errors import ConfigError
-from inspection_serve.upward.link import KINDS, NAME, AwayError, Kind, RefusedError, secret
+from inspection_serve.upward.destination import Chosen
+from inspection_serve.upward.link import AwayError, RefusedError, secret
 from inspection_serve.upward.messages import SCHEMA, Message
 from inspection_serve.upward.state import StationState
 
@@ -35,22 +36,12 @@ _OVERHEAD = 64
 """Bytes of a packet beside topic, body and id."""
 
 
-class MqttConfig(BaseModel):
+class MqttConfig(Chosen):
     """A broker, MQTT 5. One retained topic says how the station stands; messages go out with QoS 1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    PATHS: ClassVar[tuple[str, ...]] = ("password_file", "ca", "certificate", "key")
 
     type: Literal["mqtt"] = "mqtt"
-    name: str = Field(
-        pattern=NAME, description="name of this destination; it remembers how far it is"
-    )
-    tell: list[Kind] = Field(KINDS, min_length=1, description="what is told")
-    alarm_after: float = Field(
-        600.0, ge=1, le=604800, description="seconds a message may wait before people are told"
-    )
-    alarm_behind: int = Field(
-        5000, ge=100, le=10000, description="messages that may wait before people are told"
-    )
     host: str = Field(min_length=1, description="name or address of the broker")
     port: int = Field(1883, ge=1, le=65535, description="TCP port; with TLS usually 8883")
     prefix: str = Field(
@@ -75,32 +66,6 @@ class MqttConfig(BaseModel):
         None, description="our certificate (PEM), where the broker asks"
     )
     key: Path | None = Field(None, description="key of our certificate (PEM)")
-
-    @property
-    def batch(self) -> int:
-        """One message at a time: the order is the broker's order."""
-        return 1
-
-    @property
-    def every(self) -> float:
-        """Nothing is gathered."""
-        return 0.0
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a message may wait before people are to be told."""
-        return self.alarm_after
-
-    @property
-    def behind(self) -> int:
-        """Messages that may wait before people are to be told."""
-        return self.alarm_behind
-
-    def beside(self, folder: Path) -> MqttConfig:
-        """Return these settings with relative paths taken from `folder`."""
-        names = ("password_file", "ca", "certificate", "key")
-        paths = {name: getattr(self, name) for name in names}
-        return self.model_copy(update={k: folder / v for k, v in paths.items() if v is not None})
 
     def open(self, station: str) -> MqttLink:
         """Connect. Raises AwayError, or ConfigError."""

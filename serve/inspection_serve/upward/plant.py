@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from inspection_serve.upward.link import KINDS, NAME, AwayError, Kind, RefusedError
+from inspection_serve.upward.destination import Destination
+from inspection_serve.upward.link import KINDS, AwayError, Kind, RefusedError
 from inspection_serve.upward.messages import Message
 from inspection_serve.upward.state import StationState
 
@@ -27,15 +28,12 @@ _LOOK_EVERY = 1.0
 """Seconds between two looks at what happened to parts that were told."""
 
 
-class PlantConfig(BaseModel):
+class PlantConfig(Destination):
     """The plant's results store: every part with all its columns, verdicts, reviews and alarms."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    PATHS: ClassVar[tuple[str, ...]] = ("pictures",)
 
     type: Literal["plant"] = "plant"
-    name: str = Field(
-        pattern=NAME, description="name of this destination; it remembers how far it is"
-    )
     url: str = Field(
         max_length=2000,
         description="postgresql+psycopg://USER@HOST/DATABASE of a store that `inspection plant init` made "
@@ -45,12 +43,6 @@ class PlantConfig(BaseModel):
         None,
         description="folder of the site, on a network disk, that pictures are copied to; it must exist; "
         "none: pictures stay at the station",
-    )
-    alarm_after: float = Field(
-        600.0, ge=1, le=604800, description="seconds a message may wait before people are told"
-    )
-    alarm_behind: int = Field(
-        5000, ge=100, le=10000, description="messages that may wait before people are told"
     )
 
     @field_validator("url")
@@ -74,27 +66,6 @@ class PlantConfig(BaseModel):
         from inspection.store.plant.writer import BATCH
 
         return BATCH
-
-    @property
-    def every(self) -> float:
-        """Seconds to wait for a full batch: none."""
-        return 0.0
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a message may wait before people are to be told."""
-        return self.alarm_after
-
-    @property
-    def behind(self) -> int:
-        """Messages that may wait before people are to be told."""
-        return self.alarm_behind
-
-    def beside(self, folder: Path) -> PlantConfig:
-        """Return these settings with the relative path taken from `folder`."""
-        if self.pictures is None:
-            return self
-        return self.model_copy(update={"pictures": folder / self.pictures})
 
     def open(self, station: str) -> PlantLink:
         """Return the link; the plant is asked by `resume`."""

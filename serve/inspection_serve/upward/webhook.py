@@ -9,13 +9,14 @@ import ssl
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from inspection.errors import ConfigError
-from inspection_serve.upward.link import KINDS, NAME, AwayError, Kind, RefusedError, secret
+from inspection_serve.upward.destination import Chosen
+from inspection_serve.upward.link import AwayError, RefusedError, secret
 from inspection_serve.upward.messages import Message
 from inspection_serve.upward.state import StationState
 
@@ -24,22 +25,12 @@ _NOT_THE_MESSAGE = {401, 403, 404, 405, 407, 408, 429}
 _READ = 64 << 10
 
 
-class WebhookConfig(BaseModel):
+class WebhookConfig(Chosen):
     """An HTTP server of ours or of a partner. It is asked at this address only: no redirect is followed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    PATHS: ClassVar[tuple[str, ...]] = ("secret_file", "token_file", "ca")
 
     type: Literal["webhook"] = "webhook"
-    name: str = Field(
-        pattern=NAME, description="name of this destination; it remembers how far it is"
-    )
-    tell: list[Kind] = Field(KINDS, min_length=1, description="what is told")
-    alarm_after: float = Field(
-        600.0, ge=1, le=604800, description="seconds a message may wait before people are told"
-    )
-    alarm_behind: int = Field(
-        5000, ge=100, le=10000, description="messages that may wait before people are told"
-    )
     url: str = Field(max_length=2000, description="http:// or https:// address that takes a POST")
     timeout: float = Field(
         10.0, gt=0, le=120, description="seconds for connecting, and for each step of the answer"
@@ -63,31 +54,6 @@ class WebhookConfig(BaseModel):
         if any(ord(char) <= 32 or ord(char) > 126 for char in url):
             raise ValueError("write what is not plain ASCII as %XX")
         return url
-
-    @property
-    def batch(self) -> int:
-        """One message at a time."""
-        return 1
-
-    @property
-    def every(self) -> float:
-        """Nothing is gathered."""
-        return 0.0
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a message may wait before people are to be told."""
-        return self.alarm_after
-
-    @property
-    def behind(self) -> int:
-        """Messages that may wait before people are to be told."""
-        return self.alarm_behind
-
-    def beside(self, folder: Path) -> WebhookConfig:
-        """Return these settings with relative paths taken from `folder`."""
-        paths = {name: getattr(self, name) for name in ("secret_file", "token_file", "ca")}
-        return self.model_copy(update={k: folder / v for k, v in paths.items() if v is not None})
 
     def open(self, station: str) -> WebhookLink:
         """Read the secrets; the connection is made with the first message. Raises ConfigError."""

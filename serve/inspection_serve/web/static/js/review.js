@@ -107,7 +107,8 @@ async function open(record, { fresh = false, press = null } = {}) {
     boxes.show(null);
     notes.show(record);
     document.getElementById("samples").href = `/book?part=${encodeURIComponent(part.part_name ?? "")}&recipe=${part.recipe_number ?? ""}`;
-    const show = { ...pictureOf(part), boxes: part.boxes, heat: part.anomaly_score === null ? null : `/pictures/${record}/heat`, golden: null };
+    const why = isPending(part) ? _("The picture is still being written.") : undefined;
+    const show = { ...pictureOf(part), why, boxes: part.boxes, heat: part.anomaly_score === null ? null : `/pictures/${record}/heat`, golden: null };
     golden(part).then((found) => { show.golden = found; if (found && viewer.state.golden && station.turn === turn) viewer.toggle("golden", true); });
     if (!(await viewer.show(show)) || turn !== station.turn) return;
     station.shownAt = performance.now();
@@ -133,6 +134,14 @@ async function open(record, { fresh = false, press = null } = {}) {
 }
 
 const pictureOf = ({ pictures: [picture] }) => ({ picture: picture?.url ?? null, width: picture?.width ?? 1, height: picture?.height ?? 1 });
+
+// A part is listed as soon as it is decided; its picture follows.
+const isPending = (part) => part.image_state === "pending" && !part.pictures.length;
+
+async function fillIn(part) {
+  const found = await get(`/api/v1/reviews/${part.record}`, { timeout: QUIET });
+  if (station.part === part && station.phase === "shown" && !station.press && !isPending(found)) open(part.record, { fresh: true });
+}
 
 // Where the time of a press went; for bench/inspection_bench/web_review.py.
 function timed({ since, sent, answered }) {
@@ -366,7 +375,7 @@ async function look() {
     const same = part && turn === station.turn && station.part === part;
     if (same && station.phase === "shown" && news.version !== part.version) {
       lock(_("Someone else has judged part {record} meanwhile ({who}). You cannot judge it any more.", { record: part.record, who: news.who ?? "–" }));
-    }
+    } else if (same && station.phase === "shown" && isPending(part)) await fillIn(part);
   } catch {
     if (performance.now() - station.heard > QUIET) view.showLost(station.heard);
   }

@@ -92,7 +92,7 @@ export class Viewer {
     const same = this.part && this.part.width === part.width && this.part.height === part.height;
     this.#settle(item, part);
     if (item && !(this.keepZoom && same)) this.fit(true);
-    this.#say(item ? "" : _("There is no picture of this part."));
+    this.#say(item ? "" : (part.why ?? _("There is no picture of this part.")));
     await this.#painted(item);
     if (turn !== this.#turn) return false;
     this.onPainted?.(part);
