@@ -133,28 +133,63 @@ def test_the_generator_names_what_differs(tmp_path):
 
 
 def config_classes() -> dict[str, tuple[str, list[str]]]:
-    """`file:class` of every pydantic model in the packages, found in the source, with its fields."""
-    found: dict[str, tuple[str, list[str]]] = {}
+    """`file:class` of every pydantic model in the packages, found in the source, with its fields.
+
+    A class in another file that only lends its fields to others is none: each of those has them.
+    """
+    classes: dict[str, tuple[str, list[str], list[str]]] = {}
     for path in [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]:
         if "inspection_serve/web" in path.as_posix():
             continue  # questions and answers of the pages' API: their OpenAPI page tells of them
-        bases = {"BaseModel"}
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if not isinstance(node, ast.ClassDef):
-                continue
-            if not bases & {base.id for base in node.bases if isinstance(base, ast.Name)}:
-                continue
-            bases.add(node.name)
-            fields = [
-                item.target.id
-                for item in node.body
-                if isinstance(item, ast.AnnAssign)
-                and not item.target.id.startswith("_")
-                and "ClassVar" not in ast.unparse(item.annotation)
-            ]
-            if fields:
+            if isinstance(node, ast.ClassDef):
+                bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+                fields = [
+                    item.target.id
+                    for item in node.body
+                    if isinstance(item, ast.AnnAssign)
+                    and isinstance(item.target, ast.Name)
+                    and not item.target.id.startswith("_")
+                    and "ClassVar" not in ast.unparse(item.annotation)
+                ]
                 source = path.relative_to(ROOT).as_posix()
-                found[f"{source}:{node.name}"] = (f"`{source}`, class `{node.name}`", fields)
+                classes[f"{source}:{node.name}"] = (source, bases, fields)
+
+    def parent(source: str, base: str) -> str | None:
+        if f"{source}:{base}" in classes:
+            return f"{source}:{base}"
+        named = re.search(
+            rf"^from ([\w.]+) import (?:\([^)]*|[^\n]*)\b{base}\b",
+            (ROOT / source).read_text(),
+            re.MULTILINE,
+        )
+        file = named[1].replace(".", "/") + ".py" if named else ""
+        return next((key for key in classes if key.endswith(f"{file}:{base}") and file), None)
+
+    def lineage(key: str) -> list[str]:
+        """The class and those that it inherits from; the last is BaseModel where it is a model."""
+        source, bases, _ = classes[key]
+        for base in bases:
+            if base == "BaseModel":
+                return [key, base]
+            above = parent(source, base)
+            if above is not None:
+                return [key, *lineage(above)]
+        return [key]
+
+    models = {key: lines[:-1] for key in classes if (lines := lineage(key))[-1] == "BaseModel"}
+    lent = {
+        above
+        for lines in models.values()
+        for above in lines[1:]
+        if classes[above][0] != classes[lines[0]][0]
+    }
+    found: dict[str, tuple[str, list[str]]] = {}
+    for key, lines in models.items():
+        fields = [field for line in reversed(lines) for field in classes[line][2]]
+        if fields and key not in lent:
+            source, _, name = key.rpartition(":")
+            found[key] = (f"`{source}`, class `{name}`", fields)
     return found
 
 
