@@ -1,6 +1,7 @@
 """Writes docs/performance.md: the words are here, the tables come from the JSON files of a run.
 
 FOLDER/{line,hold,runtime,service,scale,store,plc,train,web}.json ─▶ a section each ─▶ Markdown
+FOLDER/train-boards.json, or any NAME-….json ─▶ a further run, in the section of NAME
 FOLDER/NAME.png ─▶ copied beside the page, where it is there
 """
 
@@ -103,19 +104,21 @@ def write_page(folder: Path, page: Path) -> None:
     """
     sections: list[str] = []
     for name, words in WORDS.items():
-        file = folder / f"{name}.json"
-        if not file.exists():
-            continue
-        try:
-            sections.append(f"{words}\n{_section(json.loads(file.read_text()))}")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{file} holds no findings of a benchmark ({error!r}); run it again"
-            ) from error
-        plot = folder / f"{name}.png"
-        if plot.exists():
-            shutil.copyfile(plot, page.parent / f"performance-{name}.png")
-            sections.append(f"![{name}](performance-{name}.png)\n")
+        first = folder / f"{name}.json"
+        files = [file for file in [first, *sorted(folder.glob(f"{name}-*.json"))] if file.exists()]
+        if files:
+            sections.append(words)
+        for file in files:
+            try:
+                sections.append(_section(json.loads(file.read_text())))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(
+                    f"{file} holds no findings of a benchmark ({error!r}); run it again"
+                ) from error
+            plot = file.with_suffix(".png")
+            if plot.exists():
+                shutil.copyfile(plot, page.parent / f"performance-{plot.name}")
+                sections.append(f"![{plot.stem}](performance-{plot.name})\n")
     if not sections:
         raise ConfigError(f"{folder} holds no findings; run: make bench")
     page.write_text("\n".join([HEAD, *sections, TAIL]), encoding="utf-8")

@@ -17,6 +17,7 @@ from typing import Any
 from inspection.errors import InspectionError
 from inspection_bench.checkout import ROOT, tests_folder
 from inspection_bench.measured import Findings, Ratio, milliseconds, quantile
+from inspection_datasets.manifest import load_version
 
 WEB = ("review", "results", "quality", "line")
 SEEDS = 3
@@ -101,6 +102,7 @@ def train(work: Path, data: Path, weights: Path, options: list[str]) -> Findings
     findings = Findings(
         "train", "Training: images a second, and mAP50 of the val images", {"options": options}
     )
+    findings.settings["dataset"] = load_version(data).name
     findings.settings |= {"images": found["images"], "val": found["val"]}
     for name, seconds in found["median"].items():
         rate = round(found["images"] / seconds, 1)
@@ -141,8 +143,10 @@ def compare_map50(findings: Findings, map50: dict[str, list[float]]) -> None:
                 at_most=True,
             )
         )
-        told = ", ".join(f"{value:+.4f}" for value in by_seed)
-        findings.notes.append(f"mAP50 of {name} less ultralytics: {mean:+.4f} (by seed: {told})")
+        told = f"by seed: {', '.join(f'{value:+.4f}' for value in by_seed)}"
+        if len(by_seed) > 1:
+            told += f"; the mean of all seeds, 95 %: {_mean_interval(by_seed)}"
+        findings.notes.append(f"mAP50 of {name} less ultralytics: {mean:+.4f} ({told})")
     if not learned:
         findings.notes.append(
             f"the command's mAP50 is under {LEARNED:g}: too little was learned to compare; more --epochs"
@@ -151,6 +155,15 @@ def compare_map50(findings: Findings, map50: dict[str, list[float]]) -> None:
         findings.notes.append(
             f"mAP50 within {MAP50_WITHIN:g} is promised over {SEEDS} seeds: --seeds {SEEDS}"
         )
+
+
+def _mean_interval(values: list[float]) -> str:
+    """Return the bounds of Student's interval for the mean, two-sided 95 %."""
+    from scipy.stats import t
+
+    reach = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+    middle = statistics.fmean(values)
+    return f"{middle - reach:+.4f} to {middle + reach:+.4f}"
 
 
 def _file(work: Path, name: str) -> Path:
