@@ -82,9 +82,8 @@ class Record:
             timeout: seconds that the store may take before the pictures, and again after them.
         """
         queued = threading.Event()
-        self._later(queued.set)
-        queued.wait(timeout)
-        self._images.close()  # a picture that nobody told of would be shown as lost until a start
+        if self._work.offer(queued.set) and queued.wait(timeout):
+            self._images.close()  # a picture that no row tells of is shown as lost until a start
         self._work.close()
         self._thread.join(timeout)
 

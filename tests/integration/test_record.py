@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from store_samples import FAILED, PASSED, detections, frame, store_config, trigger
 
 from inspection.part import PartInFlight
@@ -137,3 +138,30 @@ def test_a_stop_writes_the_pictures_that_wait_and_tells_their_rows(tmp_path: Pat
         sqlite3.connect(tmp_path / "results.db").execute("select image_state from parts").fetchall()
     )
     assert rows == [("saved",)] * 3
+
+
+def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its queue is full: nothing more can be handed over, and the line still ends."""
+    monkeypatch.setattr("inspection.record._CAPACITY", 1)
+    config = store_config(tmp_path, busy_timeout=20.0)
+    store = SqlStore(config)
+    store.begin_epoch("st1", "start")
+    images = ImageWriter(config, lambda *_: None)
+    record = Record(store, images, "st1", lambda: None, lambda _state: None)
+    locker = sqlite3.connect(tmp_path / "results.db", isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    record.start()
+    record.triggered(PartInFlight(trigger(1), None))  # the store's thread waits with it
+    record.triggered(PartInFlight(trigger(2), None))  # taken when the first was
+    stopping = threading.Thread(target=record.stop, args=(0.2,), daemon=True)
+    stopping.start()
+    stopping.join(10)
+    ended = not stopping.is_alive()
+    locker.execute("ROLLBACK")
+    locker.close()
+    record.stop(20)
+    images.close()
+    store.close()
+    assert ended
