@@ -1,8 +1,11 @@
-"""Acquire: the thread that owns the camera. A trigger goes in, a checked frame comes out.
+"""Acquire: the thread that owns the camera. A trigger goes in, a frame comes out.
 
-    closed ──open, probe──▶ healthy ──part──▶ grab ──▶ check_frame ──▶ next stage
-       ▲                        │                 └─ doubt or fault ─▶ part NOT_INSPECTED
+    closed ──open, probe──▶ healthy ──part──▶ grab ──▶ check_told ──▶ next stage, and check_pixels
+       ▲                        │                 └─ doubt or fault ─▶ part NOT_INSPECTED ◀─┘ doubt
        └──── close, back off ◀──┴─ camera fault, stale, repeated or identical frame
+
+The pixels are looked at while the model has the frame already: a doubtful picture is answered as soon, and
+what the model finds in it does not count. Nothing passes by this alone: `decide` checks the frame again.
 
 The picture before is kept over a reopening: a sensor that is frozen for good gives the same pixels
 again, with new frame ids. A driver that blocks is noticed by the station's loop (`stuck`), which
@@ -19,7 +22,7 @@ from dataclasses import replace
 
 from inspection.channel import Channel, ChannelClosedError
 from inspection.errors import FrameError, InspectionError
-from inspection.frame_check import check_frame
+from inspection.frame_check import check_pixels, check_told
 from inspection.part import PartInFlight
 from inspection.protocols import Camera
 from inspection.types import Frame, Reason, Result
@@ -30,6 +33,8 @@ REOPEN_AFTER = {Reason.FRAME_STALE, Reason.FRAME_REPEATED, Reason.FRAME_IDENTICA
 _BACKOFF = (0.1, 0.2, 0.5, 1.0)
 _OPEN_TIMEOUT = 10.0
 _BLOCKED_AFTER = 0.25
+_MODEL_FIRST = 0.001
+"""Seconds that a frame's pixels wait to be looked at: the model's thread needs the interpreter first."""
 _OTHER_COUNT = -1  # frame id of a picture from before a reopening: the camera counts anew
 
 
@@ -49,7 +54,7 @@ class Acquire:
 
         Args:
             open_camera: returns an opened camera; may be called again after a fault.
-            deliver: takes a part whose frame was checked; called from this stage's thread.
+            deliver: takes a part with a frame of its own; called from this stage's thread.
             wake: tells the station's loop that something changed.
             timeout: seconds a frame may take, counted from the hand-over.
             previous: last frame of a stage that was abandoned; the next one must differ from it.
@@ -194,11 +199,15 @@ class Acquire:
         if part.setup is None:
             return
         limits = part.setup.recipe.frame
-        doubt = check_frame(part.trigger, frame, previous, limits, live=camera.live)
+        doubt = check_told(part.trigger, frame, previous, limits)
         if doubt is None:
             part.previous, part.live = previous, camera.live
             self._deliver(part)
+            self._stop.wait(_MODEL_FIRST)
+            doubt = check_pixels(frame, previous, limits, live=camera.live)
+        if doubt is None:
             return
+        part.doubted = True
         part.settle(doubt)
         self._wake()
         if doubt.reason in REOPEN_AFTER:

@@ -1,4 +1,4 @@
-"""Detect: the thread that owns the model. A checked frame goes in, a decision comes out.
+"""Detect: the thread that owns the model. A frame goes in, a decision comes out.
 
     load(setup) ─▶ runtime.load: loaded and warm ─▶ healthy ──part──▶ code ─▶ detect ─▶ decide ─▶ settle
                         ▲                              │
@@ -97,7 +97,7 @@ class DetectStage:
         return self._working or len(self._jobs) > 0
 
     def deliver(self, part: PartInFlight) -> None:
-        """Take a part with a checked frame. When busy the part is an overrun."""
+        """Take a part with its frame. When busy the part is an overrun."""
         if not self._jobs.offer(part):
             part.settle(Result.not_inspected(Reason.OVERRUN, "the model is busy with another part"))
             self._wake()
@@ -194,7 +194,7 @@ class DetectStage:
         part.timings["inference"] = time.monotonic() - started
         part.mark("detected")
         result = Result.not_inspected(fault, detail) if fault else self._decide(part)
-        if not part.settle(result):
+        if not part.settle(result) and not part.doubted:
             self._late(part, result)
         self._wake()
         if failure is not None:

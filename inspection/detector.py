@@ -47,6 +47,9 @@ class Detector:
     def __init__(self, release: Release, runtime: Infers) -> None:
         self.release = release
         self._runtime = runtime
+        self._room = np.empty((tiles_together(release), *release.input_size, 3), np.uint8)
+        """The network's input, written anew for each image."""
+        self._views: tuple[tuple[int, int], list[View]] | None = None
 
     def detect(self, image: Image, timeout: float) -> Detections:
         """Find what the release knows in one image.
@@ -69,7 +72,9 @@ class Detector:
         check_image(image)
         release = self.release
         image_size = (image.shape[0], image.shape[1])
-        views = plan_views(image_size, release.input_size, release.tiling)
+        if self._views is None or self._views[0] != image_size:
+            self._views = image_size, plan_views(image_size, release.input_size, release.tiling)
+        views = self._views[1]
         together = tiles_together(release)
         found: list[Detections] = []
         left, deadline = timeout, time.monotonic() + timeout
@@ -80,7 +85,7 @@ class Detector:
                     "recipe a longer deadline, or release with larger tiles"
                 )
             some = views[start : start + together]
-            outputs = self._runtime.infer(fill(image, some, release.input_size), left)
+            outputs = self._runtime.infer(fill(image, some, release.input_size, self._room), left)
             found += read_views(release, outputs, some)
             left = deadline - time.monotonic()
         return merge_views(release, found, views, image_size)
@@ -140,15 +145,13 @@ def read_outputs(
     Raises:
         ModelOutputError: they are not an answer of this release.
     """
-    table, masks, anomaly_score = np.zeros((0, 6), np.float32), None, None
+    rows, kept, given = np.zeros((0, 6), np.float32), np.zeros(0, np.intp), 0
+    masks, anomaly_score = None, None
     if release.task == "anomaly":
         anomaly_score = _anomaly_score(release, outputs)
     else:
-        table = _rows(release, outputs)
-        masks = _masks(release, outputs, len(table)) if release.task == "segment" else None
-    kept = np.flatnonzero(table[:, 4] > 0)
-    kept = kept[np.argsort(-table[kept, 4], kind="stable")]
-    rows = table[kept]
+        rows, kept, given = _rows(release, outputs)
+        masks = _masks(release, outputs, given) if release.task == "segment" else None
     found = Detections(
         boxes=placed.to_image(rows[:, :4]),
         scores=np.minimum(rows[:, 4], np.float32(1.0)),
@@ -157,7 +160,7 @@ def read_outputs(
         release=release.name,
         model_sha256=release.model_sha256,
         anomaly_score=anomaly_score,
-        full_from=float(rows[-1, 4]) if len(rows) and len(rows) == len(table) else None,
+        full_from=float(rows[-1, 4]) if len(rows) and len(rows) == given else None,
     )
     return found if masks is None else _outlined(found, [masks[i] for i in kept], placed)
 
@@ -174,18 +177,29 @@ def _outlined(
     return replace(found, outlines=tuple(outlines), areas=areas)
 
 
-def _rows(release: Release, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return all rows [N, 6]; those of score 0 as they came, the others checked, edges in order."""
+def _rows(
+    release: Release, outputs: dict[str, NDArray[np.float32]]
+) -> tuple[NDArray[np.float32], NDArray[np.intp], int]:
+    """Return the rows [M, 6] with a score, checked, highest first, edges in order.
+
+    Returns:
+        Those rows, the place of each in the output, and how many rows the output has; rows of score 0 are
+        padding, and only their scores are checked.
+    """
     table = _output(release, outputs, "detections", 3)
     if table.shape[2] != 6:
         raise ModelOutputError(
             f"{release.name} gave detections {list(table.shape)}, the contract is [1, N, 6]; "
             "release the model again"
         )
-    table = table[0].copy()
-    _check_scores(release, table[:, 4])
-    there = table[:, 4] > 0
-    rows = table[there]
+    table = table[0]
+    scores = table[:, 4]
+    _check_scores(release, scores)
+    kept = np.flatnonzero(scores > 0)
+    kept = kept[np.argsort(-scores[kept], kind="stable")]
+    rows = table[kept]
+    if not len(rows):
+        return rows, kept, len(table)
     kinds = rows[:, 5]
     wrong = (kinds != np.rint(kinds)) | (kinds < 0) | (kinds >= len(release.classes))
     if wrong.any():
@@ -203,9 +217,8 @@ def _rows(release: Release, outputs: dict[str, NDArray[np.float32]]) -> NDArray[
             f"{release.name} gave the box {[round(v, 1) for v in box]} in an input of "
             f"{width} x {height} pixels; is it x1 y1 x2 y2 in network pixels?"
         )
-    ordered = np.sort(rows[:, :4].reshape(-1, 2, 2), axis=1)
-    table[there, :4] = ordered.reshape(-1, 4)
-    return table
+    rows[:, :4] = np.sort(rows[:, :4].reshape(-1, 2, 2), axis=1).reshape(-1, 4)
+    return rows, kept, len(table)
 
 
 def _masks(

@@ -34,12 +34,22 @@ def check_frame(
     """
     if frame is None:
         return Result.not_inspected(Reason.CAMERA_TIMEOUT, "no frame")
+    doubt = check_told(trigger, frame, previous, limits)
+    return doubt if doubt is not None else check_pixels(frame, previous, limits, live=live)
+
+
+def check_told(
+    trigger: Trigger, frame: Frame, previous: Frame | None, limits: FrameLimits
+) -> Result | None:
+    """Check what the camera says of a frame, which costs next to nothing: fresh, counted on, its size.
+
+    A frame without doubt can be shown to a model; `check_pixels` says whether what was found counts.
+    """
     image = frame.image
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         return Result.not_inspected(Reason.FRAME_INVALID, f"image is {image.dtype} {image.shape}")
-    shots = _shots(frame, live=live)
-    before = {} if previous is None else {one.camera: one for one in _shots(previous, live=live)}
-    doubt = _first((one, _check_new(trigger, one, before.get(one.camera))) for one in shots)
+    before = _by_camera(previous)
+    doubt = _first((one, _check_new(trigger, one, before.get(one.camera))) for one in _shots(frame))
     if doubt is not None:
         return doubt
     size = (image.shape[1], image.shape[0])
@@ -53,6 +63,17 @@ def check_frame(
         return Result.not_inspected(
             Reason.FRAME_INVALID, f"the image shows {seen}, the recipe was made for {wanted}"
         )
+    return None
+
+
+def check_pixels(
+    frame: Frame, previous: Frame | None, limits: FrameLimits, *, live: bool
+) -> Result | None:
+    """Check a picture that `check_told` has no doubt of: not the one before again, dark, bright or flat."""
+    shots, before = _shots(frame), _by_camera(previous)
+    doubt = _first((one, _check_changed(one, before.get(one.camera), live=live)) for one in shots)
+    if doubt is not None:
+        return doubt
     return _first((one, _check_light(one.coarse, limits)) for one in shots)
 
 
@@ -60,14 +81,14 @@ def check_frame(
 class _Shot:
     """What one camera saw; `camera` is empty where the whole image is its own.
 
-    `place`: which of the frame's views it is.
+    `live`: of a view, where its camera says so itself. `place`: which of the frame's views it is.
     """
 
     camera: str
     image: Image
     frame_id: int
     exposed_mono: float
-    live: bool
+    live: bool | None
     frame: Frame
     place: int = 0
 
@@ -77,10 +98,14 @@ class _Shot:
         return _coarse(self.frame)[self.place]
 
 
-def _shots(frame: Frame, *, live: bool) -> list[_Shot]:
+def _by_camera(frame: Frame | None) -> dict[str, _Shot]:
+    return {} if frame is None else {one.camera: one for one in _shots(frame)}
+
+
+def _shots(frame: Frame) -> list[_Shot]:
     image = frame.image
     if not frame.views:
-        return [_Shot("", image, frame.frame_id, frame.exposed_mono, live, frame)]
+        return [_Shot("", image, frame.frame_id, frame.exposed_mono, None, frame)]
     return [
         _Shot(
             view.camera,
@@ -139,7 +164,14 @@ def _check_new(trigger: Trigger, shot: _Shot, before: _Shot | None) -> Result | 
         return Result.not_inspected(
             Reason.FRAME_REPEATED, f"frame id {shot.frame_id} was used before"
         )
-    if shot.live and _is_same(shot, before):
+    return None
+
+
+def _check_changed(shot: _Shot, before: _Shot | None, *, live: bool) -> Result | None:
+    """Check that a sensor does not give the same picture again. `live`: where the shot does not say."""
+    if before is None or not (live if shot.live is None else shot.live):
+        return None
+    if _is_same(shot, before):
         return Result.not_inspected(Reason.FRAME_IDENTICAL, "byte-identical to the previous frame")
     return None
 

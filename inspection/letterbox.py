@@ -113,14 +113,12 @@ def _draw(image: Image, placed: Letterbox, canvas: Image) -> None:
     height, width = placed.resized
     left, top = placed.pad
     inner = canvas[top : top + height, left : left + width]
-    if inner.shape != canvas.shape:
-        canvas[:] = PAD
+    canvas[:top] = canvas[top + height :] = PAD
+    canvas[top : top + height, :left] = canvas[top : top + height, left + width :] = PAD
     if inner.shape == image.shape:
         inner[:] = image
-    elif inner.shape == canvas.shape:  # no border: written straight into the canvas
-        cv2.resize(image, (width, height), dst=canvas, interpolation=cv2.INTER_LINEAR)
-    else:
-        inner[:] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:  # straight into its place
+        cv2.resize(image, (width, height), dst=inner, interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +151,32 @@ def plan_views(
     ]
 
 
-def fill(image: Image, views: Sequence[View], input_size: tuple[int, int]) -> Image:
+def fill(
+    image: Image,
+    views: Sequence[View],
+    input_size: tuple[int, int],
+    room: Image | None = None,
+) -> Image:
     """Return the network's input for some views of an image: uint8 [B, H, W, 3], C-contiguous.
 
     A tile of the input's own size is copied once; others are scaled straight from the image.
 
+    Args:
+        image: uint8 [H, W, 3].
+        views: of `plan_views`.
+        input_size: (height, width) of the network input, pixels.
+        room: uint8 [at least B, H, W, 3], C-contiguous; the answer is its first B pictures. New memory costs
+            more than all else here, since the system clears each page of it when it is first written.
+
     Raises:
-        ValueError: not a uint8 image of three channels, or empty.
+        ValueError: not a uint8 image of three channels, or empty; or no room for these views.
     """
     check_image(image)
-    batch = np.empty((len(views), *input_size, 3), np.uint8)
+    if room is None:
+        room = np.empty((len(views), *input_size, 3), np.uint8)
+    if len(room) < len(views) or room.shape[1:] != (*input_size, 3):
+        raise ValueError(f"room {list(room.shape)} is not for {len(views)} inputs of {input_size}")
+    batch = room[: len(views)]
     for view, canvas in zip(views, batch, strict=True):
         x1, y1, x2, y2 = view.tile
         _draw(image[y1:y2, x1:x2], view.placed, canvas)

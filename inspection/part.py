@@ -48,6 +48,8 @@ class PartInFlight:
         previous: the frame before it, set by acquire, dropped once the part is decided.
         live: whether the camera is a sensor, set by acquire.
         exposed: set once the frame is in and the part may move.
+        doubted: set by acquire where the frame is not this part's or shows nothing: what is found in it
+            does not count, not even as late.
         detections: set by detect.
         codes: set by detect, where the recipe wants a code.
         timings: stage name to seconds since the trigger was seen.
@@ -64,6 +66,7 @@ class PartInFlight:
         self.previous: Frame | None = None
         self.live = False
         self.exposed = False
+        self.doubted = False
         self.detections: Detections | None = None
         self.codes: tuple[Code, ...] | None = None
         self.timings: dict[str, float] = {}

@@ -51,6 +51,8 @@ _WORKING = 0.01
 """Seconds between readings of CTRL, at least, while a part is with the model and its trigger is down."""
 _JUST_NOW = 0.002
 """Seconds in which a reading of CTRL is as good as a new one, when an answer is published."""
+_ROW_FIRST = 0.0006
+"""Seconds that the loop leaves the interpreter to a decision's row; by then it is the disk that works."""
 _REPEAT_FOR = 10.0
 
 
@@ -233,6 +235,7 @@ class Station:
                 self._wake_event.wait(self._pause())
                 self._wake_event.clear()
                 self._advance()  # what a stage decided goes to record before the PLC is asked anything
+                self._let_record_begin()
         finally:
             self._shut_down()
 
@@ -242,6 +245,11 @@ class Station:
         if part is None or part.result is not None or not (part.exposed and self._armed):
             return poll
         return max(poll, min(_WORKING, part.trigger.deadline_mono - time.monotonic()))
+
+    def _let_record_begin(self) -> None:
+        part = self._part
+        if part is not None and part.result is not None and part.recorded is None:
+            self._wake_event.wait(_ROW_FIRST)
 
     def _may_answer(self) -> bool:
         """Tell whether an answer waits and CTRL was read just now: then it need not be read once more."""

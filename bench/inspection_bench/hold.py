@@ -85,7 +85,6 @@ def hold(network: Network, frames: Path, work: Path, plan: HoldPlan) -> Findings
         begin_ours(side, network, frames, folder, plc.port) as begun,
     ):
         await_true(lambda: _alive(begun.processes) and plc.counters.triggers > WARM, "parts", 180)
-        begun.warm()
         began = time.monotonic()
         before = {name: cpu_seconds(child.pid) for name, child in begun.processes.items()}
         while not plc.wait(SAMPLE_EVERY):

@@ -38,7 +38,7 @@ memory on both sides. One part after the other, every side alone on the PC in it
   calls ultralytics' `predict`, writes the picture with `imwrite`, commits one SQLAlchemy row, and answers;
   then the loop writes the PLC. Its source is in `bench/inspection_bench/naive/`.
 
-`inference mean ms` is the runtime's own time, `rest mean ms` all else that the part waited for. CPU and
+`inference` is the runtime's own time of a part, `rest` all else that this part waited for. CPU and
 memory count all processes of a side, polling between parts included.
 """,
     "hold": """## A takt, held for minutes

@@ -165,7 +165,7 @@ class OpenVino:
         try:
             if len(images) == 1:
                 loaded.single.infer({0: images}, share_inputs=True)
-                found = [_copy(loaded.single)]
+                found = [_copy(loaded.single, len(loaded.names))]
             else:
                 found = self._run_many(loaded, images)
         except Exception as error:  # as in load
@@ -190,11 +190,11 @@ class OpenVino:
                 range(len(images)), itertools.cycle(loaded.many), strict=False
             ):
                 if request in running:
-                    found.append(_finish(running.popleft()))
+                    found.append(_finish(running.popleft(), len(loaded.names)))
                 request.start_async({0: images[index : index + 1]}, share_inputs=True)
                 running.append(request)
             while running:
-                found.append(_finish(running.popleft()))
+                found.append(_finish(running.popleft(), len(loaded.names)))
         except BaseException:
             for request in running:  # they still read the images
                 with suppress(Exception):
@@ -203,13 +203,14 @@ class OpenVino:
         return found
 
 
-def _finish(request: Any) -> list[NDArray[np.float32]]:
+def _finish(request: Any, outputs: int) -> list[NDArray[np.float32]]:
     request.wait()
-    return _copy(request)
+    return _copy(request, outputs)
 
 
-def _copy(request: Any) -> list[NDArray[np.float32]]:
-    return [tensor.data.copy() for tensor in request.output_tensors]
+def _copy(request: Any, outputs: int) -> list[NDArray[np.float32]]:
+    """Return so many outputs; asked for one by one, since the library's list of them is slow to make."""
+    return [request.get_output_tensor(index).data.copy() for index in range(outputs)]
 
 
 def has_bf16(core: Any, device: str = "CPU") -> bool:

@@ -41,6 +41,11 @@ def test_each_fault_is_answered_not_inspected_and_mends_itself(tmp_path):
             assert (decision, reason) == ("NOT_INSPECTED", SCHEDULE[part][1]), part
         else:
             assert (decision, reason) == ("PASS", "NONE"), part
+    found = [row["late"] for row in rig.rows() if row["reason"].startswith("FRAME_")]
+    assert len(found) == 8
+    assert found == [None] * 8, (
+        "what a model saw in a doubtful picture is no finding, not even a late one"
+    )
     assert counters["passes"] == 30 - len(SCHEDULE)
     assert counters["rejects"]["not_inspected"] == len(SCHEDULE)
     rig.verify()

@@ -213,6 +213,21 @@ class TestSharedMemory:
         (tmp_path / "seg").write_bytes(bytes(100))
         assert images.tobytes() == bytes(range(15, 27))
 
+    def test_only_what_was_given_back_is_used_again(self, memory: SharedMemory) -> None:
+        memory.register("r", "/seg", 0, 100)
+        shape = (1, 2, 2, 3)
+        first = memory.read(MemorySlice("r", 0, 12), shape)
+        second = memory.read(MemorySlice("r", 12, 12), shape)
+        assert not np.shares_memory(first, second)
+        memory.give_back(first)
+        other = memory.read(MemorySlice("r", 24, 24), (2, 2, 2, 3))
+        assert not np.shares_memory(first, other), "of another shape"
+        third = memory.read(MemorySlice("r", 24, 12), shape)
+        assert third is first
+        assert third.tobytes() == bytes(range(24, 36))
+        assert second.tobytes() == bytes(range(12, 24))
+        assert memory.read(MemorySlice("r", 36, 12), shape) is not first, "it is in use"
+
     def test_write(self, memory: SharedMemory, tmp_path: Path) -> None:
         memory.register("r", "seg", 10, 50)
         memory.write(MemorySlice("r", 2, 16), np.array([1.5, 2.5], np.float32))

@@ -123,6 +123,21 @@ class TestViews:
         with pytest.raises(ValueError, match="uint8"):
             fill(wrong, plan_views((5, 5), (64, 64), None), (64, 64))
 
+    @pytest.mark.parametrize("shape", [(480, 320), (320, 480), (64, 96), (7, 200)])
+    def test_room_that_was_used_before_shows_nothing_of_it(self, shape):
+        image = np.random.default_rng(3).integers(0, 255, (*shape, 3), np.uint8)
+        room = np.full((2, 64, 96, 3), 77, np.uint8)
+        batch = fill(image, plan_views(shape, (64, 96), None), (64, 96), room)
+        assert np.shares_memory(batch, room)
+        assert len(batch) == 1
+        assert np.array_equal(batch[0], letterbox(image, (64, 96))[0])
+
+    def test_room_of_another_size_is_refused(self):
+        views = plan_views((5, 5), (64, 64), None)
+        for room in (np.zeros((1, 64, 96, 3), np.uint8), np.zeros((0, 64, 64, 3), np.uint8)):
+            with pytest.raises(ValueError, match="room"):
+                fill(np.zeros((5, 5, 3), np.uint8), views, (64, 64), room)
+
 
 class TestMerge:
     def test_one_defect_seen_whole_twice_is_one_with_the_higher_score_and_the_larger_size(

@@ -86,7 +86,10 @@ class InferRoute:
         if images is None:
             raise RequestError("`images` carries no data")
         future = served.batcher.submit(images, request.timeout)
-        outputs = _wanted(request, await asyncio.wrap_future(future))
+        answered = await asyncio.wrap_future(future)
+        if request.memory is not None:
+            self._memory.give_back(images)  # not after a failure: a runtime may still read it
+        outputs = _wanted(request, answered)
         written: dict[str, MemorySlice] = {}
         for wish in request.outputs:
             if wish.memory is not None:

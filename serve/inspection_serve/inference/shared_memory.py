@@ -22,6 +22,8 @@ from inspection_serve.inference.protocol import MemorySlice, RequestError
 
 FOLDER = Path("/dev/shm")  # noqa: S108
 MAX_REGIONS = 64
+MAX_SPARE = 2
+"""Copies whose memory is kept for later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class SharedMemory:
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder
         self._regions: dict[str, _Region] = {}
+        self._spare: list[NDArray[np.uint8]] = []
 
     def register(self, name: str, key: Any, offset: Any, size: Any) -> None:
         """Open a region. Raises RequestError: name taken, key not there, smaller than said."""
@@ -77,9 +80,16 @@ class SharedMemory:
         ]
 
     def read(self, where: MemorySlice, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-        """Return a copy of the images there. Raises RequestError: outside the region, or shorter."""
+        """Return a copy of the images there; `give_back` it once nobody reads it any more.
+
+        Raises:
+            RequestError: outside the region, or the region became shorter.
+        """
         region = self._inside(where)
-        images = np.empty(shape, np.uint8)
+        spare = next((one for one in self._spare if one.shape == shape), None)
+        if spare is not None:
+            self._spare = [one for one in self._spare if one is not spare]
+        images = np.empty(shape, np.uint8) if spare is None else spare
         view = memoryview(images).cast("B")
         done = 0
         while done < where.size:
@@ -88,6 +98,10 @@ class SharedMemory:
                 raise RequestError(f"shared memory region {where.region!r} became shorter")
             done += got
         return images
+
+    def give_back(self, images: NDArray[np.uint8]) -> None:
+        """Keep the memory of a copy for the next one: new memory is cleared page by page, which is slow."""
+        self._spare = [images, *self._spare][:MAX_SPARE]
 
     def write(self, where: MemorySlice, value: NDArray[np.float32]) -> None:
         """Put an output there. Raises RequestError: no room, or the client made it read-only."""
