@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from release_builder import paint, write_release
 from service_process import ServiceProcess
@@ -227,16 +228,22 @@ class Load:
         release: that is asked for; it is loaded.
         score: of the first detection of a true answer.
         timeout: of each request, seconds.
+        clients: that ask, each one request after the other.
     """
 
     def __init__(
-        self, service: RayService, release: Release, score: float, timeout: float = 2.0
+        self,
+        service: RayService,
+        release: Release,
+        score: float,
+        timeout: float = 2.0,
+        clients: int = 4,
     ) -> None:
         self._service, self._release, self._score = service, release, np.float32(score)
         self._timeout = timeout
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
         self._threads.append(threading.Thread(target=self._watch))
         self.asked = self.failed = 0
         self.answers: list[float] = []
@@ -309,12 +316,27 @@ def test_what_is_no_cluster_is_code_71_at_once(tmp_path: Path):
         join("head")
 
 
+def two_replicas(nodes: RayNodes) -> list[psutil.Process]:
+    """Return both, or nothing: one that has a request is called otherwise meanwhile."""
+    found = nodes.workers(REPLICA)
+    return found if len(found) == 2 else []
+
+
 @pytest.mark.soak
-def test_load_grows_the_replicas_and_ready_stays_on(nodes: RayNodes, tmp_path: Path):
+def test_replicas_follow_the_load_and_ready_stays_on(nodes: RayNodes, tmp_path: Path):
     """One call takes 0.3 s of a core; four wait at a time, which is too much for one replica."""
     write_release(tmp_path, "plate", 1, size=SIZE, variant="slow")
     nodes.fill_up(2)
-    options = ("--address", nodes.address, "--max-batch", "1", "--cpus", "0.5")
+    options = (
+        "--address",
+        nodes.address,
+        "--max-batch",
+        "1",
+        "--cpus",
+        "0.5",
+        "--shrink-after",
+        "5",
+    )
     with RayService(
         tmp_path, "--ray", "--replicas", "1", "--max-replicas", "2", *options
     ) as service:
@@ -322,9 +344,8 @@ def test_load_grows_the_replicas_and_ready_stays_on(nodes: RayNodes, tmp_path: P
         assert len(nodes.workers(REPLICA)) == 1
         began = time.monotonic()
         with Load(service, find_release(tmp_path, "plate", 1), 0.0, 30.0) as load:
-            until(lambda: len(nodes.workers(REPLICA)) == 2, PATIENCE, "another replica")
+            both = until(lambda: two_replicas(nodes), PATIENCE, "another replica")
             print(f"the second replica after {time.monotonic() - began:.0f} s of load")
-            both = nodes.workers(REPLICA)
             spent = [process.cpu_times().user for process in both]
             until(
                 lambda: all(
@@ -336,6 +357,16 @@ def test_load_grows_the_replicas_and_ready_stays_on(nodes: RayNodes, tmp_path: P
             )
         assert load.wrong == []
         assert (load.asked, load.failed) == (len(load.answers), 0)
+        assert all(on for _, _, on in load.ready)
+        began = time.monotonic()
+        with Load(service, find_release(tmp_path, "plate", 1), 0.0, 30.0, clients=1) as load:
+            until(lambda: sum(one.is_running() for one in both) == 1, PATIENCE, "one replica again")
+            print(f"one replica again after {time.monotonic() - began:.0f} s of less load")
+            load.await_more(5, "answers of the one that stays")
+        assert load.wrong == []
+        assert (load.asked, load.failed) == (len(load.answers), 0), (
+            "a replica ends when it has answered"
+        )
         assert all(on for _, _, on in load.ready)
         assert service.stop() == 0
 

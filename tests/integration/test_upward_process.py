@@ -7,6 +7,7 @@ import json
 import random
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ from inspection.store.web.tables import audit
 from inspection.types import Reason, Verdict
 from inspection.up import station_processes
 from inspection_serve.upward.cli import app
-from inspection_serve.upward.process import is_running, run
+from inspection_serve.upward.process import STOP_WITHIN, is_running, run
 
 
 class Upward:
@@ -129,6 +130,35 @@ def to_csv(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def sequences(messages: list[dict[str, Any]]) -> list[int]:
     return [said["sequence"] for said in messages]
+
+
+def test_a_stop_does_not_wait_for_a_receiver_that_is_silent(tmp_path: Path) -> None:
+    """It ends before a service manager would kill it; what had no answer is sent again, and nothing else."""
+    silent, asked = threading.Event(), threading.Event()
+
+    def answer(said: dict[str, Any]) -> int:
+        if said["sequence"] == 3 and not silent.is_set():
+            asked.set()
+            silent.wait(60)
+        return 204
+
+    with Receiver(answer) as receiver:
+        up = Upward(tmp_path, to_webhook(receiver, tell=["part"], timeout=60.0))
+        up.parts(5)
+        with started(up) as process:
+            assert asked.wait(30)
+            began = time.monotonic()
+            assert process.stop() == 0
+            took = time.monotonic() - began
+        assert STOP_WITHIN - 1 < took < STOP_WITHIN + 5, took
+        assert "is sent again at the next start" in process.text
+        assert not is_running(up.config)
+        assert up.standing("mes").waiting >= 3
+        silent.set()
+        with up.running():
+            until(lambda: up.standing("mes").waiting == 0, 30, "the rest")
+        assert sequences(receiver.taken()) == [1, 2, 3, 4, 5]
+        up.store.close()
 
 
 def test_three_destinations_one_after_the_other(broker: Broker, tmp_path: Path) -> None:

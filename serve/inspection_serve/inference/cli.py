@@ -86,6 +86,13 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    shrink_after: Annotated[
+        float,
+        typer.Option(
+            help="with --max-replicas: seconds of less load after which there are fewer again",
+            min=1,
+        ),
+    ] = 600.0,
     cpus: Annotated[
         float, typer.Option(help="with --ray: processors that one replica reserves", min=0.01)
     ] = 1.0,
@@ -126,6 +133,7 @@ def serve(
         name=ray_name,
         replicas=replicas,
         most=max_replicas,
+        shrink_after=shrink_after,
         cpus=cpus,
         load_timeout=load_timeout,
     )

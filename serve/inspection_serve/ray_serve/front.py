@@ -46,6 +46,7 @@ class RaySettings:
         name: of this service in the cluster.
         replicas: of each release; with `most`, the fewest.
         most: replicas of each release under load; None: always `replicas`.
+        shrink_after: seconds of less load after which one of them ends, but the fewest.
         cpus: processors that one replica reserves.
         load_timeout: longest wait, seconds, until all replicas of a release are warm.
     """
@@ -54,6 +55,7 @@ class RaySettings:
     name: str = "inspection"
     replicas: int = 1
     most: int | None = None
+    shrink_after: float = 600.0
     cpus: float = 1.0
     load_timeout: float = 300.0
 
@@ -192,6 +194,7 @@ class Front:
                 "initial_replicas": cluster.replicas,
                 "max_replicas": cluster.most,
                 "target_ongoing_requests": told.max_batch,
+                "downscale_delay_s": cluster.shrink_after,
             }
         target = self._serve.deployment(Replica).options(**options).bind(wanted)
         return self._serve.run_many(

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from inspection_serve.upward.metrics import UpwardMetrics
 from inspection_serve.upward.sender import Backoff, Sender
 from inspection_serve.upward.state import StateReader
 
+STOP_WITHIN = 5.0
+"""Seconds that a stop waits for the destinations' answers: a service manager kills soon after."""
 _AGAIN = 1.0
 _LOOKED_EVERY = 2.0
 log = logging.getLogger("inspection.upward")
@@ -91,15 +94,21 @@ def _send(
         for link in links
     ]
     threads = [
-        threading.Thread(target=sender.run, args=(stop,), name=link.name)
+        threading.Thread(target=sender.run, args=(stop,), name=link.name, daemon=True)
         for sender, link in zip(senders, links, strict=True)
     ]
     log.info("station %s is told to %s", config.station, ", ".join(link.name for link in links))
     for thread in threads:
         thread.start()
     _watch(config, store, links, stop)
+    end = time.monotonic() + STOP_WITHIN
     for thread in threads:
-        thread.join()
+        thread.join(max(0.0, end - time.monotonic()))
+        if thread.is_alive():
+            log.warning(
+                "%s does not answer; what it was sent last is sent again at the next start",
+                thread.name,
+            )
 
 
 def _watch(
