@@ -19,6 +19,7 @@ from inspection.decide import Evidence, decide
 from inspection.errors import InferenceError, InspectionError
 from inspection.part import PartInFlight, Setup
 from inspection.protocols import Detect, Runtime
+from inspection.settled import settle
 from inspection.types import Code, CodeRule, Detections, Reason, Result
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,7 @@ class DetectStage:
         self._runtime.load(wanted.release, _LOAD_TIMEOUT)
         self._busy_until = None
         self._detector = self._make_detector(wanted, self._runtime)
+        settle()  # READY is off still
         with self._lock:
             self._loaded = wanted
             if self._wanted is wanted:

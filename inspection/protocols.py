@@ -91,6 +91,7 @@ class Runtime(Protocol):
 
         Args:
             images: uint8 [B, H, W, 3] RGB, letterboxed to the release's input size, C-contiguous.
+                They are not read after the return: the caller writes the next ones into the same memory.
             timeout: seconds; in-process runtimes cannot be interrupted and may ignore it.
 
         Returns:

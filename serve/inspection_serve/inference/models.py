@@ -20,6 +20,7 @@ from inspection.errors import InferenceError, ReleaseError
 from inspection.protocols import Runtime
 from inspection.release import current_number, find_release, list_releases, read_card, set_current
 from inspection.runtimes.contract import warm_images
+from inspection.settled import settle
 from inspection.types import MASK_STRIDE, OUTPUTS, Release
 from inspection.variants import precision_of
 from inspection_serve.inference.batcher import Batcher, Worker
@@ -251,6 +252,7 @@ class Models:
         finally:
             self._loading.discard(key)
         self._refused.pop(key, None)
+        settle()
         self._served[key] = Served(release, worker, time.monotonic())
         self._metrics.loads.labels(part, "loaded").inc()
         self._metrics.loaded.labels(part).set(len(self.versions(part)))

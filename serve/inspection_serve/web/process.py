@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inspection.errors import ConfigError, InspectionError
+from inspection.settled import settle
 from inspection.store.web.counting import Counting
 from inspection.store.web.intake import Intake
 from inspection_serve.web.site import Site, open_site
@@ -50,7 +51,7 @@ def run(settings: Settings) -> int:
     import uvicorn
 
     from inspection_serve.web.app import build_app
-    from inspection_serve.web.warm import Warm, settle
+    from inspection_serve.web.warm import Warm
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     sys.setswitchinterval(SWITCH)

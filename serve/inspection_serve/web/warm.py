@@ -6,11 +6,11 @@ second of work, in small pieces, once.
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 
 from inspection.errors import InspectionError
+from inspection.settled import settle
 from inspection.store.web import counts, settings
 from inspection_serve.web.pages import environment
 from inspection_serve.web.quality.asked import Asked
@@ -64,9 +64,3 @@ class Warm:
         asked = Asked.model_validate({"span": "day", "per": "shift"})
         period = asked.period(shifts)
         summarise(store, period, asked.wanted(period), asked.measure, asked.kind)
-
-
-def settle() -> None:
-    """Take what is in memory now for good: looking through it again would stop every page for a moment."""
-    gc.collect()
-    gc.freeze()

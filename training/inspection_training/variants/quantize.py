@@ -64,7 +64,8 @@ class Recorder:
         """Return the runtime's answer; perhaps keep it."""
         outputs = self._runtime.infer(images, timeout)
         for i in range(len(images)):
-            entry = (images[i : i + 1], {k: v[i : i + 1] for k, v in outputs.items()})
+            # a copy: the caller writes the next picture into the same memory
+            entry = (images[i : i + 1].copy(), {k: v[i : i + 1] for k, v in outputs.items()})
             self._seen += 1
             if len(self.kept) < self._limit:
                 self.kept.append(entry)
