@@ -16,7 +16,8 @@ from collections.abc import Callable
 
 from inspection.channel import Channel, ChannelClosedError
 from inspection.decide import Evidence, decide
-from inspection.errors import InferenceError, InspectionError
+from inspection.errors import InferenceError, InspectionError, ModelOutputError
+from inspection.frame_check import PIXEL_DOUBTS, check_pixels
 from inspection.part import PartInFlight, Setup
 from inspection.protocols import Detect, Runtime
 from inspection.settled import settle
@@ -70,7 +71,7 @@ class DetectStage:
         self._runtime: Runtime | None = None
         self._detector: Detect | None = None
         self._busy_until: float | None = None
-        self._working = False
+        self._at_work: PartInFlight | None = None
         self._thread = threading.Thread(target=self._run, name="detect", daemon=True)
         self.fault: Reason | None = Reason.MODEL_LOADING
 
@@ -95,7 +96,13 @@ class DetectStage:
     @property
     def busy(self) -> bool:
         """A part is with the model."""
-        return self._working or len(self._jobs) > 0
+        return self._at_work is not None or len(self._jobs) > 0
+
+    @property
+    def finishing(self) -> bool:
+        """The model still looks at a doubtful picture, whose part may be answered by now."""
+        part = self._at_work
+        return part is not None and part.doubted
 
     def deliver(self, part: PartInFlight) -> None:
         """Take a part with its frame. When busy the part is an overrun."""
@@ -131,11 +138,11 @@ class DetectStage:
                         self._check_alive()
                         next_check = time.monotonic() + _ALIVE_EVERY
                     continue
-                self._working = True
+                self._at_work = part
                 try:
                     self._detect(part)
                 finally:
-                    self._working = False
+                    self._at_work = None
             except ChannelClosedError:
                 break
             except Exception as error:  # the stage's boundary: whatever the runtime throws
@@ -195,12 +202,29 @@ class DetectStage:
         part.detections = detections
         part.timings["inference"] = time.monotonic() - started
         part.mark("detected")
-        result = Result.not_inspected(fault, detail) if fault else self._decide(part)
+        result = self._failed(part, fault, detail) if fault else self._decide(part)
+        if result.reason in PIXEL_DOUBTS:  # found here first
+            part.doubted = True
         if not part.settle(result) and not part.doubted:
             self._late(part, result)
         self._wake()
-        if failure is not None:
+        if failure is not None and not self._excused(part, failure):
             raise failure
+
+    @staticmethod
+    def _failed(part: PartInFlight, fault: Reason, detail: str) -> Result:
+        """Return what was in the way; of a picture that shows nothing, that."""
+        frame, setup, doubt = part.frame, part.setup, None
+        if frame is not None and setup is not None:
+            doubt = check_pixels(frame, part.previous, setup.recipe.frame, live=part.live)
+        return doubt or Result.not_inspected(fault, detail)
+
+    def _excused(self, part: PartInFlight, failure: Exception) -> bool:
+        """Tell whether a model that is well gave nonsense for a picture that shows nothing."""
+        runtime = self._runtime
+        if not part.doubted or not isinstance(failure, ModelOutputError) or runtime is None:
+            return False
+        return runtime.alive(_ALIVE_TIMEOUT)
 
     def _find_codes(self, part: PartInFlight) -> tuple[Reason | None, str]:
         """Read the part's own code, where its recipe wants one; the runtime is not to blame if that fails."""

@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 
 from inspection.types import Frame, FrameLimits, Image, Reason, Result, Trigger
 
+PIXEL_DOUBTS = frozenset(
+    {Reason.FRAME_IDENTICAL, Reason.FRAME_DARK, Reason.FRAME_BRIGHT, Reason.FRAME_FLAT}
+)
+"""What `check_pixels` can say; a model may have seen such a picture."""
+
 
 def check_frame(
     trigger: Trigger,

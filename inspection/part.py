@@ -48,8 +48,8 @@ class PartInFlight:
         previous: the frame before it, set by acquire, dropped once the part is decided.
         live: whether the camera is a sensor, set by acquire.
         exposed: set once the frame is in and the part may move.
-        doubted: set by acquire where the frame is not this part's or shows nothing: what is found in it
-            does not count, not even as late.
+        doubted: the frame is not this part's or shows nothing: what is found in it is in no row, not even as
+            late. Set by acquire, or by detect where that is first, before the part is settled.
         detections: set by detect.
         codes: set by detect, where the recipe wants a code.
         timings: stage name to seconds since the trigger was seen.
@@ -138,11 +138,11 @@ class PartInFlight:
                 result=self._result,
                 recipe=self.setup.recipe if self.setup else None,
                 frame=self.frame,
-                detections=self.detections,
+                detections=None if self.doubted else self.detections,
                 timings=dict(self.timings),
                 decided_mono=self._decided_mono,
                 decided_at=self._decided_at,
-                codes=self.codes,
+                codes=None if self.doubted else self.codes,
             )
 
     def _set(self, result: Result) -> None:

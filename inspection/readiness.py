@@ -70,6 +70,7 @@ class Readiness:
             stopping: the station is being stopped.
         """
         changeover, acquire, detect = self._changeover, self._acquire(), self._detect
+        in_work = in_work or detect.finishing
         code_fault = detect.code_fault(changeover.setup)
         checks: tuple[tuple[bool, Reason | None], ...] = (
             (stopping, Reason.STOPPED),
@@ -93,7 +94,11 @@ class Readiness:
         return self._cause
 
     def show(self, ctrl: Ctrl, *, in_work: bool, stopping: bool) -> None:
-        """Find the cause and show it. Raises PlcError."""
+        """Find the cause and show it; while the model finishes a doubtful picture, as with a part in flight.
+
+        Raises PlcError.
+        """
+        in_work = in_work or self._detect.finishing
         cause = self.find_cause(ctrl, in_work=in_work, stopping=stopping)
         self.note(cause)
         if ctrl.has(CtrlFlag.ERROR_ACK) and cause not in FAULTS:

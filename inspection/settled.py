@@ -9,8 +9,13 @@ from __future__ import annotations
 import gc
 
 
-def settle() -> None:
-    """Look for garbage once more, and keep what is left. Call it while nobody waits: after loading."""
-    gc.unfreeze()  # what was kept before may be garbage by now, such as a release that was replaced
-    gc.collect()
+def settle(*, search: bool = True) -> None:
+    """Keep what is there, after something was loaded.
+
+    Args:
+        search: look for garbage first, for the last time. Only while nobody waits.
+    """
+    if search:
+        gc.unfreeze()  # what was kept before may be garbage by now, such as a release that was replaced
+        gc.collect()
     gc.freeze()

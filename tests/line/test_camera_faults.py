@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from station_rig import Rig
 
@@ -41,14 +43,46 @@ def test_each_fault_is_answered_not_inspected_and_mends_itself(tmp_path):
             assert (decision, reason) == ("NOT_INSPECTED", SCHEDULE[part][1]), part
         else:
             assert (decision, reason) == ("PASS", "NONE"), part
-    found = [row["late"] for row in rig.rows() if row["reason"].startswith("FRAME_")]
-    assert len(found) == 8
-    assert found == [None] * 8, (
-        "what a model saw in a doubtful picture is no finding, not even a late one"
-    )
+    doubtful = [row for row in rig.rows() if row["reason"].startswith("FRAME_")]
+    assert len(doubtful) == 8
+    for name in ("late", "detections", "release", "model_sha256", "code"):
+        found = [row[name] for row in doubtful]
+        assert found == [None] * 8, f"{name}: what is seen in a doubtful picture is no finding"
     assert counters["passes"] == 30 - len(SCHEDULE)
     assert counters["rejects"]["not_inspected"] == len(SCHEDULE)
     rig.verify()
+
+
+def test_a_model_that_still_looks_at_a_dark_picture_is_no_fault(tmp_path):
+    """The part is answered before the model is through; READY comes back when it is, without an alarm."""
+    rig = Rig(
+        tmp_path,
+        variant="slow",
+        camera={"faults": ["black@2", "flat@4"], "defect_rate": 0.0},
+        recipe={"deadline": 10.0},
+    )
+    with rig.plc_running(parts=5, takt=0.05, result_timeout=12.0) as plc, rig.line() as line:
+        assert plc.wait(90), plc.counters
+        said = line.text
+    dark, flat = ("NOT_INSPECTED", "FRAME_DARK"), ("NOT_INSPECTED", "FRAME_FLAT")
+    good = ("PASS", "NONE")
+    assert rig.decisions() == [good, dark, good, flat, good]
+    decided = [json.loads(row["timings"])["decided"] for row in rig.rows()]
+    assert max(decided[1], decided[3]) < min(decided[0], decided[2], decided[4])
+    assert "INFERENCE_TIMEOUT" not in said
+    rig.verify()
+
+
+def test_nonsense_about_a_picture_that_shows_nothing_is_not_held_against_the_model(tmp_path):
+    rig = Rig(tmp_path, variant="nan", camera={"faults": [f"flat@{n}" for n in (1, 2, 3)]})
+    with rig.plc_running(parts=4, takt=0.1) as plc, rig.line() as line:
+        assert plc.wait(60), plc.counters
+        said = line.text
+    reasons = [reason for _, reason in rig.decisions()]
+    assert reasons == ["FRAME_FLAT"] * 3 + ["MODEL_OUTPUT"], "of the last, it is"
+    before = said[: said.index("model fault")]
+    assert before.count("FRAME_FLAT in") == 3
+    assert before.count("is loaded and warm") == 1
 
 
 @pytest.mark.parametrize("fault", ["lost", "hang:6"])

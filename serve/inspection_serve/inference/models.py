@@ -252,7 +252,7 @@ class Models:
         finally:
             self._loading.discard(key)
         self._refused.pop(key, None)
-        settle()
+        settle(search=not self._served)  # else other stations may wait for an answer
         self._served[key] = Served(release, worker, time.monotonic())
         self._metrics.loads.labels(part, "loaded").inc()
         self._metrics.loaded.labels(part).set(len(self.versions(part)))

@@ -24,7 +24,7 @@ from inspection_serve.upward.metrics import UpwardMetrics
 from inspection_serve.upward.sender import Backoff, Sender
 from inspection_serve.upward.state import StateReader
 
-STOP_WITHIN = 5.0
+STOP_WITHIN = 4.0
 """Seconds that a stop waits for the destinations' answers: a service manager kills soon after."""
 _AGAIN = 1.0
 _LOOKED_EVERY = 2.0
