@@ -34,6 +34,7 @@ from inspection.plc.servers import open_server
 from inspection.plc.simulated import SimulatedPlc
 from inspection.plc.simulated_config import SimulatedPlcConfig
 from inspection.plc.words import StatFlag
+from inspection.settled import settle
 from inspection_bench.measured import Findings, milliseconds, quantile
 from inspection_bench.network import Network
 from inspection_bench.peers import FORMATS, limits_of, peer_model
@@ -144,6 +145,7 @@ def _turn(
     )  # fmt: skip
     begin = _begin_naive if side.name.startswith("naive") else begin_ours
     clock = AnswerClock(config)
+    settle()  # the PLC is played here: a search for garbage would keep any side waiting
     with (
         SimulatedPlc(config, clock) as plc,
         begin(side, network, frames, folder, plc.port) as begun,
