@@ -90,7 +90,8 @@ def work(tmp_path_factory) -> Path:
 
     from inspection.release import load_release, read_card, sha256_file, write_card
     from inspection_bench.frames import load_frames, prepare_frames
-    from inspection_training.export import ExportSettings, export_detector
+    from inspection_training.export_settings import ExportSettings
+    from inspection_training.ultralytics_detectors.export import export_detector
 
     folder = tmp_path_factory.mktemp("bench")
     network = folder / "network"

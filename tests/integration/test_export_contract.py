@@ -1,5 +1,6 @@
 """Every family exports to the one contract, and gives the trained model's answers in both runtimes."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from inspection.release import (
     write_card,
 )
 from inspection.types import Release
-from inspection_training.export import ExportSettings, export_detector
+from inspection_training.export_settings import ExportSettings
 from inspection_training.parity import check_parity, match_rows, trained_rows
 from inspection_training.run import open_runtime
+from inspection_training.ultralytics_detectors.export import export_detector
 from inspection_training.ultralytics_detectors.quiet import quiet_ultralytics
 
 CLASSES = ("scratch", "dent", "burr")
@@ -152,6 +154,36 @@ def test_the_graph_says_what_it_is(exported: tuple[Any, Release, ExportSettings]
     assert properties["imgsz"] == str(list(settings.size))
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
     assert {opset.domain for opset in model.opset_import} == {""}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("place", ["first layer", "scores", "boxes"])
+def test_a_network_that_computes_nonsense_does_not_find_nothing(
+    exported: tuple[Any, Release, ExportSettings], place: str, value: float, tmp_path: Path
+) -> None:
+    """Sorting and comparing lose what is no number: the rows of the image must be none, not empty."""
+    import torch
+
+    model, release, settings = exported
+    broken = copy.deepcopy(model)
+    head = broken.model[-1]
+    heads = head.one2one if head.end2end else head.one2many
+    layer = {
+        "first layer": broken.model[0].conv.weight,
+        "scores": heads["cls_head"][0][-1].bias,
+        "boxes": heads["box_head"][0][-1].bias,
+    }[place]
+    with torch.no_grad():
+        layer.view(-1)[0] = value
+    folder = tmp_path / "releases" / "plate" / "1"
+    folder.mkdir(parents=True)
+    with quiet_ultralytics(tmp_path / "run"):
+        export_detector(broken, folder / MODEL, settings, CLASSES)
+    for name in ("onnxruntime", "openvino"):
+        runtime = open_runtime(name, released(folder, release.input_size))
+        rows = runtime.infer(np.stack(parts(2, settings.size[::-1])), 60.0)["detections"]
+        runtime.close()
+        assert np.isnan(rows).all(), name
 
 
 def test_another_model_fails_parity(

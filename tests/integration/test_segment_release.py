@@ -23,9 +23,10 @@ from inspection_datasets.manifest import (
 from inspection_datasets.shapes import mask_of, rings_of
 from inspection_training.evaluate import measure
 from inspection_training.experiment import Experiment
-from inspection_training.export import MOST_OUTLINES, ExportSettings, export_detector
+from inspection_training.export_settings import ExportSettings
 from inspection_training.parity import check_parity
 from inspection_training.run import Outcome, open_runtime, train_release
+from inspection_training.ultralytics_detectors.export import MOST_OUTLINES, export_detector
 from inspection_training.ultralytics_detectors.quiet import quiet_ultralytics
 
 CLASSES = ("stain", "chip")

@@ -17,6 +17,7 @@ from torchvision import models
 from typer.testing import CliRunner
 
 from inspection.errors import ConfigError, ReleaseError
+from inspection.runtimes.libraries import import_onnxruntime, openvino_core
 from inspection.sentences.claims import release_claim
 from inspection.types import ClassLimits, Decision, Detections
 from inspection_training import parity
@@ -31,6 +32,7 @@ from inspection_training.cli import train_app
 from inspection_training.evaluate import decisions
 from inspection_training.experiment import Experiment
 from inspection_training.family import open_family
+from inspection_training.good_parts.anomaly import export_anomaly
 from inspection_training.good_parts.backbone import load_backbone
 from inspection_training.good_parts.bank import PatchBank, PatchFeatures, k_center
 from inspection_training.good_parts.template import learn_template
@@ -165,6 +167,23 @@ def test_distances_are_those_to_the_nearest_vector(tmp_path):
     assert float(anomaly_map.max()) < 1
     lengths = patches.square()
     assert float(lengths[..., :128].sum(2).mean()) == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_network_that_computes_nonsense_finds_no_good_part(tmp_path, value):
+    """The lower bound of a distance is 0, which is a good part's: what is no number must stay none."""
+    backbone = load_backbone(weight_file(tmp_path, "resnet18"), "torchvision")
+    features = PatchFeatures(backbone.layers, (64, 96)).eval()
+    images = torch.randint(0, 256, (1, 64, 96, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        bank = PatchBank(features, features(images)[0]).eval()
+        features.weights.fill_(value)
+    path = tmp_path / "model.onnx"
+    export_anomaly(bank, path, (64, 96), "none")
+    session = import_onnxruntime().InferenceSession(str(path))
+    compiled = openvino_core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert np.isnan(session.run(["anomaly_map"], {"images": images.numpy()})[0]).all()
+    assert np.isnan(compiled([images.numpy()])["anomaly_map"]).all()
 
 
 # ---------------------------------------------------------------------- template

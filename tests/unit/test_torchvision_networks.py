@@ -1,6 +1,8 @@
 """Networks of the torchvision family: what they find, how they are exported, where they start from."""
 
+import copy
 import functools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from torchvision.models import mobilenet_v2
 
 from inspection.errors import ConfigError
 from inspection.runtimes.libraries import import_onnxruntime, openvino_core
-from inspection_training.export import ExportSettings
+from inspection_training.export_settings import ExportSettings
 from inspection_training.parity import match_rows
 from inspection_training.torchvision_detectors.export import export_network
 from inspection_training.torchvision_detectors.inference import ReleasedDetector
@@ -111,6 +113,22 @@ def test_the_export_finds_what_the_network_finds_at_any_batch(name, tmp_path):
                 pairs, alone = match_rows(mine[mine[:, 4] > 0], theirs[theirs[:, 4] > 0], 0.02)
                 assert alone == 0
                 assert all(d < 1e-4 and overlap > 0.99 for d, overlap in pairs)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_network_that_computes_nonsense_does_not_find_nothing(name, tmp_path):
+    """Sorting and comparing lose what is no number: the rows of the image must be none, not empty."""
+    network = copy.deepcopy(lively(name))
+    scores = [value for key, value in network.named_parameters() if re.search("cls|classif", key)]
+    with torch.no_grad():
+        scores[-1].view(-1)[0] = torch.nan
+    path = tmp_path / "model.onnx"
+    export_network(network, path, ExportSettings(SIZE, 0.5, 0.003, 200, 50), ["a", "b", "c"], "")
+    images = as_images(a_batch(name)[0])
+    session = import_onnxruntime().InferenceSession(str(path))
+    compiled = openvino_core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert np.isnan(session.run(None, {"images": images})[0]).all()
+    assert np.isnan(next(iter(compiled([images]).values()))).all()
 
 
 @pytest.mark.parametrize("name", SMALL[:4])

@@ -89,6 +89,12 @@ class Experiment(BaseModel):
         le=2,
         description="channel multiple in place of the size letter's; random weights only",
     )
+    activation: Literal["own", "silu", "hardswish"] = Field(
+        "own",
+        description="what follows each convolution, family ultralytics. own: as the weight file has it, "
+        "and silu with random weights; hardswish: looks much alike and costs a processor far less, so "
+        "the network is about a third faster in bf16 with AMX and a tenth in f32; it has to be trained",
+    )
     imgsz: int = Field(
         640, ge=64, le=2048, multiple_of=32, description="side of the training images, pixels"
     )
@@ -273,6 +279,10 @@ class Experiment(BaseModel):
             raise ValueError(
                 f"model {self.model} is not of family {self.family}; use for example yolo26n, yolo11s, "
                 "yolov8n-seg"
+            )
+        if self.activation != "own" and self.family != "ultralytics":
+            raise ValueError(
+                f"activation {self.activation} is for family ultralytics, not for {self.family}; leave it out"
             )
         if self.tile is not None and min(self.tile) < 32:
             raise ValueError(f"tile {self.tile} must be at least 32 pixels each way")

@@ -71,13 +71,16 @@ class PatchBank(AnomalyModel):
         self.register_buffer("squares", bank.square().sum(1))
 
     def distances(self, images: Tensor) -> Tensor:
-        """Uint8 RGB [B, H, W, 3] to float32 [B, H/8, W/8], from 0."""
+        """Uint8 RGB [B, H, W, 3] to float32 [B, H/8, W/8], from 0; no number where the network gave none."""
         patches = self.features(images)
         products = torch.matmul(patches, self.bank)
         nearest = (self.squares - 2 * products).amin(dim=2)
         squared = nearest + patches.square().sum(dim=2)
         height, width = self.features.grid
-        return squared.clamp_min(0).sqrt().reshape(-1, height, width)
+        distances = (
+            squared.clamp_min(0).sqrt() + squared * 0
+        )  # the bound makes 0 of what is no number
+        return distances.reshape(-1, height, width)
 
 
 def k_center(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from inspection_training.export import ExportSettings
+from inspection_training.export_settings import ExportSettings
 from inspection_training.graph_file import traced, write_graph
 from inspection_training.torchvision_detectors.inference import ReleasedDetector
 

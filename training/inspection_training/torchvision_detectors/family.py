@@ -15,7 +15,7 @@ from inspection.types import Image
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.device import device_name, places, use_bf16
 from inspection_training.experiment import Experiment
-from inspection_training.export import ExportSettings
+from inspection_training.export_settings import ExportSettings
 from inspection_training.family import Outputs, Task, Trained
 from inspection_training.progress import Report
 from inspection_training.tracking import log_line

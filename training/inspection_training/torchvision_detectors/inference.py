@@ -14,6 +14,7 @@ The rules are torchvision's but for one: a box has one class, its best. A defect
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import clip_boxes_to_image, nms, roi_align
 
-from inspection_training.export import ExportSettings
+from inspection_training.export_settings import ExportSettings
 
 NO_LIMIT = 1_000_000
 
@@ -96,11 +97,14 @@ class ReleasedDetector(nn.Module):
         """Uint8 RGB [B, H, W, 3] to float32 [B, N, 6]: x1 y1 x2 y2 score class, best first."""
         pixels = images.permute(0, 3, 1, 2).to(torch.float32) / 255
         features = self.network.backbone(self.network.transform.normalise(pixels))
-        found = self._two_stages(features) if self._two_stage else self._one_stage(features)
-        return self._rows(*found)
+        find = self._two_stages if self._two_stage else self._one_stage
+        *found, outputs = find(features)
+        return self._rows(*found) + _doubt(images.shape[0], outputs)
 
-    def _one_stage(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes [B, K, 4], scores [B, K] and classes [B, K], float32."""
+    def _one_stage(
+        self, features: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Return boxes [B, K, 4], scores [B, K] and classes [B, K], float32; and the heads' outputs."""
         outputs = self.network.head(list(features.values()))
         logits = outputs["cls_logits"]
         if isinstance(self.network, SSD):
@@ -114,7 +118,7 @@ class ReleasedDetector(nn.Module):
         best, index = scores.topk(count, 1)
         codes = _rows_at(outputs["bbox_regression"], index)
         boxes = self._decode(codes, self.anchors[index], self.network.box_coder)
-        return boxes, best, labels.gather(1, index).to(torch.float32)
+        return boxes, best, labels.gather(1, index).to(torch.float32), list(outputs.values())
 
     def _decode(self, codes: Tensor, boxes: Tensor, coder: Any) -> Tensor:
         """Correct boxes [B, K, 4] and clip them to the image."""
@@ -122,10 +126,12 @@ class ReleasedDetector(nn.Module):
         moved = decode(codes.reshape(-1, 4), boxes.reshape(-1, 4)).reshape(boxes.shape)
         return clip_boxes_to_image(moved, self._settings.size)
 
-    def _two_stages(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _two_stages(
+        self, features: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """As `_one_stage`, by regions that are looked at again."""
         heads = self.network.roi_heads
-        regions, alive = self._regions(features)
+        regions, alive, outputs = self._regions(features)
         rows = heads.box_head(self._pool(features, regions))
         logits, codes = heads.box_predictor(rows)
         scores, labels = logits.softmax(-1)[:, 1:].max(-1)
@@ -133,10 +139,14 @@ class ReleasedDetector(nn.Module):
         codes = wide.gather(1, (labels + 1)[:, None, None].expand(-1, 1, 4))
         boxes = self._decode(codes.reshape(regions.shape), regions, heads.box_coder)
         scores = scores.reshape(alive.shape) * (alive > 0).to(torch.float32)
-        return boxes, scores, labels.reshape(alive.shape).to(torch.float32)
+        labels = labels.reshape(alive.shape).to(torch.float32)
+        return boxes, scores, labels, [*outputs, logits, codes]
 
-    def _regions(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the best regions [B, P, 4] and their scores [B, P]; 0 where there are fewer."""
+    def _regions(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return the best regions [B, P, 4] and their scores [B, P], 0 where there are fewer; and outputs.
+
+        A region that is no number would be cut from memory anywhere: it becomes one without extent.
+        """
         rpn = self.network.rpn
         objectness, codes = rpn.head(list(features.values()))
         found: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -154,7 +164,9 @@ class ReleasedDetector(nn.Module):
         total = sum(min(rpn.pre_nms_top_n(), count) for count in self._levels)
         wanted = min(rpn.post_nms_top_n(), self._settings.candidates, total)
         best, index = kept.topk(wanted, 1)
-        return _rows_at(boxes, index), best
+        regions = _rows_at(boxes, index)
+        regions = torch.where(regions == regions, regions, torch.zeros_like(regions))  # noqa: PLR0124 - NaN
+        return regions, best, [*objectness, *codes]
 
     def _pool(self, features: dict[str, Tensor], regions: Tensor) -> Tensor:
         """Return what is in each region, [B * P, C, 7, 7], from the pyramid level of its size.
@@ -194,6 +206,15 @@ class ReleasedDetector(nn.Module):
             [_rows_at(boxes, index), best[..., None], labels.gather(1, index)[..., None]], 2
         )
         return torch.where(best[..., None] > settings.floor, rows, torch.zeros_like(rows))
+
+
+def _doubt(images: int, outputs: Sequence[Tensor]) -> Tensor:
+    """Return [B, 1, 1]: 0, and no number for an image of which an output is no finite number.
+
+    Whoever sorts and compares loses what is no number, and a network that computes nonsense would find
+    nothing.
+    """
+    return sum((x * 0.0).reshape(images, -1).sum(1) for x in outputs)[:, None, None]
 
 
 def _rows_at(rows: Tensor, index: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from inspection.errors import ConfigError, DatasetError
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.checkpoint import load_checkpoint, save_checkpoint
 from inspection_training.experiment import Experiment
-from inspection_training.export import ExportSettings
+from inspection_training.export_settings import ExportSettings
 from inspection_training.pieces import pieces_of
 from inspection_training.progress import Report, Step, silent
 from inspection_training.torchvision_detectors.networks import (

@@ -10,7 +10,7 @@ from torch import nn
 
 from inspection.types import Detections
 from inspection_training.evaluate import average_precision
-from inspection_training.export import ExportSettings
+from inspection_training.export_settings import ExportSettings
 from inspection_training.torchvision_detectors.inference import ReleasedDetector
 from inspection_training.torchvision_detectors.pictures import Shelf
 

@@ -24,7 +24,7 @@ from inspection_training.augment import geometry, pipeline
 from inspection_training.checkpoint import CHECKPOINT, load_checkpoint
 from inspection_training.device import device_name, places, use_bf16
 from inspection_training.experiment import Experiment
-from inspection_training.export import MOST_OUTLINES, ExportSettings, export_detector
+from inspection_training.export_settings import ExportSettings
 from inspection_training.failures import in_words
 from inspection_training.family import Outputs, Task, Trained
 from inspection_training.parity import trained_outputs
@@ -32,6 +32,7 @@ from inspection_training.pieces import tiling_of
 from inspection_training.progress import Report
 from inspection_training.tracking import log_line, open_tracker
 from inspection_training.training_images import check_classes, check_images, choose_samples
+from inspection_training.ultralytics_detectors.export import MOST_OUTLINES, export_detector
 from inspection_training.ultralytics_detectors.processes import train_together
 from inspection_training.ultralytics_detectors.quiet import quiet_ultralytics
 
@@ -257,7 +258,7 @@ def _train(
     import torch
     from ultralytics.utils import RANK
 
-    from inspection_training.ultralytics_detectors.network import build_network
+    from inspection_training.ultralytics_detectors.network import activation_of, build_network
     from inspection_training.ultralytics_detectors.trainer import Session
 
     base, identity = _identity(experiment, version, weights)
@@ -309,7 +310,7 @@ def _train(
         val=tuple(val),
         device=device_name(where),
         precision="bf16" if bf16 else "f32",
-        facts={"taken_over": taken} if taken else {},
+        facts={"activation": activation_of(model), **({"taken_over": taken} if taken else {})},
     )
 
 

@@ -24,7 +24,7 @@ def build_network(
 
     Args:
         trainer: makes the network with the dataset's classes.
-        experiment: `model` and `width`.
+        experiment: `model`, `width` and `activation`.
         weights: an ultralytics `.pt` file; None: random weights.
 
     Raises:
@@ -38,20 +38,51 @@ def build_network(
             scale = list(architecture["scales"][architecture["scale"]])
             scale[1] = experiment.width
             architecture["scales"] = {architecture["scale"]: scale}
-        return trainer.get_model(cfg=architecture, weights=None, verbose=False), ""
+        network = trainer.get_model(cfg=architecture, weights=None, verbose=False)
+        _put_activation(network, experiment.activation)
+        return network, ""
     if experiment.width is not None:
         raise ConfigError("width needs random weights; a weight file has its own width")
     loaded, _ = load_checkpoint(weights)
     name = re.sub(r"\.ya?ml$", "", Path(str(loaded.yaml.get("yaml_file", ""))).name)
-    if name == experiment.model:
-        return trainer.get_model(cfg=loaded.yaml, weights=loaded, verbose=False), ""
-    if f"{name}-seg" != experiment.model:
+    if name not in (experiment.model, experiment.model.removesuffix("-seg")):
         raise ConfigError(
             f"{weights.name} holds {name or 'an unknown network'}, the experiment wants "
             f"{experiment.model}; set --model {name}"
         )
-    network = trainer.get_model(cfg=_architecture(experiment.model), weights=loaded, verbose=False)
-    return network, f"{_shared(network, loaded)} of {name}; the rest starts at random"
+    whole = name == experiment.model
+    architecture = loaded.yaml if whole else _architecture(experiment.model)
+    network = trainer.get_model(cfg=architecture, weights=loaded, verbose=False)
+    taken = "" if whole else f"{_shared(network, loaded)} of {name}; the rest starts at random"
+    own = activation_of(loaded)
+    if own == "own" and experiment.activation != "own":
+        raise ConfigError(
+            f"{weights.name} holds a network with neither SiLU nor Hardswish throughout; leave activation out"
+        )
+    _put_activation(network, own if experiment.activation == "own" else experiment.activation)
+    return network, taken
+
+
+def activation_of(network: nn.Module) -> str:
+    """Return silu or hardswish, whichever a network has; own: another one, or both."""
+    from torch import nn
+
+    kinds = {type(module) for module in network.modules()} & {nn.SiLU, nn.Hardswish}
+    return {nn.SiLU: "silu", nn.Hardswish: "hardswish"}[kinds.pop()] if len(kinds) == 1 else "own"
+
+
+def _put_activation(network: nn.Module, kind: str) -> None:
+    """Put one activation in the place of the other in the whole network; own: leave it as it is."""
+    from torch import nn
+
+    if kind == "own":
+        return
+    wanted, other = (nn.Hardswish, nn.SiLU) if kind == "hardswish" else (nn.SiLU, nn.Hardswish)
+    shared = wanted(inplace=True)
+    for module in list(network.modules()):
+        for name, child in list(module._modules.items()):
+            if isinstance(child, other):
+                setattr(module, name, shared)
 
 
 def _architecture(name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Export a trained ultralytics network to the released-model contract, as one ONNX file.
 
     images uint8 [B, H, W, 3] RGB
-      ─▶ /255, NCHW ─▶ network, boxes decoded ─▶ best class of each anchor ─▶ K best candidates
+      ─▶ /255, NCHW ─▶ network ─▶ best class of each anchor ─▶ K best candidates ─▶ their boxes decoded
       ─▶ suppression within each class ─▶ N best ─▶ detections float32 [B, N, 6]
 
 The rules are those of ultralytics' `non_max_suppression`: one class for each anchor (its best), a box is
@@ -21,55 +21,27 @@ standard operators are used and both ONNX Runtime and OpenVINO read it.
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inspection.types import MASK_STRIDE, Task
+from inspection_training.export_settings import ExportSettings
 from inspection_training.graph_file import OPSET, write_graph
+from inspection_training.ultralytics_detectors.traced import trace_network
 
 if TYPE_CHECKING:
     import onnx
-    import torch
     from torch import nn
 
 MOST_OUTLINES = 32
 """Most rows of a network with outlines: masks are large."""
-ANCHORS_A_ROW = 16
-"""An object has about ten anchors; with fewer candidates many objects would hide others unseen."""
 CLASS_OFFSET = 7680.0
 """Pixels between classes, as in ultralytics, so that boxes of two classes never overlap."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportSettings:
-    """How the graph suppresses.
-
-    Attributes:
-        size: (height, width) of the network input; multiples of 32.
-        iou: boxes of one class that overlap more are one.
-        floor: scores at or under it become padding.
-        candidates: K, best anchors that enter suppression; never fewer than `entering` says.
-        detections: N, rows of the output.
-    """
-
-    size: tuple[int, int]
-    iou: float = 0.7
-    floor: float = 0.01
-    candidates: int = 300
-    detections: int = 100
-
-    @property
-    def entering(self) -> int:
-        """Anchors that enter suppression: so many that the rows fill first, and a full answer shows."""
-        return max(self.candidates, ANCHORS_A_ROW * self.detections)
 
 
 def export_detector(
@@ -87,71 +59,20 @@ def export_detector(
         ReleaseError: it cannot be written, or is not to the contract (a defect of this module).
     """
     head = model.model[-1]
-    coefficients = int(getattr(head, "nm", 0))  # of a mask; only networks with outlines have them
-    graph = _Graph(_trace(model, settings.size, ["y", "proto"] if coefficients else ["y"]))
+    graph = _Graph(trace_network(model, settings.size))
     graph.add_input(settings.size)
-    if head.end2end:
-        rows, own = _finish_end2end(graph, settings, coefficients)
-    else:
-        strides = [int(stride) for stride in model.stride]
-        anchors = sum((settings.size[0] // s) * (settings.size[1] // s) for s in strides)
-        parts = (len(classes), coefficients)
-        rows, own = _finish_with_suppression(graph, settings, parts, anchors)
+    anchors = _anchors(settings.size, [int(stride) for stride in model.stride])
+    choose = _choose_end2end if head.end2end else _choose_by_suppression
+    found = choose(graph, settings, anchors, head.reg_max)
+    rows = _finish(graph, found, settings)
+    own = None
+    if hasattr(head, "nm"):
+        own = graph.node("GatherND", "coefficients", found.anchor, batch_dims=1)
     masks = _add_masks(graph, rows, own, settings.size) if own else None
     document = graph.document(rows, masks)
     task: Task = "segment" if own else "detect"
     properties = _properties(classes, int(model.stride.max()), task)
     write_graph(document, path, task, settings.size, properties)
-
-
-def _trace(model: nn.Module, size: tuple[int, int], outputs: Sequence[str]) -> onnx.ModelProto:
-    """Return the bare network: `x` float32 [B, 3, H, W] to its outputs, under these names."""
-    import onnx
-    import torch
-
-    network = copy.deepcopy(model).float().cpu().eval()
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    head = network.model[-1]
-    network = network.fuse(verbose=False)
-    head.export, head.format, head.dynamic = True, "onnx", False
-    head.max_det = min(300, head.max_det)
-    if head.end2end and hasattr(head, "nm"):
-        head.postprocess = partial(_best_rows, head)
-    for module in network.modules():
-        if hasattr(module, "forward_split") and type(module).__name__ in {"C2f", "C3k2"}:
-            module.forward = module.forward_split  # Split instead of Slice: fewer nodes
-    x = torch.zeros(2, 3, *size)
-    buffer = BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of every Python number in the head
-        network(x)
-        torch.onnx.export(
-            network,
-            (x,),
-            buffer,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["x"],
-            output_names=list(outputs),
-            dynamic_axes={name: {0: "batch"} for name in ("x", *outputs)},
-        )
-    return onnx.load_from_string(buffer.getvalue())
-
-
-def _best_rows(head: Any, found: torch.Tensor) -> torch.Tensor:
-    """Do what an end-to-end head with outlines does last, [B, anchors, 4 + classes + 32] to its best rows.
-
-    ultralytics computes the widths of the parts from the shape; OpenVINO cannot read the graph that
-    comes of it. Here they are constants.
-    """
-    import torch
-
-    boxes, scores, own = found.split([4, head.nc, head.nm], dim=-1)
-    best, label, anchor = head.get_topk_index(scores, head.max_det)
-    place = anchor[..., None]
-    four, wide = place.expand(-1, -1, 4), place.expand(-1, -1, head.nm)
-    return torch.cat([boxes.gather(1, four), best, label, own.gather(1, wide)], dim=-1)
 
 
 class _Graph:
@@ -223,44 +144,104 @@ class _Graph:
         return helper.make_model(whole, opset_imports=opset, ir_version=onnx.IR_VERSION_2023_5_5)
 
 
-def _finish_with_suppression(
-    graph: _Graph, settings: ExportSettings, parts: tuple[int, int], anchors: int
-) -> tuple[str, str | None]:
-    """`y` [B, 4 + parts, anchors] with centre boxes to detections, and their mask coefficients.
+def _anchors(size: tuple[int, int], strides: Sequence[int]) -> NDArray[np.float32]:
+    """Return x, y of each anchor and the stride of its level, [anchors, 3]: network pixels, row by row."""
+    levels: list[NDArray[np.float32]] = []
+    for stride in strides:
+        y, x = np.mgrid[: size[0] // stride, : size[1] // stride].astype(np.float32) * stride
+        of_level = np.stack([x + stride / 2, y + stride / 2, np.full_like(x, stride)], axis=-1)
+        levels.append(of_level.reshape(-1, 3))
+    return np.concatenate(levels)
 
-    `parts` counts classes and mask coefficients.
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Names of the values of the N best rows, best first; the scores are from 0 to 1.
+
+    Attributes:
+        boxes: [B, N, 4], x1 y1 x2 y2, network pixels; may reach out of the input.
+        score: [B, N, 1].
+        label: [B, N, 1], the class, float32.
+        anchor: [B, N, 1], where in the network's outputs they came from.
+        decoded: boxes [B, any, 4] of all that were looked at.
     """
-    k = min(settings.entering, anchors)
-    rows = graph.node("Transpose", "y", perm=[0, 2, 1])
-    sizes = [2, 2, *(part for part in parts if part)]
-    split = graph.node("Split", rows, graph.ints(*sizes), outputs=len(sizes), axis=2)
-    centre, extent, scores = split[:3]
-    best = graph.node("ReduceMax", scores, axes=[2], keepdims=0)
+
+    boxes: str
+    score: str
+    label: str
+    anchor: str
+    decoded: str
+
+
+def _choose_by_suppression(
+    graph: _Graph, settings: ExportSettings, anchors: NDArray[np.float32], bins: int
+) -> _Found:
+    """Return the best rows after suppression.
+
+    What is computed of every anchor is only its best class; scores stay logits until the K best are chosen.
+    """
+    k = min(settings.entering, len(anchors))
+    best = graph.node("ReduceMax", "scores", axes=[2], keepdims=0)
     score, anchor = graph.node("TopK", best, graph.ints(k), outputs=2, axis=1)
+    score = graph.node("Sigmoid", score)
     index = graph.node("Unsqueeze", anchor, graph.ints(2))
-    class_index = graph.node("ArgMax", scores, axis=2, keepdims=1)
-    label = graph.node("GatherElements", class_index, index, axis=1)
-    label = graph.node("Cast", label, to=1)
-    centre = _gather(graph, centre, index, 2)
-    extent = _gather(graph, extent, index, 2)
-    half = graph.node("Mul", extent, graph.constant(np.float32(0.5)))
-    boxes = graph.node(
-        "Concat", graph.node("Sub", centre, half), graph.node("Add", centre, half), axis=2
-    )
-    kept = _suppress(graph, boxes, label, score, settings)
+    of_classes = graph.node("GatherND", "scores", index, batch_dims=1)
+    label = graph.node("Cast", graph.node("ArgMax", of_classes, axis=2, keepdims=1), to=1)
+    decoded = _decode(graph, index, anchors, bins)
+    kept = _suppress(graph, decoded, label, score, settings)
     best, row = graph.node("TopK", kept, graph.ints(min(settings.detections, k)), outputs=2, axis=1)
     chosen = graph.node("Unsqueeze", row, graph.ints(2))
-    found = _select(graph, boxes, label, best, chosen, settings)
-    if not parts[1]:
-        return found, None
-    anchor = graph.node("GatherElements", index, chosen, axis=1)
-    return found, _gather(graph, split[3], anchor, parts[1])
+    boxes, label, index = (
+        graph.node("GatherND", value, chosen, batch_dims=1) for value in (decoded, label, index)
+    )
+    return _Found(boxes, graph.node("Unsqueeze", best, graph.ints(2)), label, index, decoded)
 
 
-def _gather(graph: _Graph, rows: str, index: str, width: int) -> str:
-    """Return whole rows [B, K, width] of [B, N, width] by their index [B, K, 1]."""
-    wide = graph.node("Concat", *[index] * width, axis=2)
-    return graph.node("GatherElements", rows, wide, axis=1)
+def _choose_end2end(
+    graph: _Graph, settings: ExportSettings, anchors: NDArray[np.float32], bins: int
+) -> _Found:
+    """Return the best rows of a network that finds each thing once: the best pairs of anchor and class.
+
+    The anchors of the N best pairs are among the N anchors with the best classes.
+    """
+    n = min(settings.detections, len(anchors))
+    best = graph.node("ReduceMax", "scores", axes=[2], keepdims=0)
+    _, anchor = graph.node("TopK", best, graph.ints(n), outputs=2, axis=1)
+    index = graph.node("Unsqueeze", anchor, graph.ints(2))
+    of_classes = graph.node("GatherND", "scores", index, batch_dims=1)
+    pairs = graph.node("Reshape", of_classes, graph.ints(0, -1))
+    score, pair = graph.node("TopK", pairs, graph.ints(n), outputs=2, axis=1)
+    pair = graph.node("Unsqueeze", pair, graph.ints(2))
+    classes = graph.node("Slice", graph.node("Shape", "scores"), graph.ints(2), graph.ints(3))
+    row = graph.node("Div", pair, classes)
+    label = graph.node("Cast", graph.node("Sub", pair, graph.node("Mul", row, classes)), to=1)
+    index = graph.node("GatherND", index, row, batch_dims=1)
+    boxes = _decode(graph, index, anchors, bins)
+    score = graph.node("Sigmoid", graph.node("Unsqueeze", score, graph.ints(2)))
+    return _Found(boxes, score, label, index, boxes)
+
+
+def _decode(graph: _Graph, index: str, anchors: NDArray[np.float32], bins: int) -> str:
+    """Return boxes [B, K, 4], x1 y1 x2 y2, of the anchors [B, K, 1].
+
+    A side's distance is the mean of its distribution. It is summed and not multiplied as matrices: a
+    processor that computes in bf16 keeps what follows its last convolution in float32, and would round
+    matrices.
+    """
+    sides = graph.node("GatherND", "boxes", index, batch_dims=1)
+    if bins > 1:
+        sides = graph.node("Reshape", sides, graph.ints(0, -1, 4, bins))
+        sides = graph.node("Softmax", sides, axis=3)
+        sides = graph.node("Mul", sides, graph.constant(np.arange(bins, dtype=np.float32)))
+        sides = graph.node("ReduceSum", sides, graph.ints(3), keepdims=0)
+    places = graph.node("GatherND", graph.constant(anchors), index)
+    centre, stride = graph.node("Split", places, graph.ints(2, 1), outputs=2, axis=2)
+    before, behind = graph.node(
+        "Split", graph.node("Mul", sides, stride), graph.ints(2, 2), outputs=2, axis=2
+    )
+    return graph.node(
+        "Concat", graph.node("Sub", centre, before), graph.node("Add", centre, behind), axis=2
+    )
 
 
 def _suppress(graph: _Graph, boxes: str, label: str, score: str, settings: ExportSettings) -> str:
@@ -281,33 +262,27 @@ def _suppress(graph: _Graph, boxes: str, label: str, score: str, settings: Expor
     return graph.node("ScatterND", nothing, where, values)
 
 
-def _select(
-    graph: _Graph, boxes: str, label: str, best: str, index: str, settings: ExportSettings
-) -> str:
-    """Return the rows of the best scores [B, N], and blank those at or under the floor."""
-    label = graph.node("GatherElements", label, index, axis=1)
-    boxes = _clip(graph, _gather(graph, boxes, index, 4), settings.size)
-    best = graph.node("Unsqueeze", best, graph.ints(2))
-    rows = graph.node("Concat", boxes, best, label, axis=2)
-    return _blank(graph, rows, best, settings.floor)
+def _finish(graph: _Graph, found: _Found, settings: ExportSettings) -> str:
+    """Return the rows [B, N, 6]: boxes cut to the input, zero where the score is at or under the floor.
+
+    Whoever sorts and compares loses what is no number, and a network that computes nonsense would find
+    nothing. So where a score or a looked-at box of an image is no finite number, all of its rows are none.
+    """
+    boxes = _clip(graph, found.boxes, settings.size)
+    rows = graph.node("Concat", boxes, found.score, found.label, axis=2)
+    rows = _blank(graph, rows, found.score, settings.floor)
+    nothing = graph.constant(np.float32(0))
+    doubts = [
+        graph.node("ReduceSum", graph.node("Mul", value, nothing), graph.ints(1, 2), keepdims=1)
+        for value in ("scores", found.decoded)
+    ]
+    return graph.node("Add", rows, graph.node("Add", *doubts))
 
 
 def _clip(graph: _Graph, boxes: str, size: tuple[int, int]) -> str:
     """Return boxes [B, N, 4] cut to the input; a network may guess one that reaches far out of it."""
     limit = graph.constant(np.array([size[1], size[0]] * 2, np.float32))
     return graph.node("Min", graph.node("Max", boxes, graph.constant(np.float32(0))), limit)
-
-
-def _finish_end2end(
-    graph: _Graph, settings: ExportSettings, coefficients: int
-) -> tuple[str, str | None]:
-    """`y` [B, 300, 6 + coefficients], best first, without duplicates, to detections and coefficients."""
-    found = graph.node("Slice", "y", graph.ints(0), graph.ints(settings.detections), graph.ints(1))
-    sizes = [4, 1, 1, *([coefficients] if coefficients else [])]
-    parts = graph.node("Split", found, graph.ints(*sizes), outputs=len(sizes), axis=2)
-    boxes = _clip(graph, parts[0], settings.size)
-    rows = graph.node("Concat", boxes, parts[1], parts[2], axis=2)
-    return _blank(graph, rows, parts[1], settings.floor), parts[3] if coefficients else None
 
 
 def _add_masks(graph: _Graph, rows: str, own: str, size: tuple[int, int]) -> str:
