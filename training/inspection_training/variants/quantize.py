@@ -3,6 +3,11 @@
     training images ─▶ what the network sees ─▶ NNCF: ranges, weights, biases ─▶ int8 graph
                                                   int8 graph + names ─▶ those layers as they were
 
+Two things are settled before NNCF sees the graph. What OpenVINO puts together when it runs a graph is put
+together first, above all the activation behind a convolution: eight bits between its parts would keep them
+apart, and cost more than the convolution gains. And what stands behind the last layer with weights stays in
+float: boxes in 256 steps are no boxes, and a range hides what is no number.
+
 The graph is OpenVINO's own (model.xml, model.bin): OpenVINO 2026.4 computes the same network wrongly when
 it comes as ONNX with QuantizeLinear, and ONNX Runtime computes that slower than float (decision 0011). A
 layer that stays in float gets its own weights, bias and inputs back; that costs no new calibration, so
@@ -39,6 +44,7 @@ _MOVES = {
     "DepthToSpace",
 }
 """Operators that only move numbers: they compute in whatever they are given."""
+_WEIGHTED = {"Convolution", "GroupConvolution", "ConvolutionBackpropData"}
 
 
 class Recorder:
@@ -131,20 +137,24 @@ class Int8Graph:
             raise OSError(f"{folder / IR_MODEL} was not written whole ({error})") from error
 
 
-def quantise(path: Path, tensors: Sequence[Tensor]) -> Int8Graph:
+def quantise(path: Path, tensors: Sequence[Tensor], *, symmetric: bool) -> Int8Graph:
     """Return the graph with weights and activations in eight bits, weights by channel.
 
     Args:
         path: the release's ONNX file.
         tensors: training images as the network gets them; they set the ranges of the activations.
+        symmetric: ranges of activations lie around 0.
 
     Raises:
         ReleaseError: NNCF cannot quantise this graph.
     """
     core = openvino_core()  # silent; nncf finds its telemetry switched off as well
+    from openvino._offline_transformations import apply_moc_transformations
+
     original = core.read_model(path)
+    apply_moc_transformations(original, cf=True)
     try:
-        quantised = in_own_thread(lambda: _nncf(original.clone(), tensors))
+        quantised = in_own_thread(lambda: _nncf(original.clone(), tensors, symmetric))
     except Exception as error:  # NNCF and OpenVINO raise their own kinds
         raise ReleaseError(
             f"{path} cannot be quantised: {error}; run this release in f32 or bf16"
@@ -159,7 +169,7 @@ def quantise(path: Path, tensors: Sequence[Tensor]) -> Int8Graph:
     return Int8Graph(original, quantised, layers)
 
 
-def _nncf(model: Any, tensors: Sequence[Tensor]) -> Any:
+def _nncf(model: Any, tensors: Sequence[Tensor], symmetric: bool) -> Any:
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,
         warnings.catch_warnings(),
@@ -180,8 +190,11 @@ def _nncf(model: Any, tensors: Sequence[Tensor]) -> Any:
             model,
             nncf.Dataset(list(tensors)),
             subset_size=len(tensors),
-            preset=nncf.QuantizationPreset.MIXED,
+            preset=nncf.QuantizationPreset.PERFORMANCE
+            if symmetric
+            else nncf.QuantizationPreset.MIXED,
             target_device=nncf.TargetDevice.CPU,
+            ignored_scope=nncf.IgnoredScope(names=_behind_the_network(model), validate=False),
             advanced_parameters=AdvancedQuantizationParameters(
                 # all that was seen: the mean over images, NNCF's own choice, is that of good parts
                 # where defects are rare, and would cut the scores of defects off
@@ -189,6 +202,28 @@ def _nncf(model: Any, tensors: Sequence[Tensor]) -> Any:
                 backend_params={"compress_weights": False},  # done when written
             ),
         )
+
+
+def _behind_the_network(model: Any) -> list[str]:
+    """Return the names of the operators from which no layer with weights is reached any more."""
+    before: set[str] = set()
+    for op in reversed(model.get_ordered_ops()):
+        reached = any(reader.get_friendly_name() in before for reader in _readers(op))
+        if reached or _has_weights(op):
+            before.add(op.get_friendly_name())
+    passive = {"Constant", "Parameter", "Result"}
+    return [
+        op.get_friendly_name()
+        for op in model.get_ordered_ops()
+        if op.get_friendly_name() not in before and op.get_type_name() not in passive
+    ]
+
+
+def _has_weights(op: Any) -> bool:
+    if op.get_type_name() in _WEIGHTED:
+        return True
+    sources = {place.get_source_output().get_node().get_type_name() for place in op.inputs()}
+    return op.get_type_name() == "MatMul" and "Constant" in sources
 
 
 def _quantised_inputs(op: Any) -> bool:
@@ -208,11 +243,17 @@ def _float_ops(model: Any, kept: set[str], layers: set[str]) -> list[Any]:
     for op in reversed(ordered):
         if op.get_type_name() not in _MOVES:
             continue
-        names = {reader.get_friendly_name() for reader in _readers(op)}
-        moving = {r.get_friendly_name() for r in _readers(op) if r.get_type_name() in _MOVES}
+        readers = [x for reader in _readers(op) for x in _behind_range(reader)]
+        names = {reader.get_friendly_name() for reader in readers}
+        moving = {r.get_friendly_name() for r in readers if r.get_type_name() in _MOVES}
         if names & in_float and not names & (layers - in_float) and not moving - in_float:
             in_float.add(op.get_friendly_name())
     return [op for op in ordered if op.get_friendly_name() in in_float]
+
+
+def _behind_range(op: Any) -> list[Any]:
+    """Return the operator; of a range, which is taken away with its reader's, the readers."""
+    return _readers(op) if op.get_type_name() == _QUANTISE else [op]
 
 
 def _restore_bias(op: Any, before: dict[str, Any]) -> None:
