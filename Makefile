@@ -34,8 +34,10 @@ soak: setup ## the long versions: 1,000 parts at a 150 ms takt, 60 kills, a faul
 BENCH ?= bench-data
 bench: setup ## every benchmark in short form; writes docs/performance.md
 	$(BIN)/inspection bench line --work $(BENCH) --json $(BENCH)/short/line.json --plot $(BENCH)/short/line.png
+	$(BIN)/inspection bench line --work $(BENCH) --activation hardswish --json $(BENCH)/short/line-hardswish.json
 	$(BIN)/inspection bench hold --work $(BENCH) --minutes 2 --json $(BENCH)/short/hold.json
 	$(BIN)/inspection bench runtime --work $(BENCH) --json $(BENCH)/short/runtime.json --plot $(BENCH)/short/runtime.png
+	$(BIN)/inspection bench runtime --work $(BENCH) --activation hardswish --json $(BENCH)/short/runtime-hardswish.json
 	$(BIN)/inspection bench service --work $(BENCH) --json $(BENCH)/short/service.json --plot $(BENCH)/short/service.png
 	$(BIN)/inspection bench store --work $(BENCH) --json $(BENCH)/short/store.json
 	$(BIN)/inspection bench scale --work $(BENCH) --short --json $(BENCH)/short/scale.json --plot $(BENCH)/short/scale.png

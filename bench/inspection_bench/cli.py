@@ -9,7 +9,7 @@ findings ─▶ table, JSON, plot          bench report ─▶ JSON files ─▶
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,12 @@ Work = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(help="ultralytics yolov8n .pt to begin with, for the first training"),
+]
+Activation = Annotated[
+    Literal["own", "hardswish"],
+    typer.Option(
+        help="of everybody's network: own, as the weights have it, or trained with hardswish"
+    ),
 ]
 Sides = Annotated[
     str, typer.Option(help="who takes part, by name, with commas between; default: everybody")
@@ -56,13 +62,15 @@ def _check_names(wanted: tuple[str, ...], known: list[str]) -> tuple[str, ...]:
     return wanted
 
 
-def _open(work: Path, weights: Path | None, size: str, frames: int) -> tuple[Network, Path]:
+def _open(
+    work: Path, weights: Path | None, size: str, frames: int, activation: str
+) -> tuple[Network, Path]:
     """Return network and frames of a work folder; both are made when they are not there."""
     from inspection_bench.frames import prepare_frames
     from inspection_bench.network import open_network
 
     pixels = _pixels(size)
-    network = open_network(work, weights)
+    network = open_network(work, weights, activation=activation)
     return network, prepare_frames(work / "frames", pixels, frames)
 
 
@@ -85,6 +93,7 @@ def line(
     *,
     work: Work = WORK,
     weights: Weights = None,
+    activation: Activation = "own",
     parts: Annotated[int, typer.Option(help="parts of each side", min=1)] = 60,
     rounds: Annotated[int, typer.Option(help="turns of each side", min=1)] = 3,
     takt: Annotated[float, typer.Option(help="seconds from part to part", min=0)] = 0.3,
@@ -97,7 +106,7 @@ def line(
     """From the PLC's trigger to the answer in its memory: the line against what most people write."""
     from inspection_bench.line import LinePlan, race, side_names
 
-    network, folder = _open(work, weights, frame, frames)
+    network, folder = _open(work, weights, frame, frames, activation)
     wanted = _check_names(_names(sides), side_names(network))
     _finish(race(network, folder, work, LinePlan(parts, rounds, takt, wanted)), as_json, plot)
 
@@ -107,6 +116,7 @@ def hold(
     *,
     work: Work = WORK,
     weights: Weights = None,
+    activation: Activation = "own",
     side: Annotated[str, typer.Option(help="`ours bf16`, `ours in process bf16`, …")] = "ours bf16",
     takt: Annotated[float, typer.Option(help="seconds from part to part", min=0.01)] = 0.05,
     minutes: Annotated[float, typer.Option(help="how long", min=0.05)] = 10.0,
@@ -121,7 +131,7 @@ def hold(
     from inspection_bench.hold import hold as hold_takt
     from inspection_bench.line import side_names
 
-    network, folder = _open(work, weights, frame, frames)
+    network, folder = _open(work, weights, frame, frames, activation)
     _check_names((side,), [name for name in side_names(network) if name.startswith("ours")])
     plan = HoldPlan(takt, minutes, deadline, side)
     _finish(hold_takt(network, folder, work, plan), as_json, plot)
@@ -132,6 +142,7 @@ def runtime(
     *,
     work: Work = WORK,
     weights: Weights = None,
+    activation: Activation = "own",
     rounds: Annotated[int, typer.Option(help="times over all frames", min=1)] = 4,
     times: Annotated[int, typer.Option(help="calls in a turn", min=1)] = 3,
     sides: Sides = "",
@@ -144,7 +155,7 @@ def runtime(
     """From a frame in memory to its boxes: ours, ultralytics' predict, raw OpenVINO, tiles, SAHI."""
     from inspection_bench.runtime import RuntimePlan, contestants, in_tiles, race
 
-    network, folder = _open(work, weights, frame, frames)
+    network, folder = _open(work, weights, frame, frames, activation)
     known = [one.name for one in (*contestants(network, folder), *in_tiles(network, folder))]
     wanted = _check_names(_names(sides), known)
     _finish(race(network, folder, work, RuntimePlan(rounds, times, wanted, tiles)), as_json, plot)
@@ -155,6 +166,7 @@ def service(
     *,
     work: Work = WORK,
     weights: Weights = None,
+    activation: Activation = "own",
     calls: Annotated[int, typer.Option(help="calls of each, one at a time", min=1)] = 60,
     stations: Annotated[int, typer.Option(help="clients at once", min=1, max=64)] = 8,
     seconds: Annotated[float, typer.Option(help="how long they ask, each round", min=0.1)] = 4.0,
@@ -166,7 +178,7 @@ def service(
     """What the inference service adds to the runtime, and what eight stations at once get."""
     from inspection_bench.service import ServicePlan, race
 
-    network, folder = _open(work, weights, "640x544", 2)
+    network, folder = _open(work, weights, "640x544", 2, activation)
     if precision:
         _check_names((precision,), list(network.precisions))
     plan = ServicePlan(calls, stations, seconds, rounds, precision)
@@ -247,6 +259,7 @@ def scale(
     *,
     work: Work = WORK,
     weights: Weights = None,
+    activation: Activation = "own",
     cameras: Annotated[str, typer.Option(help="lines on one service: 1,2,4,8; none")] = "",
     megapixels: Annotated[str, typer.Option(help="of a frame: 1,2,5,10,20; none")] = "",
     rows: Annotated[
@@ -289,7 +302,9 @@ def scale(
         days=days,
         postgres=postgres,
     )
-    network = open_network(work, weights) if plan.needs_network else None
+    network = None
+    if plan.needs_network:
+        network = open_network(work, weights, activation=activation)
     if precision and network is not None:
         _check_names((precision,), list(network.precisions))
     findings = scaling.measure(network, work, plan)

@@ -71,7 +71,7 @@ def hold(network: Network, frames: Path, work: Path, plan: HoldPlan) -> Findings
         f"{60 / plan.takt:.0f} parts a minute for {plan.minutes:g} minutes, "
         f"deadline {1000 * plan.deadline:.0f} ms",
         {"takt": plan.takt, "minutes": plan.minutes, "deadline": plan.deadline, "side": plan.side,
-         "input": list(network.release.input_size)},
+         **network.told},
     )  # fmt: skip
     config = SimulatedPlcConfig(
         port=free_port(), takt=plan.takt, parts=WARM + parts, scan=0.001, ack_timeout=1.0,

@@ -112,8 +112,7 @@ def race(network: Network, frames: Path, work: Path, plan: LinePlan) -> Findings
     findings = Findings(
         "line",
         "Trigger to PLC: the PLC raises TRIGGER, until RESULT_VALID stands in its memory",
-        {"parts": plan.parts, "rounds": plan.rounds, "takt": plan.takt,
-         "input": list(network.release.input_size), "release": network.release.name},
+        {"parts": plan.parts, "rounds": plan.rounds, "takt": plan.takt, **network.told},
     )  # fmt: skip
     number = max(1, round(plan.parts / plan.rounds))
     for turn in range(plan.rounds):

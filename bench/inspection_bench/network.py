@@ -5,6 +5,7 @@
 
 The network is a yolo nano with the four classes of the simulated plates. Its input is the static
 rectangle of the camera's aspect ratio. A variant that the gate refuses is not there, and not measured.
+Networks with another activation are another training, and the peers look with the same one.
 """
 
 from __future__ import annotations
@@ -47,6 +48,12 @@ class Training:
     search: float = 3.0
 
 
+REVISION = 2
+"""Raised when releases or variants are made in another way: a network made before is made anew."""
+OWN = "own"
+"""The activation that the given weights have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A trained network, for us and for the peers.
@@ -56,12 +63,20 @@ class Network:
         precisions: f32 and the variants that passed the gate.
         weights: the same network as an ultralytics file.
         data: the labelled parts, as a dataset.
+        activation: what follows each convolution: `own`, as in the given weights, or `hardswish`.
     """
 
     release: Release
     precisions: tuple[str, ...]
     weights: Path
     data: Path
+    activation: str = OWN
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a benchmark says of it."""
+        size = list(self.release.input_size)
+        return {"input": size, "release": self.release.name, "activation": self.activation}
 
     @property
     def releases(self) -> Path:
@@ -96,27 +111,31 @@ def find_weights(given: Path | None) -> Path:
 
 
 def open_network(
-    work: Path, weights: Path | None = None, training: Training = Training()
+    work: Path,
+    weights: Path | None = None,
+    training: Training = Training(),
+    activation: str = OWN,
 ) -> Network:
-    """Return the network of a work folder; train it first where it is not there yet.
+    """Return the network of a work folder with this activation; train it first where it is not there yet.
 
     Raises:
         ConfigError: no weights to begin with.
         InspectionError: the training failed.
     """
-    folder = work / "network"
-    if not (folder / "done.json").exists():
+    folder = work / ("network" if activation == OWN else f"network-{activation}")
+    done = folder / "done.json"
+    if not done.exists() or json.loads(done.read_text()).get("revision") != REVISION:
         start = find_weights(weights)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _train(folder, start, training)
-        (folder / "done.json").write_text(json.dumps({"weights": start.name}))
+        _train(folder, start, training, activation)
+        done.write_text(json.dumps({"weights": start.name, "revision": REVISION}))
     release = find_release(folder / "releases", PART, 1)
     made = tuple(card.name for card in list_variants(release.folder))
-    return Network(release, (FLOAT, *made), folder / PEER, folder / "data")
+    return Network(release, (FLOAT, *made), folder / PEER, folder / "data", activation)
 
 
-def _train(folder: Path, weights: Path, training: Training) -> None:
+def _train(folder: Path, weights: Path, training: Training, activation: str) -> None:
     from inspection.demo.labelled_set import write_labelled_set
 
     size = (FRAME[1] // 4, FRAME[0] // 4)
@@ -125,7 +144,7 @@ def _train(folder: Path, weights: Path, training: Training) -> None:
     experiment: dict[str, Any] = {
         "model": "yolov8n", "imgsz": SIDE, "input_size": list(input_size(FRAME)), "batch": 16,
         "epochs": training.epochs, "augment": "none", "validations": 0, "optimizer": "AdamW",
-        "lr": 0.001, "warmup_epochs": 1.0, "gates": {"clean_dataset": False},
+        "lr": 0.001, "warmup_epochs": 1.0, "gates": {"clean_dataset": False}, "activation": activation,
     }  # fmt: skip
     (folder / "experiment.yaml").write_text(json.dumps(experiment))
     _inspection(

@@ -39,7 +39,8 @@ memory on both sides. One part after the other, every side alone on the PC in it
   then the loop writes the PLC. Its source is in `bench/inspection_bench/naive/`.
 
 `inference` is the runtime's own time of a part, `rest` all else that this part waited for. CPU and
-memory count all processes of a side, polling between parts included.
+memory count all processes of a side, polling between parts included. `activation own` is ultralytics'
+network as it comes, with SiLU; `hardswish` is one trained with a cheaper function, on both sides.
 """,
     "hold": """## A takt, held for minutes
 

@@ -49,7 +49,7 @@ def race(network: Network, frames: Path, work: Path, plan: RuntimePlan) -> Findi
         "runtime",
         "Frame to boxes",
         {"rounds": plan.rounds, "times": plan.times, "frames": number, "frame": frames.name,
-         "input": list(network.release.input_size), "release": network.release.name},
+         **network.told},
     )  # fmt: skip
     wanted = plan.sides
     whole = _chosen(contestants(network, frames), network, wanted)

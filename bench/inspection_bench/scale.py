@@ -117,8 +117,7 @@ def measure(network: Network | None, work: Path, plan: ScalePlan) -> Findings:
     findings = Findings("scale", "Cost, as work grows", {})
     if network is not None:
         precision = plan.precision or ("bf16" if "bf16" in network.precisions else "f32")
-        findings.settings |= {"release": network.release.name, "precision": precision}
-        findings.settings["input"] = list(network.release.input_size)
+        findings.settings |= {**network.told, "precision": precision}
         if plan.cameras or plan.megapixels:
             from inspection_bench.scale_lines import measure_lines
 

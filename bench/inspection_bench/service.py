@@ -70,7 +70,7 @@ def race(network: Network, frames: Path, work: Path, plan: ServicePlan) -> Findi
         "service",
         "The inference service: what it adds to the runtime, and eight stations at once",
         {"calls": plan.calls, "stations": plan.stations, "seconds": plan.seconds,
-         "rounds": plan.rounds, "precision": precision, "input": list(network.release.input_size)},
+         "rounds": plan.rounds, "precision": precision, **network.told},
     )  # fmt: skip
     with ExitStack() as stack:
         port = free_port()
