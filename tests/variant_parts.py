@@ -23,7 +23,10 @@ CLASSES = ("red", "green", "blue")
 
 
 def write_network(path: Path) -> None:
-    """Write a network of two convolutions; a row for each class: the whole image, score, class."""
+    """Write a network of three convolutions; a row for each class: the whole image, score, class.
+
+    The third one does no harm in eight bits, since it counts for nothing.
+    """
     colour = np.full((3, 3, 1, 1), -0.5, np.float32)
     colour[range(3), range(3)] = 1.0
     mean = np.zeros((3, 3, 3, 3), np.float32)
@@ -42,7 +45,10 @@ def write_network(path: Path) -> None:
         node("Conv", ["x", "colour"], ["contrast"], name="first"),
         node("Relu", ["contrast"], ["found"]),
         node("Conv", ["found", "mean"], ["smooth"], name="second", pads=[1, 1, 1, 1]),
-        node("ReduceMax", ["smooth"], ["score"], axes=[2, 3], keepdims=0),
+        node("Conv", ["x", "mean"], ["aside"], name="third", pads=[1, 1, 1, 1]),
+        node("Mul", ["aside", "zero"], ["ignored"]),
+        node("Add", ["smooth", "ignored"], ["both"]),
+        node("ReduceMax", ["both"], ["score"], axes=[2, 3], keepdims=0),
         node("Clip", ["score", "zero", "one"], ["clipped"]),
         node("Unsqueeze", ["clipped", "axis"], ["column"]),
         node("Mul", ["column", "zero"], ["nothing"]),

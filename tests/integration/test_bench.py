@@ -18,7 +18,7 @@ from inspection.errors import ConfigError, InspectionError
 from inspection.letterbox import letterbox
 from inspection_bench.cli import app
 from inspection_bench.measured import Findings, Ratio, quantile
-from inspection_bench.network import input_size
+from inspection_bench.network import REVISION, input_size
 from inspection_bench.performance_page import write_page
 from inspection_bench.process_use import Child, await_true
 from inspection_bench.programs import compare_map50
@@ -111,7 +111,7 @@ def work(tmp_path_factory) -> Path:
         write_card(release, card.model_copy(update={"limits": limits, "files": files}))
 
     limit(0.5)
-    (network / "done.json").write_text("{}")
+    (network / "done.json").write_text(json.dumps({"revision": REVISION}))
     scores = sorted(top_scores(load_release(release), frames))
     gap = max(range(1, 4), key=lambda k: scores[k] - scores[k - 1])
     assert scores[gap] - scores[gap - 1] > 0.01, scores

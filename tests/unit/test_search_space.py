@@ -52,7 +52,7 @@ def test_so_many_are_drawn_and_none_twice(tmp_path: Path) -> None:
     [
         ("vary: {}\n", "vary"),
         ("trials: 3\n", "vary"),
-        ("vary: {size: [1]}\n", "size is no setting of an experiment; known are: augment"),
+        ("vary: {size: [1]}\n", "size is no setting of an experiment; known are: activation"),
         ("vary: {gates: [1]}\n", "cannot be compared"),
         ("vary: {max_overkill: [0.1, 0.2]}\n", "cannot be compared"),
         ("vary: {imgsz: []}\n", "imgsz has no values"),

@@ -44,7 +44,10 @@ def test_every_template_is_read(site: Site, caplog: pytest.LogCaptureFixture) ->
     cache = environment().cache
     assert cache is not None
     assert len(cache) >= len(environment().list_templates(extensions=["html"]))
-    assert not caplog.records
+    own = [
+        r for r in caplog.records if r.name.startswith("inspection")
+    ]  # others may tidy up meanwhile
+    assert not own
 
 
 def test_a_store_that_cannot_be_asked_is_told(site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -120,7 +120,7 @@ def _search_images(
 def _selected_on(searched: list[Sample], tries: list[dict[str, Any]], judged: Judged) -> list[str]:
     """Return the splits that the float layers were chosen on; what refused a set took part."""
     splits = {sample.split for sample in searched}
-    if sum(x["on"] == "judge" for x in tries) > 1:
+    if any(x["on"] == "judge" and not x["enough"] for x in tries):
         splits |= {sample.split for sample in judged.samples}
     return sorted(splits)
 

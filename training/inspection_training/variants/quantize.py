@@ -205,13 +205,18 @@ def _nncf(model: Any, tensors: Sequence[Tensor], symmetric: bool) -> Any:
 
 
 def _behind_the_network(model: Any) -> list[str]:
-    """Return the names of the operators from which no layer with weights is reached any more."""
+    """Return the names of the operators from which no layer with weights is reached any more.
+
+    None where no layer has weights.
+    """
     before: set[str] = set()
     for op in reversed(model.get_ordered_ops()):
         reached = any(reader.get_friendly_name() in before for reader in _readers(op))
         if reached or _has_weights(op):
             before.add(op.get_friendly_name())
     passive = {"Constant", "Parameter", "Result"}
+    if not before:
+        return []
     return [
         op.get_friendly_name()
         for op in model.get_ordered_ops()
