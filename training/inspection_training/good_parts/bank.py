@@ -77,10 +77,8 @@ class PatchBank(AnomalyModel):
         nearest = (self.squares - 2 * products).amin(dim=2)
         squared = nearest + patches.square().sum(dim=2)
         height, width = self.features.grid
-        distances = (
-            squared.clamp_min(0).sqrt() + squared * 0
-        )  # the bound makes 0 of what is no number
-        return distances.reshape(-1, height, width)
+        doubt = squared * 0  # the lower bound makes 0, which is good, of what is no number
+        return (squared.clamp_min(0).sqrt() + doubt).reshape(-1, height, width)
 
 
 def k_center(
