@@ -115,7 +115,10 @@ class Visitor:
         assert not found, "\n".join(found)
 
     def close(self) -> None:
-        """Close the browser's window; fail when a page complained about something not expected."""
+        """Close the browser's window; fail when a page complained about something not expected.
+
+        A test that ends its own server closes its window before: an open page asks again at once.
+        """
         self.context.close()
         left = [c for c in self.complaints if not any(text in c for text in self.expected)]
         assert not left, "\n".join(left)

@@ -234,4 +234,5 @@ def test_a_picture_that_comes_after_its_part_is_filled_in(
         expect(told).to_be_hidden()
         page.keyboard.press("n")
         expect(page.locator("#outcome")).to_contain_text("part 3")
+        visitor.close()
     engine.dispose()

@@ -47,6 +47,7 @@ def test_the_first_start_makes_the_administrator(tmp_path: Path, visit: Callable
         assert page.locator("body").get_attribute("data-role") == "administrator"
         page.goto(f"{web.address}/setup?code={web.setup_code}")
         assert "/setup" not in page.url
+        visitor.close()
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])
