@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,15 @@ class Infers(Protocol):
         ...
 
 
+@runtime_checkable
+class OffersRoom(Protocol):
+    """A runtime that has memory of its own for images: what is made there need not be copied."""
+
+    def room(self, shape: tuple[int, ...]) -> Image:
+        """Return memory uint8 of this shape, C-contiguous. It stays usable; only copying may come back."""
+        ...
+
+
 class Detector:
     """Runs one release on whole frames. One thread at a time.
 
@@ -47,7 +56,9 @@ class Detector:
     def __init__(self, release: Release, runtime: Infers) -> None:
         self.release = release
         self._runtime = runtime
-        self._room = np.empty((tiles_together(release), *release.input_size, 3), np.uint8)
+        shape = (tiles_together(release), *release.input_size, 3)
+        offered = isinstance(runtime, OffersRoom)
+        self._room = runtime.room(shape) if offered else np.empty(shape, np.uint8)
         """The network's input, written anew for each image."""
         self._views: tuple[tuple[int, int], list[View]] | None = None
 

@@ -54,7 +54,8 @@ class BadService:
         release: whose hash it tells; None: it tells none, like a foreign server.
         delay: seconds for mode `late`.
 
-    `config_status` is what it answers when asked for the model's configuration; may be changed.
+    `config_status` is what it answers when asked for the model's configuration, and `local_socket` the name
+    that it gives there for one; may be changed.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class BadService:
         self.sha256 = release.model_sha256 if release else None
         self.infers = 0
         self.config_status = 200
+        self.local_socket = ""
         self.released = threading.Event()
         self._server: ThreadingHTTPServer | None = None
 
@@ -151,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
             parameters = {}
             if self.owner.sha256:
                 parameters = {"sha256": {"string_value": self.owner.sha256}}
+            if self.owner.local_socket:
+                parameters["local_socket"] = {"string_value": self.owner.local_socket}
             self._json(200, {"name": match[1], "parameters": parameters})
         else:
             self._json(200, {"name": match[1]})

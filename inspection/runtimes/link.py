@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to a service, with a deadline for the whole exchange.
+"""One HTTP/1.1 connection to a service, over TCP or its local socket, with a deadline for the whole exchange.
 
 The standard library's client alone limits each read, not their sum: a service that sends one byte a
 second would hold the line for ever. Here every read gets only what is left of the deadline. After
@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import select
 import socket
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from inspection.errors import InferenceError, InferenceTimeoutError, ModelOutput
 
 MAX_ANSWER = 64 << 20
 """Largest body accepted, bytes."""
+_PEER = struct.Struct("3i")
+"""What SO_PEERCRED tells: process, user, group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,12 @@ def read_json(data: bytes) -> dict[str, Any]:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
+def is_same_user(local: socket.socket) -> bool:
+    """Tell whether the process behind a local socket (Linux) is of our user, or of root."""
+    told = local.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    return _PEER.unpack(told)[1] in {os.getuid(), 0}
+
+
 class _DeadlineSocket(socket.socket):
     """A socket whose reads together end by `deadline` (monotonic seconds)."""
 
@@ -78,11 +88,17 @@ class _DeadlineSocket(socket.socket):
 
 
 class Link:
-    """Keeps one connection alive. One thread at a time, except `close`."""
+    """Keeps one connection alive. One thread at a time, except `close`.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: http://HOST:PORT of the service.
+        door: name of its local socket on this host (abstract, Linux); empty: TCP.
+    """
+
+    def __init__(self, url: str, door: str = "") -> None:
         parts = urlsplit(url)
         self.url = url
+        self._door = door
         self.connections = 0
         """How many were made: a new one may lead to another process."""
         self._host = parts.hostname or ""
@@ -110,7 +126,7 @@ class Link:
         if left <= 0:
             raise InferenceTimeoutError(f"no time left to connect to {self.url}")
         try:
-            plain = socket.create_connection((self._host, self._port), timeout=left)
+            plain = self._reach(left)
         except TimeoutError as error:
             raise InferenceTimeoutError(
                 f"{self.url} did not accept a connection in {left:.2f} s; is the service running?"
@@ -119,11 +135,27 @@ class Link:
             raise InferenceError(
                 f"{self.url} cannot be reached ({error}); start `inspection serve`"
             ) from error
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = _DeadlineSocket(fileno=plain.detach())
         self._connection = http.client.HTTPConnection(self._host, self._port)
         self._connection.sock = self._socket
         self.connections += 1
+
+    def _reach(self, timeout: float) -> socket.socket:
+        """Return a new connection. Raises TimeoutError, OSError."""
+        if not self._door:
+            reached = socket.create_connection((self._host, self._port), timeout=timeout)
+            reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return reached
+        reached = socket.socket(socket.AF_UNIX)
+        try:
+            reached.settimeout(timeout)
+            reached.connect(f"\0{self._door}")
+            if not is_same_user(reached):
+                raise PermissionError("another user listens at the service's local socket")
+        except OSError:
+            reached.close()
+            raise
+        return reached
 
     def exchange(
         self,

@@ -4,6 +4,8 @@
 
 The release's exact version is asked for by name, and every answer must name it again, together with
 our request id and, from our own service, the hash of the model file with the precision that it runs in.
+Our own service on this host also names its local socket, which takes inferences alone and sooner; where
+that is gone, they go over TCP.
 A server that tells no hash, in its configuration or in an answer, is taken to run the release as it is,
 f32; nothing else is asked of it. An error where the configuration was asked for tells nothing and refuses the
 load. Only the standard v2 endpoints are needed; shared memory, model repository and hash are used where
@@ -15,9 +17,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import secrets
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -99,6 +103,21 @@ class ServiceConfig(BaseModel):
         return Service(self)
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a service tells of a release that it has loaded.
+
+    Attributes:
+        proves_hash: it told the hash of the model.
+        max_batch: most images of one request; None: not told.
+        door: name of its local socket for inferences; empty: it has none.
+    """
+
+    proves_hash: bool = False
+    max_batch: int | None = None
+    door: str = ""
+
+
 class Service:
     """Client of an inference service. One thread at a time, except `close`."""
 
@@ -106,13 +125,14 @@ class Service:
         self._config = config
         self._link = Link(config.url)
         self._release: Release | None = None
-        self._proves_hash = False
-        self._max_batch: int | None = None
+        self._told = _Told()
+        self._door: Link | None = None
         self._segment: Segment | None = None
         self._use_memory = config.shared_memory == "on" or (
             config.shared_memory == "auto" and self._link.local
         )
-        self._registered_on = 0
+        self._registered_on = (0, 0)
+        """Connections made, over TCP and the local socket, when the service learned of our memory."""
         self._session = secrets.token_hex(4)
         self._count = 0
         self._pause = threading.Event()
@@ -122,7 +142,7 @@ class Service:
     @property
     def shared_memory(self) -> bool:
         """True when images go through shared memory."""
-        return self._use_memory and self._registered_on > 0
+        return self._use_memory and self._registered_on != (0, 0)
 
     def load(self, release: Release, timeout: float) -> None:
         """Wait until the service has the release ready, prove that it is the one, and run it once.
@@ -133,14 +153,24 @@ class Service:
         check_precision(release, self._config.precision)
         deadline = time.monotonic() + timeout
         self._await_ready(release, deadline)
-        previous = self._release, self._proves_hash, self._max_batch
-        self._proves_hash, self._max_batch = self._read_config(release, deadline)
+        previous = self._release, self._told
+        self._told = self._read_config(release, deadline)
         self._release = release
+        self._close_door()
+        if self._told.door and self._link.local:
+            self._door = Link(self._config.url, self._told.door)
         try:
             self._infer_all(release, warm_images(release), deadline)
         except InferenceError:
-            self._release, self._proves_hash, self._max_batch = previous
+            self._release, self._told = previous
             raise
+
+    def room(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return memory for images that need not be copied: shared with the service, where it takes that."""
+        size = math.prod(shape)
+        if self.shared_memory and self._segment is not None and self._segment.size >= size:
+            return self._segment.room(shape)
+        return np.empty(shape, np.uint8)
 
     def infer(self, images: NDArray[np.uint8], timeout: float) -> dict[str, NDArray[np.float32]]:
         """Run the loaded release; see `protocols.Runtime.infer`."""
@@ -167,9 +197,39 @@ class Service:
         self._pause.set()
         self._release = None
         self._link.close()
+        self._close_door()
         segment, self._segment = self._segment, None
         if segment is not None:
             segment.close()
+
+    def _close_door(self) -> None:
+        door, self._door = self._door, None
+        if door is not None:
+            door.close()
+
+    def _connected(self, deadline: float) -> Link:
+        """Return a connection for an inference: the local socket, or TCP where that cannot be reached.
+
+        Raises:
+            InferenceTimeoutError, InferenceError: as `Link.connect`.
+        """
+        door = self._door
+        if door is not None:
+            try:
+                door.connect(deadline)
+            except InferenceTimeoutError:
+                raise
+            except InferenceError:
+                self._close_door()  # it died, or another service took its place: load finds a new one
+            else:
+                return door
+        self._link.connect(deadline)
+        return self._link
+
+    def _connections(self) -> tuple[int, int]:
+        """Tell how many connections were made; another one may lead to another process."""
+        door = self._door
+        return self._link.connections, door.connections if door is not None else 0
 
     def _get(self, path: str, deadline: float) -> Answer:
         return self._link.exchange("GET", path, deadline=deadline)
@@ -214,24 +274,22 @@ class Service:
                     Reason.MODEL_LOADING if answered else Reason.INFERENCE_FAILED,
                 )
 
-    def _read_config(self, release: Release, deadline: float) -> tuple[bool, int | None]:
+    def _read_config(self, release: Release, deadline: float) -> _Told:
         """Compare the served model's precision and hash with the release's.
-
-        Returns:
-            Whether a hash was told, and the most images of one request; None: not told.
 
         Raises:
             InferenceError: it runs another precision or model (MODEL_MISMATCH), does not tell the
                 precision though it is not f32, or failed to answer: then nothing is known of it.
         """
         answer = self._get(f"{model_path(release)}/config", deadline)
-        told, precision, most = "", "", None
+        told, precision, most, door = "", "", None, ""
         if answer.status == 200:
             config = answer.json()
             size = config.get("max_batch_size")
             most = size if isinstance(size, int) and size > 0 else None  # 0: Triton says no limit
             told = config_parameter(config, "sha256")
             precision = config_parameter(config, "precision")
+            door = config_parameter(config, "local_socket")
         elif answer.status not in _NO_SUCH_ENDPOINT:
             error = InferenceError(
                 f"{self._config.url} did not tell which model {release.name} is (status "
@@ -245,10 +303,10 @@ class Service:
                 self._config.url,
                 release.name,
             )
-            return False, most
+            return _Told(max_batch=most, door=door)
         if told != release.model_sha256:
             raise mismatch(release, f"serves the model {told[:12]}…")
-        return True, most
+        return _Told(proves_hash=True, max_batch=most, door=door)
 
     def _check_precision(self, release: Release, sha256: str, precision: str) -> None:
         """Raise InferenceError unless the service proves that it runs the precision asked for.
@@ -281,7 +339,7 @@ class Service:
         self, release: Release, images: NDArray[np.uint8], deadline: float
     ) -> dict[str, NDArray[np.float32]]:
         """Send the images, in several requests where the service takes fewer at once."""
-        most = self._max_batch or len(images)
+        most = self._told.max_batch or len(images)
         return join_outputs(
             [
                 self._infer(release, images[start : start + most], deadline)
@@ -294,8 +352,8 @@ class Service:
     ) -> dict[str, NDArray[np.float32]]:
         self._count += 1
         request_id = f"{self._session}-{self._count}"
-        asked = Asked(self._config.url, release, request_id, len(images), self._proves_hash)
-        self._link.connect(deadline)
+        asked = Asked(self._config.url, release, request_id, len(images), self._told.proves_hash)
+        link = self._connected(deadline)
         if self._use_memory and self._place(images, deadline) and self._segment is not None:
             body, where = (
                 b"",
@@ -308,7 +366,7 @@ class Service:
             body = images.tobytes()
             where = {"binary_data_size": len(body)}
         header = infer_header(asked, images.shape, where, deadline - time.monotonic())
-        answer = self._link.exchange(
+        answer = link.exchange(
             "POST",
             f"{model_path(release)}/infer",
             header + body,
@@ -318,7 +376,7 @@ class Service:
         try:
             return read_inference(asked, answer)
         except InferenceError:
-            self._link.close()
+            link.close()
             raise
 
     def _place(self, images: NDArray[np.uint8], deadline: float) -> bool:
@@ -327,12 +385,12 @@ class Service:
             if self._segment is None or self._segment.size < images.nbytes:
                 if self._segment is not None:
                     self._segment.close()
-                self._registered_on = 0
+                self._registered_on = (0, 0)
                 self._segment = Segment(images.nbytes)
         except OSError as error:
             return self._no_memory(f"shared memory cannot be made: {error}")
         self._segment.write(images)
-        if self._registered_on != self._link.connections:  # maybe another process by now
+        if self._registered_on != self._connections():  # maybe another process by now
             answer = self._post(
                 f"/v2/systemsharedmemory/region/{self._segment.name}/register",
                 {"key": self._segment.key, "offset": 0, "byte_size": self._segment.size},
@@ -340,7 +398,7 @@ class Service:
             )
             if answer.status != 200 and not self._knows_region(deadline):
                 return self._no_memory(f"the service refused it: {answer.error()}")
-            self._registered_on = self._link.connections
+            self._registered_on = self._connections()
         return True
 
     def _knows_region(self, deadline: float) -> bool:

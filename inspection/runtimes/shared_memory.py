@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import mmap
 import os
 import secrets
@@ -48,6 +49,7 @@ class Segment:
                 self.close()
                 return False
             self._bytes = np.frombuffer(mmap.mmap(self._fd, self.size), np.uint8)
+            self._start = self._bytes.ctypes.data
         except OSError:
             self.close()
             raise
@@ -58,9 +60,14 @@ class Segment:
         """The name for shm_open."""
         return f"/{self.name}"
 
+    def room(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return the memory itself, from its start, as uint8 of a shape that fits into it."""
+        return self._bytes[: math.prod(shape)].reshape(shape)
+
     def write(self, images: NDArray[np.uint8]) -> None:
-        """Copy C-contiguous images to the start."""
-        self._bytes[: images.nbytes] = images.reshape(-1)
+        """Have C-contiguous images at the start: copied, unless they were made there (`room`)."""
+        if images.ctypes.data != self._start:
+            self._bytes[: images.nbytes] = images.reshape(-1)
 
     def close(self) -> None:
         """Remove it. The memory itself goes with its last user. May be called twice."""

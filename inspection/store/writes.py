@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from inspection.errors import StoreError
 from inspection.store.rows import (
@@ -38,6 +39,16 @@ _CLOSE = (
 )
 _CHANGE = sa.update(parts).where(parts.c.id == sa.bindparam("record"))
 _INSERT = sa.insert(parts).returning(parts.c.id)
+_KEY_NAMES = ["station", "epoch", "sequence"]
+_INSERT_NEW = {
+    "sqlite": sqlite.insert(parts)
+    .on_conflict_do_nothing(index_elements=_KEY_NAMES)
+    .returning(parts.c.id),
+    "postgresql": postgresql.insert(parts)
+    .on_conflict_do_nothing(index_elements=_KEY_NAMES)
+    .returning(parts.c.id),
+}
+"""By dialect: inserts a row unless its key is there, in one statement; returns its id, or nothing."""
 _MARK_SENT = (
     sa.update(parts)
     .where(_KEY, parts.c.decision.is_not(None))
@@ -82,15 +93,17 @@ def insert_triggered(connection: sa.Connection, trigger: Trigger, recipe_number:
     Raises:
         StoreError: another trigger has this key.
     """
-    row = find(connection, trigger.key)
-    if row is not None:
-        if row["part_id"] != trigger.part_id or row["triggered_mono"] != trigger.seen_mono:
-            raise StoreError(
-                f"part {trigger.key} is stored already, as another trigger; begin a new epoch"
-            )
-        return int(row["id"])
     values = {**trigger_values(trigger), "recipe_number": recipe_number}
-    return int(connection.execute(_INSERT, values).scalar_one())
+    record = connection.execute(_INSERT_NEW[connection.dialect.name], values).scalar()
+    if record is not None:
+        return int(record)
+    row = find(connection, trigger.key)
+    same = ("part_id", trigger.part_id), ("triggered_mono", trigger.seen_mono)
+    if row is None or any(row[name] != value for name, value in same):
+        raise StoreError(
+            f"part {trigger.key} is stored already, as another trigger; begin a new epoch"
+        )
+    return int(row["id"])
 
 
 def write_decision(connection: sa.Connection, values: Values, *, was_sent: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,80 @@ def test_only_so_many_may_wait_and_the_expired_are_dropped() -> None:
             assert future.result(30)["detections"][0, 0, 0] == i
     batcher.close()
     assert batcher.join(30)
+
+
+def test_who_asks_alone_is_answered_in_his_own_thread() -> None:
+    used: list[int] = []
+    batcher, runtime, _ = start(lambda _: used.append(threading.get_ident()))
+    for value in range(3):
+        assert batcher.infer(image(value))["detections"][0, 0, 0] == value
+    assert set(used) == {threading.get_ident()}
+    assert batcher.submit(image(7)).result(30)["detections"][0, 0, 0] == 7
+    assert used[-1] != threading.get_ident()
+    assert runtime.batches == [1, 1, 1, 1]
+    batcher.close()
+    assert batcher.join(30)
+    with pytest.raises(RequestError, match="unloaded"):
+        batcher.infer(image(1))
+
+
+def test_who_is_not_alone_waits_and_nobody_uses_the_runtime_beside_another() -> None:
+    go, first, beside = threading.Event(), threading.Event(), threading.Lock()
+    together: list[bool] = []
+
+    def script(images: Any) -> None:
+        together.append(not beside.acquire(blocking=False))
+        first.set()
+        assert go.wait(30)
+        beside.release()
+
+    batcher, runtime, _ = start(script)
+    with ThreadPoolExecutor(6) as pool:
+        holder = pool.submit(batcher.infer, image(100))
+        assert first.wait(30)
+        asked = [pool.submit(batcher.infer, image(v)) for v in range(3)]
+        asked += [batcher.submit(image(3))]
+        while batcher.waiting != 4:
+            threading.Event().wait(0.005)
+        go.set()
+        assert holder.result(30)["detections"][0, 0, 0] == 100
+        assert sorted(int(f.result(30)["detections"][0, 0, 0]) for f in asked) == [0, 1, 2, 3]
+    assert runtime.batches == [1, 4]
+    assert not any(together)
+    batcher.close()
+    assert batcher.join(30)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("CUDA error", InferenceError), ("a bug", TypeError)])
+def test_a_fault_in_the_callers_thread_ends_it_as_well(text: str, kind: type[Exception]) -> None:
+    batcher, runtime, faults = start(raise_(text, kind))
+    with pytest.raises(RequestError, match=text):
+        batcher.infer(image(1))
+    assert batcher.join(30)
+    assert len(faults) == 1
+    assert not runtime.healthy, "closed"
+
+
+def test_the_runtime_is_not_closed_while_a_caller_uses_it() -> None:
+    go, first = threading.Event(), threading.Event()
+
+    def script(images: Any) -> None:
+        first.set()
+        assert go.wait(30)
+        assert runtime.healthy
+
+    batcher, runtime, faults = start(script)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(batcher.infer, image(5))
+        assert first.wait(30)
+        assert batcher.stalled(0.0)
+        batcher.close()
+        assert not batcher.join(0.05)
+        go.set()
+        assert answer.result(30)["detections"][0, 0, 0] == 5
+    assert batcher.join(30)
+    assert not faults
+    assert not batcher.stalled(0.0)
 
 
 def test_what_waits_at_close_is_answered() -> None:

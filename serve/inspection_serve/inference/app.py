@@ -1,9 +1,9 @@
 """The service's routes.
 
-    …/infer ─▶ InferRoute (plain ASGI: the line waits for it)
+    …/infer ─▶ InferRoute (plain ASGI: the line waits for it), or LocalDoor from this host
     all else ─▶ FastAPI
 
-Both raise RequestError, which becomes a JSON body with `error` and `code`.
+All raise RequestError, which becomes a JSON body with `error` and `code`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from inspection.errors import InferenceError
 from inspection.letterbox import fill, plan_views
 from inspection.tiles import tiles_together
 from inspection.types import Detections, Image
-from inspection_serve.inference.infer import InferRoute
+from inspection_serve.inference.infer import Inferences, InferRoute
+from inspection_serve.inference.local_door import LocalDoor
 from inspection_serve.inference.metrics import Metrics
 from inspection_serve.inference.models import Models, Served, configure_model, describe_model
 from inspection_serve.inference.picture import MAX_BYTES, decode_picture
@@ -86,6 +87,8 @@ def build_app(
         on_loaded: called when the first load is done.
     """
     memory = SharedMemory()
+    inferences = Inferences(models, memory, metrics)
+    door = LocalDoor(inferences)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -93,10 +96,12 @@ def build_app(
             asyncio.create_task(_load_first(models, health, on_loaded)),
             asyncio.create_task(_watch(models, stall, on_fault)),
         ]
+        door.open()
         yield
         for task in tasks:
             task.cancel()
         await asyncio.to_thread(models.close)
+        door.close()
         memory.close()
 
     app = FastAPI(
@@ -108,7 +113,7 @@ def build_app(
     )
     _add_errors(app)
     _add_health(app, models, health)
-    _add_models(app, models)
+    _add_models(app, models, door)
     _add_memory(app, memory)
     _add_inspect(app, models)
 
@@ -117,7 +122,7 @@ def build_app(
         """Counters in Prometheus' text format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return InferRoute(_BodyLimit(app), models, memory, metrics)
+    return InferRoute(_BodyLimit(app), inferences)
 
 
 async def _load_first(models: Models, health: Health, on_loaded: Callable[[], None]) -> None:
@@ -219,7 +224,7 @@ def _both(app: FastAPI, tail: str) -> Callable[[Callable[..., Coroutine[Any, Any
     return add
 
 
-def _add_models(app: FastAPI, models: Models) -> None:
+def _add_models(app: FastAPI, models: Models, door: LocalDoor) -> None:
     @_both(app, "")
     async def metadata(model: str, version: str | None = None) -> dict[str, Any]:
         """Inputs and outputs of a release."""
@@ -234,7 +239,7 @@ def _add_models(app: FastAPI, models: Models) -> None:
     @_both(app, "/config")
     async def config(model: str, version: str | None = None) -> dict[str, Any]:
         """Configuration as Triton writes it."""
-        return configure_model(models.find(model, version), models.max_batch)
+        return configure_model(models.find(model, version), models.max_batch, door.name)
 
     @app.post("/v2/repository/models/{model}/load")
     async def load(model: str, request: Request) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One thread for each loaded release: joins waiting requests, runs them, gives each its own answer.
 
     submit ─▶ queue ─▶ join (at most max_batch images, at most max_delay) ─▶ runtime ─▶ split ─▶ futures
+    infer, and nobody else asks ─▶ runtime, in the caller's own thread
 
 A request that waits alone is run at once. Waiting for company happens only when several requests
 were there, now or in the batch before, and ends as soon as as many came as last time.
@@ -56,6 +57,10 @@ class Worker(Protocol):
         """Queue images; the future has their outputs, or RequestError."""
         ...
 
+    def infer(self, images: NDArray[np.uint8], timeout: float | None = None) -> Outputs:
+        """Return the outputs; the caller's thread waits. Raises RequestError."""
+        ...
+
     def stalled(self, limit: float) -> bool:
         """Tell whether one inference has been running for longer than `limit` seconds."""
         ...
@@ -70,11 +75,11 @@ class Worker(Protocol):
 
 
 class Batcher:
-    """Runs one release on one thread.
+    """Runs one release, one batch at a time.
 
     Args:
         release: the release that `runtime` has loaded.
-        runtime: used by this object's thread alone.
+        runtime: used by one thread at a time: this object's own, or a caller's of `infer`.
         max_batch: most images run together.
         max_delay: longest wait for company, seconds.
         metrics: where it counts.
@@ -106,6 +111,8 @@ class Batcher:
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._taken = False
+        """Somebody uses the runtime; changed under `_changed`."""
         self._faults = 0
         self._company = 1
         self._busy_since: float | None = None
@@ -119,6 +126,11 @@ class Batcher:
         """True until it is closed or gave up: what it runs was loaded and warmed before."""
         return not self._closed
 
+    @property
+    def waiting(self) -> int:
+        """Requests whose turn has not come."""
+        return len(self._waiting)
+
     def submit(self, images: NDArray[np.uint8], timeout: float | None = None) -> Future[Outputs]:
         """Queue images uint8 [B, H, W, 3] that nobody writes to any more.
 
@@ -128,22 +140,46 @@ class Batcher:
         Raises:
             RequestError: wrong size, too many images, too many waiting, or closing.
         """
+        with self._changed:
+            request = self._request(images, timeout)
+            self._waiting.append(request)
+            self._changed.notify()
+        return request.future
+
+    def infer(self, images: NDArray[np.uint8], timeout: float | None = None) -> Outputs:
+        """Return the outputs of images as `submit` takes them.
+
+        Where nobody else asks, the caller's thread runs them: two changes of thread less.
+
+        Raises:
+            RequestError: as `submit`, or as its future.
+        """
+        with self._changed:
+            request = self._request(images, timeout)
+            alone = not self._taken and not self._waiting
+            if alone:
+                self._taken, self._company = True, 1
+            else:
+                self._waiting.append(request)
+                self._changed.notify()
+        if alone:
+            self._work_on([request])
+        return request.future.result()
+
+    def _request(self, images: NDArray[np.uint8], timeout: float | None) -> _Request:
+        """Return a new request. Raises RequestError."""
         if images.shape[1:3] != self.release.input_size or len(images) > self._max_batch:
             height, width = self.release.input_size
             raise RequestError(
                 f"{self.release.name} takes [1..{self._max_batch}, {height}, {width}, 3], "
                 f"got {list(images.shape)}"
             )
+        if self._closed:
+            raise RequestError(f"{self.release.name} is being unloaded", 503, "loading")
+        if len(self._waiting) >= MAX_WAITING:
+            raise RequestError(f"{MAX_WAITING} requests wait already", 503, "busy")
         now = time.monotonic()
-        request = _Request(images, now, now + timeout if timeout else float("inf"))
-        with self._changed:
-            if self._closed:
-                raise RequestError(f"{self.release.name} is being unloaded", 503, "loading")
-            if len(self._waiting) >= MAX_WAITING:
-                raise RequestError(f"{MAX_WAITING} requests wait already", 503, "busy")
-            self._waiting.append(request)
-            self._changed.notify()
-        return request.future
+        return _Request(images, now, now + timeout if timeout else float("inf"))
 
     def stalled(self, limit: float) -> bool:
         """Tell whether one inference has been running for longer than `limit` seconds."""
@@ -162,29 +198,35 @@ class Batcher:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        batch: list[_Request] = []
+        while batch := self._collect():
+            self._work_on(batch)
+        self._runtime.close()
+
+    def _work_on(self, batch: list[_Request]) -> None:
+        """Answer a batch with the runtime, which was taken for it, and let others have it."""
+        self._busy_since = time.monotonic()
         try:
-            while batch := self._collect():
-                self._busy_since = time.monotonic()
-                self._answer(batch)
-                self._busy_since = None
+            self._answer(batch)
         except Exception as error:  # the thread's boundary: nothing may be left unanswered
             _log.exception("%s: the worker failed", self.release.name)
             self._give_up(batch, f"the worker failed: {error}")
         self._busy_since = None
-        self._runtime.close()
+        with self._changed:
+            self._taken = False
+            self._changed.notify()
 
     def _collect(self) -> list[_Request]:
-        """Wait for requests and return those to run together; empty: closed and nothing waits."""
+        """Take the runtime for requests to run together and return them; empty: closed, nothing waits."""
         with self._changed:
             while True:
-                while not self._waiting and not self._closed:
+                while self._taken or (not self._waiting and not self._closed):
                     self._changed.wait()
                 self._drop_expired()
                 if self._waiting:
                     break
                 if self._closed:
                     return []
+            self._taken = True
             self._await_company()
             batch = [self._waiting.popleft()]
             images = len(batch[0].images)

@@ -106,7 +106,7 @@ class Models:
                 )
             served.used = time.monotonic()
             return served
-        if any(p == part and number in (n, None) for p, n in self._loading):
+        if any(p == part and number in (n, None) for p, n in list(self._loading)):
             raise RequestError(f"{name} is loading; ask again", 503, "loading")
         if self._on_disk(part, number):
             if number is None:
@@ -332,8 +332,14 @@ def describe_model(served: Served, versions: list[str]) -> dict[str, Any]:
     }
 
 
-def configure_model(served: Served, max_batch: int) -> dict[str, Any]:
-    """Return the configuration as Triton writes it; ultralytics' client reads `metadata`."""
+def configure_model(served: Served, max_batch: int, door: str = "") -> dict[str, Any]:
+    """Return the configuration as Triton writes it; ultralytics' client reads `metadata`.
+
+    Args:
+        served: the release.
+        max_batch: most images of one request.
+        door: name of the local socket that inferences may come by; empty: there is none.
+    """
     release = served.release
     card = read_card(release.folder)
     metadata = {
@@ -364,6 +370,7 @@ def configure_model(served: Served, max_batch: int) -> dict[str, Any]:
             "sha256": {"string_value": release.model_sha256},
             "precision": {"string_value": precision_of(release)},
             "release": {"string_value": release.name},
+            **({"local_socket": {"string_value": door}} if door else {}),
         },
     }
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import stat
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,20 @@ class _Region:
 
 
 class SharedMemory:
-    """The regions that clients registered. Used by the event loop's thread alone."""
+    """The regions that clients registered. Any thread; a region's file stays open while one reads it."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder
+        self._lock = threading.Lock()
         self._regions: dict[str, _Region] = {}
         self._spare: list[NDArray[np.uint8]] = []
 
     def register(self, name: str, key: Any, offset: Any, size: Any) -> None:
         """Open a region. Raises RequestError: name taken, key not there, smaller than said."""
+        with self._lock:
+            self._register(name, key, offset, size)
+
+    def _register(self, name: str, key: Any, offset: Any, size: Any) -> None:
         if name in self._regions:
             raise RequestError(f"shared memory region {name!r} is registered already")
         if len(self._regions) >= MAX_REGIONS:
@@ -67,14 +73,16 @@ class SharedMemory:
 
     def unregister(self, name: str | None = None) -> None:
         """Close one region, or all. An unknown one is no error, as in Triton."""
-        for known in [name] if name is not None else list(self._regions):
-            region = self._regions.pop(known, None)
-            if region is not None:
-                os.close(region.fd)
+        with self._lock:
+            for known in [name] if name is not None else list(self._regions):
+                region = self._regions.pop(known, None)
+                if region is not None:
+                    os.close(region.fd)
 
     def status(self, name: str | None = None) -> list[dict[str, Any]]:
         """Describe one region, or all. Raises RequestError when the one is unknown."""
-        regions = [self._find(name)] if name is not None else list(self._regions.values())
+        with self._lock:
+            regions = [self._find(name)] if name is not None else list(self._regions.values())
         return [
             {"name": r.name, "key": r.key, "offset": r.offset, "byte_size": r.size} for r in regions
         ]
@@ -85,26 +93,32 @@ class SharedMemory:
         Raises:
             RequestError: outside the region, or the region became shorter.
         """
-        region = self._inside(where)
-        spare = next((one for one in self._spare if one.shape == shape), None)
-        if spare is not None:
-            self._spare = [one for one in self._spare if one is not spare]
-        images = np.empty(shape, np.uint8) if spare is None else spare
-        view = memoryview(images).cast("B")
-        done = 0
-        while done < where.size:
-            got = os.preadv(region.fd, [view[done:]], region.offset + where.offset + done)
-            if got == 0:
-                raise RequestError(f"shared memory region {where.region!r} became shorter")
-            done += got
-        return images
+        with self._lock:
+            region = self._inside(where)
+            spare = next((one for one in self._spare if one.shape == shape), None)
+            if spare is not None:
+                self._spare = [one for one in self._spare if one is not spare]
+            images = np.empty(shape, np.uint8) if spare is None else spare
+            view = memoryview(images).cast("B")
+            done = 0
+            while done < where.size:
+                got = os.preadv(region.fd, [view[done:]], region.offset + where.offset + done)
+                if got == 0:
+                    raise RequestError(f"shared memory region {where.region!r} became shorter")
+                done += got
+            return images
 
     def give_back(self, images: NDArray[np.uint8]) -> None:
         """Keep the memory of a copy for the next one: new memory is cleared page by page, which is slow."""
-        self._spare = [images, *self._spare][:MAX_SPARE]
+        with self._lock:
+            self._spare = [images, *self._spare][:MAX_SPARE]
 
     def write(self, where: MemorySlice, value: NDArray[np.float32]) -> None:
         """Put an output there. Raises RequestError: no room, or the client made it read-only."""
+        with self._lock:
+            self._write(where, value)
+
+    def _write(self, where: MemorySlice, value: NDArray[np.float32]) -> None:
         region = self._inside(where)
         if value.nbytes > where.size:
             raise RequestError(

@@ -117,6 +117,10 @@ class Replicas:
             raise RequestError(f"{self.release.name} is being unloaded", 503, "loading")
         return self._calls.start(self._ask(images, timeout or self._longest))
 
+    def infer(self, images: NDArray[np.uint8], timeout: float | None = None) -> Outputs:
+        """Return the outputs of images as `submit` takes them. Raises RequestError."""
+        return self.submit(images, timeout).result()
+
     def stalled(self, limit: float) -> bool:  # noqa: ARG002
         """Return False: each replica looks after itself, and ends alone."""
         return False

@@ -1,0 +1,187 @@
+"""A second way in for inferences, for clients on this host: HTTP/1.1 on a local socket, a thread for each.
+
+    connection ─▶ same user? ─▶ read a whole request ─▶ infer, in this thread when nobody else asks ─▶ reply
+
+Over TCP a request crosses the event loop's thread and the model's, and back. A line that waits for its part
+saves that here: it costs about half as much. The socket is an abstract one (Linux): it has no file that stays
+behind. Its name is told in a model's configuration (`local_socket`). Everything but inferences goes over TCP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import threading
+
+from inspection.runtimes.link import is_same_user
+from inspection_serve.inference.infer import ROUTE, Inferences, Reply
+from inspection_serve.inference.models import Served
+from inspection_serve.inference.protocol import MAX_BODY, RequestError, parse_infer
+
+MAX_CONNECTIONS = 64
+"""More are closed at once; their clients go over TCP."""
+MAX_HEAD = 16 << 10
+"""Longest request line with headers, bytes."""
+_PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 413: "Content Too Large"}
+_log = logging.getLogger(__name__)
+
+
+class _BrokenError(Exception):
+    """What came is not a request that can be answered; the connection ends."""
+
+
+class LocalDoor:
+    """Listens from `open` to `close`.
+
+    Attributes:
+        name: of the abstract socket, without its leading zero byte; empty while closed.
+    """
+
+    def __init__(self, inferences: Inferences) -> None:
+        self.name = ""
+        self._inferences = inferences
+        self._listener: socket.socket | None = None
+        self._connections: set[socket.socket] = set()
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Begin to listen. Without abstract sockets on this system nothing happens: TCP is left."""
+        name = f"inspection-serve-{os.getpid()}-{secrets.token_hex(8)}"
+        listener: socket.socket | None = None
+        try:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(f"\0{name}")
+            listener.listen(MAX_CONNECTIONS)
+        except (OSError, AttributeError) as error:
+            if listener is not None:
+                listener.close()
+            _log.info("no local socket (%s); clients on this host use TCP", error)
+            return
+        self._listener, self.name = listener, name
+        threading.Thread(target=self._accept, args=(listener,), name="door", daemon=True).start()
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+        self.name = ""
+        listener, self._listener = self._listener, None
+        with self._lock:
+            ends = [*self._connections, *([listener] if listener is not None else [])]
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        if listener is not None:
+            listener.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while self._listener is listener:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                if self._listener is listener:
+                    _log.exception("the local socket failed; clients on this host use TCP")
+                    self.close()
+                return
+            with self._lock:
+                welcome = len(self._connections) < MAX_CONNECTIONS and is_same_user(connection)
+                if welcome:
+                    self._connections.add(connection)
+            if not welcome:
+                connection.close()
+                continue
+            threading.Thread(
+                target=self._serve, args=(connection,), name="door-client", daemon=True
+            ).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        """Answer one client until it hangs up."""
+        try:
+            while (asked := _read_request(connection)) is not None:
+                _send(connection, self._answer(*asked))
+        except _BrokenError as error:
+            with contextlib.suppress(OSError):
+                refusal = RequestError(str(error))
+                _send(connection, Reply(refusal.status, refusal.body()), last=True)
+        except OSError:
+            pass  # the client died: nobody waits
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+            connection.close()
+
+    def _answer(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        match = ROUTE.fullmatch(path)
+        if match is None:
+            error = RequestError("only inferences are taken here", 404, "not_found")
+            return Reply(error.status, error.body())
+        served: Served | None = None
+        inferences = self._inferences
+        try:
+            served = inferences.find(match[1], match[2])
+            request = parse_infer(body, headers)
+            images = inferences.images(request)
+            answered = served.batcher.infer(images, request.timeout)
+            reply = inferences.reply(served, request, images, answered)
+        except Exception as error:  # the request's boundary
+            return inferences.refuse(served, match[1], error)
+        inferences.count(served)
+        return reply
+
+
+def _read_request(connection: socket.socket) -> tuple[str, dict[str, str], bytes] | None:
+    """Return path, headers with names in lower case, and body of a POST; None: the client hung up.
+
+    Raises:
+        _BrokenError: it is none, or too long; where the next one begins is not known.
+    """
+    data = b""
+    while (end := data.find(b"\r\n\r\n")) < 0:
+        if len(data) > MAX_HEAD:
+            raise _BrokenError(f"the headers are longer than {MAX_HEAD} bytes")
+        more = connection.recv(MAX_HEAD << 2)
+        if not more:
+            return None
+        data += more
+    first, *lines = data[:end].decode("latin-1").split("\r\n")
+    method, _, rest = first.partition(" ")
+    path, _, version = rest.partition(" ")
+    if method != "POST" or version != "HTTP/1.1":
+        raise _BrokenError("only POST with HTTP/1.1 is taken here")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or name.lower() in headers:
+            raise _BrokenError("a header is malformed, or there twice")
+        headers[name.lower()] = value.strip()
+    length = headers.get("content-length", "")
+    if not length.isascii() or not length.isdigit() or len(length) > 12:
+        raise _BrokenError("Content-Length is needed, as a number")
+    if int(length) > MAX_BODY:
+        raise _BrokenError(f"the body is larger than {MAX_BODY} bytes")
+    return path, headers, _read_body(connection, data[end + 4 :], int(length))
+
+
+def _read_body(connection: socket.socket, begun: bytes, length: int) -> bytes:
+    if len(begun) > length:
+        raise _BrokenError("more came than Content-Length says")
+    if len(begun) == length:
+        return begun
+    body = bytearray(length)
+    body[: len(begun)] = begun
+    view, done = memoryview(body), len(begun)
+    while done < length:
+        got = connection.recv_into(view[done:])
+        if got == 0:
+            raise _BrokenError("the body ended too soon")
+        done += got
+    return bytes(body)
+
+
+def _send(connection: socket.socket, reply: Reply, *, last: bool = False) -> None:
+    lines = [b"HTTP/1.1 %d %s" % (reply.status, _PHRASES.get(reply.status, "-").encode())]
+    lines += [b"%s: %s" % header for header in reply.headers()]
+    if last:
+        lines.append(b"connection: close")
+    connection.sendall(b"\r\n".join([*lines, b"", reply.body]))
