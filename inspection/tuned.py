@@ -68,8 +68,8 @@ class Smaller(_Model):
 
     model: str = Field(description="release, or network and input size")
     source: Literal["measured", "estimated"] = Field(
-        description="measured: a release that is there, in the same run; estimated: from this release's "
-        "time, by the work of networks of that size"
+        description="measured: a release that is there, or this one with another activation, in the same "
+        "run; estimated: from this release's time, by the work of networks of that size"
     )
     runtime: dict[str, Any] = Field(description="the runtime it ran under, or would run under")
     p99_ms: float = Field(ge=0, description="milliseconds, warm")

@@ -20,6 +20,7 @@ from variant_parts import learned_from, write_parts, write_release
 from inspection.doctor import Check, check_station
 from inspection.errors import ConfigError, ReleaseError
 from inspection.release import load_release, read_card, sha256_file, write_card
+from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 from inspection.runtimes.openvino import OpenVinoConfig
 from inspection.tuned import TuneCard, read_tune, tune_path
 from inspection_training.progress import silent
@@ -42,6 +43,7 @@ LONG = 30.0
 SHORT = 1e-6
 """A deadline that nothing keeps."""
 FRAME = (96, 64)
+CLASSES = ("scratch", "dent", "hole")
 SPEEDS = (("quick", 1.0), ("slow", 9.0))
 
 
@@ -331,3 +333,75 @@ def test_a_full_disk_is_told(rig: Rig, tuned: TuneCard, tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="cannot be written"):
         write_tune(place, tuned)
     assert os.listdir(place) == ["tune"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A release of an ultralytics network, and the network: weights as they began."""
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    from inspection_training.export_settings import ExportSettings
+    from inspection_training.ultralytics_detectors.export import export_detector
+
+    torch.manual_seed(0)
+    network = DetectionModel("yolov8n.yaml", nc=3, verbose=False).eval()
+    folder = write_markers(tmp_path_factory.mktemp("trained") / "releases", size=(64, 96))
+    export_detector(network, folder / "model.onnx", ExportSettings((64, 96)), CLASSES)
+    card = read_card(folder)
+    files = {**card.files, "model.onnx": sha256_file(folder / "model.onnx")}
+    update = {"files": files, "family": "ultralytics/yolov8n"}
+    write_card(folder, card.model_copy(update=update))
+    return folder, network
+
+
+def test_what_hardswish_would_take_is_measured_when_nothing_keeps_the_deadline(
+    trained: tuple[Path, Any],
+) -> None:
+    folder, _ = trained
+    before = sha256_file(folder / "model.onnx")
+    for kind in ("onnxruntime", "openvino", "service"):
+        card = tune(folder, Asked(SHORT, 0.02, FRAME, types=(kind,)))
+        first, *others = card.smaller
+        assert first.model == "demo/1 trained with activation: hardswish"
+        assert (first.source, first.keeps) == ("measured", False)
+        assert first.runtime["type"] == {"service": "openvino"}.get(kind, kind)
+        assert not others, "no smaller network of the family, no input of use"
+    assert sha256_file(folder / "model.onnx") == before
+    done = run(folder, "--type", "openvino", deadline=SHORT)
+    assert "demo/1 trained with activation: hardswish in {type: openvino" in done.stdout
+
+
+def test_the_network_that_is_measured_is_the_one_with_hardswish(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    import numpy as np
+    import torch
+
+    from inspection_training.export_settings import ExportSettings
+    from inspection_training.tune.other_activation import hardswish_runner
+    from inspection_training.ultralytics_detectors.export import export_detector
+    from inspection_training.ultralytics_detectors.network import activation_of
+
+    folder, network = trained
+    release = load_release(folder)
+    found = hardswish_runner(release, {"type": "onnxruntime", "threads": 1}, tmp_path)
+    assert found is not None
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.SiLU):
+                setattr(module, name, torch.nn.Hardswish())
+    assert activation_of(network) == "hardswish"
+    export_detector(network, folder / "model.onnx", ExportSettings((64, 96)), CLASSES)
+    card = read_card(folder)
+    files = {**card.files, "model.onnx": sha256_file(folder / "model.onnx")}
+    write_card(folder, card.model_copy(update={"files": files}))
+    learned = OnnxRuntimeConfig.model_validate({"type": "onnxruntime", "threads": 1}).open()
+    learned.load(load_release(folder), 60.0)
+    images = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3), np.uint8)
+    answers = [one.infer(images, 60.0)["detections"] for one in (found[0].runtime, learned)]
+    np.testing.assert_allclose(*answers, rtol=1e-4, atol=1e-4)
+    assert hardswish_runner(load_release(folder), {"type": "onnxruntime"}, tmp_path) is None
+    assert hardswish_runner(release, {"type": "openvino", "precision": "int8"}, tmp_path) is None
+    write_card(folder, card.model_copy(update={"family": "torchvision/fcos", "files": files}))
+    assert hardswish_runner(release, {"type": "openvino"}, tmp_path) is None

@@ -3,7 +3,7 @@
     release ─▶ precisions (a variant is used, or made when there is a dataset)
             ─▶ candidates ─▶ loaded and warm ─▶ measured in turns ─▶ p99 and after idle against the deadline
             ─▶ the fastest; of those as fast the plainest ─▶ TuneCard
-    nothing keeps it ─▶ smaller releases, measured; smaller networks and inputs, estimated
+    nothing keeps it ─▶ smaller releases, hardswish for SiLU, measured; smaller networks and inputs, estimated
 
 Nothing fails in silence: what could not be measured, or was dropped, is in the card with the reason.
 """
@@ -11,6 +11,7 @@ Nothing fails in silence: what could not be measured, or was dropped, is in the 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from inspection_training.tune.candidates import (
     load,
     settle_precisions,
 )
+from inspection_training.tune.other_activation import hardswish_runner
 from inspection_training.tune.own_service import OwnServices
 from inspection_training.tune.rounds import Runner, measure
 from inspection_training.tune.smaller import estimates, shape_of, smaller_releases
@@ -240,28 +242,40 @@ def _find_smaller(
     """Return what would keep the deadline, and what would not."""
     runners: list[Runner] = []
     where: list[dict[str, Any]] = []
+    names: list[str] = []
+    ready: set[str] = set()
     services: list[OwnServices] = []
+    folder = tempfile.TemporaryDirectory(prefix="inspection-tune-")
     try:
+        other_function = hardswish_runner(release, fastest.runtime, Path(folder.name))
+        if other_function is not None:
+            runners.append(other_function[0])
+            where.append(other_function[1])
+            names.append(f"{release.name} trained with activation: hardswish")
         for other in smaller_releases(release):
+            ready.add(other.name)
             services.append(OwnServices(other))
             for runtime in _also_f32(fastest.runtime):
                 one = _open(other, Candidate(runtime, kept=True), services[-1])
                 if isinstance(one, Runner):
                     runners.append(one)
                     where.append(runtime)
+                    names.append(other.name)
         if runners:
             measure(runners, pictures, asked.minutes * 60 * _SMALLER_SHARE, report)
     finally:
         for service in services:
             service.close()
+        folder.cleanup()
     found: list[Smaller] = []
-    for runtime, one in zip(where, runners, strict=True):
+    for name, runtime, one in zip(names, where, runners, strict=True):
         times = one.times()
         if times is not None and not one.why:
             keeps = not _lateness(one, asked.deadline)
-            told = {"model": one.release.name, "source": "measured", "runtime": runtime}
+            told = {"model": name, "source": "measured", "runtime": runtime}
             found.append(Smaller.model_validate({**told, "p99_ms": times.p99_ms, "keeps": keeps}))
-    if fastest.times is not None and not any(one.keeps for one in found):
+    has_release = any(one.keeps and one.model in ready for one in found)
+    if fastest.times is not None and not has_release:
         found += estimates(release, fastest.runtime, fastest.times.p99_ms, asked.deadline)
     return found
 
