@@ -19,7 +19,7 @@ from inspection.decide import Evidence, decide
 from inspection.errors import InferenceError, InspectionError, ModelOutputError
 from inspection.frame_check import PIXEL_DOUBTS, check_pixels
 from inspection.part import PartInFlight, Setup
-from inspection.protocols import Detect, Runtime
+from inspection.protocols import Detect, FallsBack, Runtime
 from inspection.settled import settle
 from inspection.types import Code, CodeRule, Detections, Reason, Result
 
@@ -167,6 +167,7 @@ class DetectStage:
         self._busy_until = time.monotonic() + 2 * _LOAD_TIMEOUT
         self._runtime.load(wanted.release, _LOAD_TIMEOUT)
         self._busy_until = None
+        self._check_speed(wanted, self._runtime)
         self._detector = self._make_detector(wanted, self._runtime)
         settle()  # READY is off still
         with self._lock:
@@ -175,6 +176,19 @@ class DetectStage:
                 self.fault = None
         log.info("release %s is loaded and warm", wanted.release.name)
         self._wake()
+
+    def _check_speed(self, setup: Setup, runtime: Runtime) -> None:
+        """Raise InferenceError where the processor stands in for a device and is too slow for the recipe."""
+        took = runtime.fell_back if isinstance(runtime, FallsBack) else None
+        allowed = min(setup.recipe.deadline, self._timeout)
+        if took is None or took <= allowed:
+            return
+        error = InferenceError(
+            f"the device could not be started, and the processor needs {took:.2f} s for what may take "
+            f"{allowed:.2f} s; check the GPU and its driver, or release a smaller model"
+        )
+        error.reason = Reason.INFERENCE_TIMEOUT
+        raise error
 
     def _check_alive(self) -> None:
         if self._runtime is not None and not self._runtime.alive(_ALIVE_TIMEOUT):

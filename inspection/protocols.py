@@ -114,6 +114,18 @@ class Runtime(Protocol):
 
 
 @runtime_checkable
+class FallsBack(Protocol):
+    """A runtime that may compute on the processor where its device cannot be started.
+
+    Attributes:
+        fell_back: seconds of one warm inference on the processor, measured at the last load; None: it runs
+            where it is meant to.
+    """
+
+    fell_back: float | None
+
+
+@runtime_checkable
 class Detect(Protocol):
     """A release on a runtime: image in, detections out."""
 

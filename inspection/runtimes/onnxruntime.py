@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +40,9 @@ class OnnxRuntimeConfig(BaseModel):
     )
     providers: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
         "auto",
-        description="where the network runs; auto takes CUDA when this ONNX Runtime has it; "
+        description="where the network runs; auto takes CUDA when this ONNX Runtime has it, and the "
+        "processor where CUDA cannot be started: a line is then ready only if that is fast enough for the "
+        "recipe; "
         "cuda and tensorrt never fall back to the processor: they are refused where they cannot be "
         "started, or leave heavy parts of the network to the processor",
     )
@@ -50,11 +53,16 @@ class OnnxRuntimeConfig(BaseModel):
 
 
 class OnnxRuntime:
-    """ONNX Runtime in this process; cannot be interrupted, so `timeout` is not kept."""
+    """ONNX Runtime in this process; cannot be interrupted, so `timeout` is not kept.
+
+    Attributes:
+        fell_back: see `protocols.FallsBack`.
+    """
 
     def __init__(self, config: OnnxRuntimeConfig) -> None:
         self._config = config
         self._loaded: tuple[Release, Any] | None = None
+        self.fell_back: float | None = None
 
     def load(self, release: Release, timeout: float) -> None:  # noqa: ARG002
         """Load, warm, then replace. Raises InferenceError; the previous release stays loaded."""
@@ -74,9 +82,10 @@ class OnnxRuntime:
                     f"ONNX Runtime cannot load {release.name}: {error}; release the model again"
                 ) from error
             _run(release, session, warm_images(release))
+            fell_back = self._fell_back(release, session)
             if watched is not None:
                 check_placement(release.name, device, nodes_on_cpu(Path(session.end_profiling())))
-        self._loaded = (release, session)
+        self._loaded, self.fell_back = (release, session), fell_back
 
     def infer(self, images: NDArray[np.uint8], timeout: float) -> dict[str, NDArray[np.float32]]:  # noqa: ARG002
         """Run the loaded release; see `protocols.Runtime.infer`."""
@@ -130,11 +139,23 @@ class OnnxRuntime:
                 f"{needed} could not be started and ONNX Runtime fell back to {', '.join(took)}; "
                 "check the GPU driver, or set providers to cpu"
             )
-        if use_cuda and len(took) == 1:
-            _log.warning(
-                "CUDA could not be started: ONNX Runtime runs on the processor, which is slower"
-            )
         return session
+
+    def _fell_back(self, release: Release, session: Any) -> float | None:
+        """Return the seconds of one warm inference where the processor stands in for CUDA; else None."""
+        if self._config.providers != "auto" or not has_cuda_provider():
+            return None
+        if _PROVIDERS["cuda"] in session.get_providers():
+            return None
+        started = time.monotonic()
+        _run(release, session, warm_images(release))
+        took = time.monotonic() - started
+        _log.warning(
+            "CUDA could not be started: ONNX Runtime runs %s on the processor, %.0f ms each",
+            release.name,
+            took * 1e3,
+        )
+        return took
 
 
 def _run(
