@@ -25,11 +25,12 @@ from inspection.release import load_release
 from inspection.runtimes import shared_memory
 from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 from inspection.runtimes.openvino import OpenVinoConfig
+from inspection.runtimes.pytorch import PyTorchConfig
 from inspection.runtimes.service import ServiceConfig
 from inspection.types import Reason, Release
 
 SIZE = (128, 128)
-KINDS = ["onnxruntime", "openvino", "service", "service-body"]
+KINDS = ["onnxruntime", "openvino", "pytorch", "service", "service-body"]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,8 @@ def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
         config = OnnxRuntimeConfig(threads=1, providers="cpu")
     elif request.param == "openvino":
         config = OpenVinoConfig(threads=1)
+    elif request.param == "pytorch":
+        config = PyTorchConfig(device="cpu")
     else:
         url = request.getfixturevalue("service").url
         config = ServiceConfig(
@@ -185,7 +188,7 @@ class TestEveryRuntime:
         self, runtime: Runtime, releases: Path
     ) -> None:
         if "OpenVino" in type(runtime).__name__ or hasattr(runtime, "shared_memory"):
-            pytest.skip("only ONNX Runtime fails on the faulty graph")
+            pytest.skip("only ONNX Runtime and PyTorch fail on the faulty graph")
         release = release_of(releases, 6)
         runtime.load(release, PATIENCE)
         bad = picture(0)
