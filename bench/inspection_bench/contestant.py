@@ -36,9 +36,8 @@ def ours(settings: dict[str, Any]) -> tuple[Call, Read]:
 
 
 def _loaded(settings: dict[str, Any]) -> tuple[Any, Any]:
+    from inspection.plugin import plugin
     from inspection.release import load_release
-    from inspection.runtimes.openvino import OpenVinoConfig
-    from inspection.runtimes.service import ServiceConfig
     from inspection.types import Tiling
     from inspection.variants import in_precision
 
@@ -46,9 +45,10 @@ def _loaded(settings: dict[str, Any]) -> tuple[Any, Any]:
     if settings.get("tile"):
         height, width = settings["tile"]
         release = replace(release, tiling=Tiling((height, width), settings["overlap"]))
-    kind = ServiceConfig if settings.get("url") else OpenVinoConfig
-    given = {"url": settings["url"]} if settings.get("url") else {}
-    runtime = kind(precision=settings["precision"], **given).open()
+    block: dict[str, Any] = {"type": "openvino", "precision": settings["precision"]}
+    if settings.get("url"):
+        block |= {"type": "service", "url": settings["url"]}
+    runtime = plugin("inspection.runtimes", settings.get("runtime", block)).open()
     runtime.load(release, TIMEOUT)
     return release, runtime
 

@@ -1,6 +1,7 @@
 """`inspection bench runtime`: a five-megapixel frame in memory, until its boxes are known.
 
 ours (f32, bf16, int8) ┐
+ours on a GPU, if any  │
 ultralytics predict    ├ a process each, called in turns on the same frames ─▶ times, decisions, boxes
 raw OpenVINO           ┘
 ours in tiles, SAHI: the same, in a run of their own
@@ -19,6 +20,12 @@ from inspection_bench.peers import FORMATS, RECTANGLES, limits_of, peer_model
 from inspection_bench.turns import Contestant, Run, decision_of, same_boxes, take_turns
 
 OVERLAP = 0.2
+ON_GPU: dict[str, dict[str, str]] = {
+    "ours cuda": {"type": "onnxruntime", "providers": "cuda"},
+    "ours tensorrt": {"type": "onnxruntime", "providers": "tensorrt"},
+    "ours pytorch cuda": {"type": "pytorch", "device": "cuda"},
+}
+"""Sides that run where a library sees a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,8 @@ def race(network: Network, frames: Path, work: Path, plan: RuntimePlan) -> Findi
     runs = take_turns(whole, work / "runtime", number, plan.rounds, plan.times)
     findings.rows += [_row(run, runs, network) for run in runs]
     _compare(findings)
+    if not wanted and (missing := gpu_sides()[1]):
+        findings.notes.append(missing)
     if plan.tiles:
         pieces = _chosen(in_tiles(network, frames), network, wanted)
         found = take_turns(pieces, work / "tiles", min(number, 3), max(1, plan.rounds // 2), 1)
@@ -74,6 +83,10 @@ def contestants(network: Network, frames: Path) -> list[Contestant]:
         Contestant(f"ours {precision}", "ours", {**base, "precision": precision})
         for precision in network.precisions
     ]
+    found += [
+        Contestant(name, "ours", {**base, "precision": "f32", "runtime": ON_GPU[name]})
+        for name in gpu_sides()[0]
+    ]
     for name in (*FORMATS, *RECTANGLES):
         settings = {**base, "conf": _least(network), "format": name}
         found.append(Contestant(f"ultralytics {name}", "ultralytics", settings))
@@ -82,6 +95,23 @@ def contestants(network: Network, frames: Path) -> list[Contestant]:
         for precision in network.precisions
     ]
     return found
+
+
+def gpu_sides() -> tuple[list[str], str]:
+    """Return which of `ON_GPU` can run here, and in words which were skipped and why; empty: none."""
+    from inspection.runtimes.libraries import import_onnxruntime
+    from inspection.runtimes.pytorch import has_cuda
+
+    providers = {name.lower() for name in import_onnxruntime().get_available_providers()}
+    missing: dict[str, str] = {}
+    for name, block in ON_GPU.items():
+        if block["type"] == "pytorch":
+            if not has_cuda():
+                missing[name] = "PyTorch sees no GPU here"
+        elif f"{block['providers']}executionprovider" not in providers:
+            missing[name] = f"this ONNX Runtime has no {block['providers']}"
+    words = "; ".join(f"{name} was skipped: {why}" for name, why in missing.items())
+    return [name for name in ON_GPU if name not in missing], words
 
 
 def _chosen(found: list[Contestant], network: Network, wanted: tuple[str, ...]) -> list[Contestant]:

@@ -107,9 +107,11 @@ class PyTorch:
         try:
             outputs = network.run(images)
         except Exception as error:  # as in load
+            if isinstance(error, InferenceError) and error.__cause__ is None:  # it is refused
+                raise InferenceError(f"{release.name}: {error}") from error
             raise InferenceError(
                 f"PyTorch failed on {release.name}: {error}; load the release again"
-            ) from error
+            ) from (error.__cause__ or error)  # the library's own words
         return check_outputs(release, outputs, len(images))
 
 

@@ -201,7 +201,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="dataset folder")],
     data_version: Annotated[str | None, typer.Option(help="default: the newest")] = None,
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
-    runtime: Annotated[str, typer.Option(help="openvino or onnxruntime")] = "openvino",
+    runtime: Annotated[str, typer.Option(help="openvino, onnxruntime or pytorch")] = "openvino",
     precision: Annotated[
         str, typer.Option(help="f32, or a variant the releases have: bf16, int8")
     ] = "f32",

@@ -47,7 +47,7 @@ class Told:
     Attributes:
         release: as it was checked on the machine that asks.
         version: the dataset version, without its samples.
-        runtime: openvino or onnxruntime.
+        runtime: openvino, onnxruntime or pytorch.
         threads: of one inference.
         here: what the machine that asks is like.
     """
@@ -67,7 +67,7 @@ def cluster_detection(
 
     Args:
         address: HOST:PORT of the cluster's head; empty: start one on this machine.
-        runtime: openvino or onnxruntime.
+        runtime: openvino, onnxruntime or pytorch.
         threads: of one inference; 0 means 1 here: there is a task for each processor.
         block: pictures of one task.
 

@@ -129,7 +129,7 @@ def inspect_split(
         folder: the release, releases/PART/NUMBER.
         version: dataset of the part.
         split: train, val or test.
-        runtime_name: openvino or onnxruntime.
+        runtime_name: openvino, onnxruntime or pytorch.
         report: told about every picture.
         precision: f32, or a variant that the release has: bf16 or int8.
         trained_on: the dataset folder that the release learned from; default: the version's own.

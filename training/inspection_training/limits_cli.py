@@ -68,7 +68,7 @@ def limits(
     trained_on: Annotated[
         Path | None, typer.Option(help="dataset folder the release learned from; default: --data")
     ] = None,
-    runtime: Annotated[str, typer.Option(help="openvino or onnxruntime")] = "openvino",
+    runtime: Annotated[str, typer.Option(help="openvino, onnxruntime or pytorch")] = "openvino",
     precision: Annotated[
         str, typer.Option(help="f32, or a variant the release has: bf16, int8; as the station's")
     ] = "f32",

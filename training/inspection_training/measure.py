@@ -47,6 +47,8 @@ from inspection_training.release import LATENCY_RUNS, machine, measure_latency
 
 PARITY_IMAGES = 16
 RUNTIMES = ("onnxruntime", "openvino")
+OPENED = (*RUNTIMES, "pytorch")
+"""Those that `open_runtime` knows; a release is compared under the first two."""
 MEASURED_WITH = "openvino"
 """The runtime whose decisions and latency count."""
 HELD_OUT = ("val", "test")
@@ -106,8 +108,12 @@ def open_runtime(name: str, release: Release, threads: int = 0) -> Runtime:
         from inspection.runtimes.openvino import OpenVinoConfig
 
         runtime = OpenVinoConfig(type="openvino", threads=threads).open()
+    elif name == "pytorch":
+        from inspection.runtimes.pytorch import PyTorchConfig
+
+        runtime = PyTorchConfig(type="pytorch", threads=threads).open()
     else:
-        raise ConfigError(f"runtime {name!r} is not known; use one of {', '.join(RUNTIMES)}")
+        raise ConfigError(f"runtime {name!r} is not known; use one of {', '.join(OPENED)}")
     runtime.load(release, 120.0)
     return runtime
 

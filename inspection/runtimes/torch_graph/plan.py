@@ -197,12 +197,12 @@ def compute(node: Node, given: Sequence[Tensor | None]) -> Sequence[Tensor]:
     """Return the outputs of a node.
 
     Raises:
-        InferenceError: it cannot be computed; the library's error is its cause.
+        InferenceError: it is not known, or it failed: then the library's error is the cause.
     """
     try:
         found: Any = node.compute(*given)
     except InferenceError as error:
-        raise InferenceError(f"{node.name}: {error}") from error
+        raise InferenceError(f"{node.name}: {error}") from None
     except Exception as error:  # torch raises RuntimeError, IndexError and its own kinds
         raise InferenceError(f"{node.name}: {error}") from error
     found = (found,) if isinstance(found, Tensor) else found

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from inspection.runtimes.contract import GREY
 from inspection.runtimes.torch_graph.plan import CPU, Planner, Values, run_steps
 from inspection.runtimes.torch_graph.read import INPUT, Network
-from inspection.runtimes.torch_graph.record import Recorded, record
+from inspection.runtimes.torch_graph.record import Recorded, Recorder
 
 
 class RunningNetwork:
@@ -29,7 +29,7 @@ class RunningNetwork:
         self._planner = Planner(network, device)
         self._size, self._device = size, device
         self._prepared: dict[int, _Prepared] = {}
-        self._pool: Any = torch.cuda.graph_pool_handle() if device != CPU else None
+        self._recorder = Recorder(device) if device != CPU else None
 
     def run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the outputs of uint8 [B, H, W, 3] by name, in memory of their own.
@@ -52,7 +52,7 @@ class RunningNetwork:
         """Make plans for so many images and the powers of two below; the largest first, for its memory."""
         smaller = [1 << n for n in range(count.bit_length()) if 1 << n < count]
         made = {
-            size: _Prepared(self._planner, (size, *self._size, 3), self._device, self._pool)
+            size: _Prepared(self._planner, (size, *self._size, 3), self._device, self._recorder)
             for size in (count, *reversed(smaller))
             if size not in self._prepared
         }
@@ -66,7 +66,11 @@ class _Prepared:
     """A network for one number of images: memory for them, and the steps."""
 
     def __init__(
-        self, planner: Planner, shape: tuple[int, ...], device: torch.device, pool: Any
+        self,
+        planner: Planner,
+        shape: tuple[int, ...],
+        device: torch.device,
+        recorder: Recorder | None,
     ) -> None:
         self._device = device
         pinned = device != CPU
@@ -74,8 +78,8 @@ class _Prepared:
         self._images = self._staging.to(device)
         self._plan = planner.plan(self._images)
         self._recorded: Recorded | None = None
-        if device != CPU and self._plan.early:
-            self._recorded = record(self._plan, self._images, pool)
+        if recorder is not None and self._plan.early:
+            self._recorded = recorder.record(self._plan, self._images)
 
     def run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Return the outputs of these images and of grey ones in the places left over."""

@@ -24,6 +24,7 @@ class Library(enum.StrEnum):
 
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
+    PYTORCH = "pytorch"
 
 
 class Precision(enum.StrEnum):

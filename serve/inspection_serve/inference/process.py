@@ -149,13 +149,18 @@ def choose_runtime(settings: Settings) -> RuntimeConfig:
     from inspection.runtimes.onnxruntime import OnnxRuntimeConfig, has_cuda_provider
     from inspection.runtimes.openvino import OpenVinoConfig
 
+    if settings.runtime == "pytorch" and settings.precision == "f32":
+        return _choose_pytorch(settings)
     has_cuda = settings.device != "cpu" and has_cuda_provider()
     if settings.device == "cuda" and not has_cuda:
-        raise ConfigError("device cuda: this ONNX Runtime has no CUDA; install onnxruntime-gpu")
+        raise ConfigError(
+            "device cuda: this ONNX Runtime has no CUDA; install onnxruntime-gpu, or where PyTorch is "
+            "installed use --runtime pytorch"
+        )
     if settings.device == "cuda" and settings.runtime == "openvino":
-        raise ConfigError("device cuda runs with onnxruntime, not with openvino")
+        raise ConfigError("device cuda runs with onnxruntime or pytorch, not with openvino")
     if settings.precision != "f32":
-        if settings.device == "cuda" or settings.runtime == "onnxruntime":
+        if settings.device == "cuda" or settings.runtime in {"onnxruntime", "pytorch"}:
             raise ConfigError(
                 f"precision {settings.precision} runs with openvino on the processor; leave --device "
                 "and --runtime out, or use --precision f32"
@@ -167,6 +172,18 @@ def choose_runtime(settings: Settings) -> RuntimeConfig:
     if cuda or settings.runtime == "onnxruntime":
         return OnnxRuntimeConfig(threads=settings.threads, providers="cuda" if cuda else "cpu")
     return OpenVinoConfig(threads=settings.threads)
+
+
+def _choose_pytorch(settings: Settings) -> RuntimeConfig:
+    from inspection.runtimes.pytorch import PyTorchConfig, has_cuda
+
+    there = settings.device != "cpu" and has_cuda()
+    if settings.device == "cuda" and not there:
+        raise ConfigError(
+            "device cuda: PyTorch sees no GPU here, or is not installed; check the GPU driver, or use "
+            "--device cpu"
+        )
+    return PyTorchConfig(device="cuda" if there else "cpu", threads=settings.threads)
 
 
 def _listen(host: str, port: int) -> socket.socket:

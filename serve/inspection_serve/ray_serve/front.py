@@ -256,8 +256,13 @@ def _runtime(settings: Settings) -> RuntimeConfig:
         return choose_runtime(replace(settings, device="cpu"))
     if settings.runtime == "openvino" or settings.precision != "f32":
         raise ConfigError(
-            "device cuda runs with onnxruntime in f32; leave --runtime and --precision out"
+            "device cuda runs with onnxruntime or pytorch in f32; leave --precision out, and --runtime "
+            "openvino"
         )
+    if settings.runtime == "pytorch":
+        from inspection.runtimes.pytorch import PyTorchConfig
+
+        return PyTorchConfig(device="cuda", threads=settings.threads)
     from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 
     return OnnxRuntimeConfig(threads=settings.threads, providers="cuda")

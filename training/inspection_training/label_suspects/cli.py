@@ -21,7 +21,7 @@ def suspects(
     data_version: Annotated[str | None, typer.Option(help="default: the newest")] = None,
     split: Annotated[str, typer.Option(help="train, val, test or all")] = "all",
     limit: Annotated[int, typer.Option(min=1, help="suspects to show at most")] = 50,
-    runtime: Annotated[str, typer.Option(help="openvino or onnxruntime")] = "openvino",
+    runtime: Annotated[str, typer.Option(help="openvino, onnxruntime or pytorch")] = "openvino",
     html: Annotated[
         Path | None, typer.Option(help="HTML file: labels green, what the model found red")
     ] = None,

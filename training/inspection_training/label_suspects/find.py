@@ -119,7 +119,7 @@ def find_suspects(
         folder: release folder.
         version: dataset version.
         split: train, val, test or all.
-        runtime: openvino or onnxruntime.
+        runtime: openvino, onnxruntime or pytorch.
         limit: suspects to return at most.
         report: told about every picture.
 

@@ -47,7 +47,7 @@ def replay_command(
     images: Annotated[
         Path | None, typer.Option(help="folder of the pictures; default: images beside STORE")
     ] = None,
-    runtime: Annotated[str, typer.Option(help="openvino or onnxruntime")] = "openvino",
+    runtime: Annotated[str, typer.Option(help="openvino, onnxruntime or pytorch")] = "openvino",
     precision: Annotated[
         str, typer.Option(help="arithmetic that decides again: f32, or a variant: bf16 or int8")
     ] = "f32",

@@ -60,7 +60,7 @@ class Asked:
         since: only parts triggered at or after this UTC text.
         until: only parts triggered before this UTC text.
         limit: look at so many of the newest parts at most; None: all.
-        runtime: openvino or onnxruntime.
+        runtime: openvino, onnxruntime or pytorch.
         precision: arithmetic that decides again: f32, or a variant that the release has.
         threads: for one inference; 0: the library's choice.
     """

@@ -27,7 +27,7 @@ from inspection_training.variants.parity import in_words
 _FEW_CORES = 4
 """Up to so many cores every number of threads is tried, then powers of two and all."""
 LOAD_TIMEOUT = 120.0
-TYPES = ("openvino", "onnxruntime", "service")
+TYPES = ("openvino", "onnxruntime", "pytorch", "service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def list_candidates(
         if types and runtime["type"] not in types:
             continue
         for precision in precisions:
-            if precision.name != FLOAT and runtime["type"] == "onnxruntime":
+            if precision.name != FLOAT and runtime["type"] in {"onnxruntime", "pytorch"}:
                 continue  # no variant runs there, see decision 0011
             if precision.name != FLOAT and runtime.get("device", "CPU") != "CPU":
                 continue  # compared on the processor
@@ -164,6 +164,9 @@ def list_candidates(
                 out.append((Candidate(block), precision.refused))
                 continue
             found.append(Candidate(block, precision.note, kept=block == {"type": "openvino"}))
+    if "pytorch" in types and not any(one.runtime["type"] == "pytorch" for one in found):
+        why = "PyTorch sees no GPU here, or is not installed"
+        out.append((Candidate({"type": "pytorch", "device": "cuda"}), why))
     if station is not None:
         found = _with_station(found, station, precisions, types)
     return found, _once(out)
@@ -227,6 +230,7 @@ def _runtimes() -> list[dict[str, Any]]:
     """Return the runtime blocks in f32, those first that say least."""
     from inspection.runtimes.libraries import openvino_core
     from inspection.runtimes.onnxruntime import has_cuda_provider
+    from inspection.runtimes.pytorch import has_cuda
 
     cores = len(os.sched_getaffinity(0))
     found: list[dict[str, Any]] = [{"type": "openvino"}, {"type": "openvino", "hint": "throughput"}]
@@ -238,6 +242,8 @@ def _runtimes() -> list[dict[str, Any]]:
     found += [{**cpu, "threads": n} if n else cpu for n in thread_counts(cores)]
     if cuda:
         found.append({"type": "onnxruntime", "providers": "cuda"})
+    if has_cuda():  # on the processor it is the slowest of the three
+        found.append({"type": "pytorch", "device": "cuda"})
     found.append({"type": "service"})
     return found
 
