@@ -33,6 +33,7 @@ from inspection.runtimes.torch_graph.run import RunningNetwork
 from inspection.types import Release, Task
 from inspection_bench.runtime import gpu_sides
 from inspection_serve.inference.process import Settings, choose_runtime
+from inspection_training.detect_on_cluster import cluster_detection
 from inspection_training.export_settings import ExportSettings
 from inspection_training.good_parts.anomaly import export_anomaly
 from inspection_training.good_parts.backbone import load_backbone
@@ -364,6 +365,14 @@ def test_the_service_runs_it(release: Release) -> None:
         served = opened(ServiceConfig(url=running.url, timeout=PATIENCE), release)
         compare(served.infer(images, 60.0), opened(PyTorchConfig(), release).infer(images, 60.0))
         served.close()
+
+
+def test_a_cluster_that_could_differ_is_refused() -> None:
+    with (
+        pytest.raises(ConfigError, match="takes a GPU where a node has one"),
+        cluster_detection("", "pytorch", 1),
+    ):
+        pass
 
 
 @pytest.mark.skipif(has_cuda(), reason="PyTorch sees a GPU here")

@@ -30,7 +30,13 @@ from inspection.variants import in_precision, precision_of
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.evaluate import detect_samples
 from inspection_training.evaluation import Detect, open_release
-from inspection_training.surroundings import Surroundings, check_alike, surroundings, this_node
+from inspection_training.surroundings import (
+    Surroundings,
+    check_alike,
+    check_shared,
+    surroundings,
+    this_node,
+)
 
 BLOCK = 64
 """Pictures of one task."""
@@ -47,7 +53,7 @@ class Told:
     Attributes:
         release: as it was checked on the machine that asks.
         version: the dataset version, without its samples.
-        runtime: openvino, onnxruntime or pytorch.
+        runtime: openvino or onnxruntime.
         threads: of one inference.
         here: what the machine that asks is like.
     """
@@ -67,15 +73,17 @@ def cluster_detection(
 
     Args:
         address: HOST:PORT of the cluster's head; empty: start one on this machine.
-        runtime: openvino, onnxruntime or pytorch.
+        runtime: openvino or onnxruntime.
         threads: of one inference; 0 means 1 here: there is a task for each processor.
         block: pictures of one task.
 
     Raises:
-        ConfigError: no such cluster, or Ray Data is not installed. What is yielded raises it where a node
-            computes something else, or blocks are lost again and again, and DatasetError where a node
-            does not see a picture. There is no partial result.
+        ConfigError: no such cluster, a runtime that would differ between nodes, or Ray Data is not
+            installed. What is yielded raises it where a node computes something else, or blocks are lost
+            again and again, and DatasetError where a node does not see a picture. There is no partial
+            result.
     """
+    check_shared(runtime)
     if importlib.util.find_spec("ray") and not importlib.util.find_spec("pyarrow"):
         raise ConfigError("Ray Data is not installed; pip install inspection[ray], on every node")
     with cluster(address) as ray:

@@ -40,6 +40,19 @@ def surroundings(model_sha256: str, releases: dict[str, list[int]] | None = None
     return Surroundings(software, processor(), model_sha256, releases or {})
 
 
+def check_shared(runtime: str) -> None:
+    """Make sure that every node would compute alike with a runtime.
+
+    Raises:
+        ConfigError: it would not.
+    """
+    if runtime == "pytorch":
+        raise ConfigError(
+            "runtime pytorch takes a GPU where a node has one, and nodes would differ; use --runtime "
+            "openvino or onnxruntime with --ray, or leave --ray out"
+        )
+
+
 def check_alike(asked: Surroundings, here: Surroundings) -> None:
     """Make sure that this node gives the same result as the machine that asked.
 

@@ -33,7 +33,13 @@ from inspection_training.replay.decide_again import (
     stored_rows,
 )
 from inspection_training.replay.judges import Judges
-from inspection_training.surroundings import Surroundings, check_alike, surroundings, this_node
+from inspection_training.surroundings import (
+    Surroundings,
+    check_alike,
+    check_shared,
+    surroundings,
+    this_node,
+)
 
 BLOCK = 64
 """Parts of one task."""
@@ -64,6 +70,7 @@ def replay_on_cluster(
         InspectionError: as `replay`; and where a node sees or computes something else, or blocks
             are lost again and again. There is no partial result.
     """
+    check_shared(asked.runtime)
     asked = replace(
         asked,
         threads=asked.threads or 1,
