@@ -19,6 +19,7 @@ from inspection.protocols import Runtime
 from inspection.release import load_release
 from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 from inspection.runtimes.openvino import OpenVinoConfig
+from inspection.runtimes.pytorch import PyTorchConfig
 from inspection.runtimes.service import ServiceConfig
 from inspection.types import Release, Tiling
 
@@ -27,7 +28,7 @@ TILING = Tiling((128, 192), 0.25)
 FRAME = (500, 700)
 MARKS = {0: (150, 100, 230, 124), 1: (20, 300, 560, 320), 2: (680, 480, 700, 500)}
 """Over a border; longer than a tile; in the last corner."""
-KINDS = ["onnxruntime", "openvino", "service", "service-3-at-a-time"]
+KINDS = ["onnxruntime", "openvino", "pytorch", "service", "service-3-at-a-time"]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,8 @@ def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
         config = OnnxRuntimeConfig(threads=1, providers="cpu")
     elif request.param == "openvino":
         config = OpenVinoConfig(threads=1)
+    elif request.param == "pytorch":
+        config = PyTorchConfig(device="cpu")
     else:
         small = request.param.endswith("3-at-a-time")
         url = request.getfixturevalue("small_service" if small else "service").url

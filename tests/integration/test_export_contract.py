@@ -101,7 +101,7 @@ def exported(
     return model, released(folder, size), settings
 
 
-@pytest.mark.parametrize("runtime_name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime_name", ["onnxruntime", "openvino", "pytorch"])
 def test_the_export_answers_as_the_trained_model(
     exported: tuple[Any, Release, ExportSettings], runtime_name: str
 ) -> None:
@@ -113,7 +113,7 @@ def test_the_export_answers_as_the_trained_model(
     assert found.max_score_difference < 1e-3
 
 
-@pytest.mark.parametrize("runtime_name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("runtime_name", ["onnxruntime", "openvino", "pytorch"])
 def test_a_batch_answers_as_its_images_alone(
     exported: tuple[Any, Release, ExportSettings], runtime_name: str
 ) -> None:
@@ -179,7 +179,7 @@ def test_a_network_that_computes_nonsense_does_not_find_nothing(
     folder.mkdir(parents=True)
     with quiet_ultralytics(tmp_path / "run"):
         export_detector(broken, folder / MODEL, settings, CLASSES)
-    for name in ("onnxruntime", "openvino"):
+    for name in ("onnxruntime", "openvino", "pytorch"):
         runtime = open_runtime(name, released(folder, release.input_size))
         images = parts(2, settings.size[::-1])
         rows = runtime.infer(np.stack(images), 60.0)["detections"]

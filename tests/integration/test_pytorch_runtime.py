@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,17 @@ def test_what_is_refused_while_it_is_planned_says_what_to_use(
     with pytest.raises(InferenceError, match=words) as caught:
         PyTorchConfig(device="cpu").open().load(changed, 60.0)
     assert str(caught.value).endswith("use the runtime onnxruntime")
+
+
+def test_what_is_missing_is_said_and_what_to_install(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(
+        InferenceError, match=r"needs PyTorch and torchvision .*pip install .*train"
+    ):
+        PyTorchConfig().open().load(release, 60.0)
+    assert not has_cuda()
 
 
 def test_a_fault_keeps_the_librarys_words(tmp_path: Path) -> None:

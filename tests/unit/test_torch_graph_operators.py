@@ -341,7 +341,7 @@ UNKNOWN: list[tuple[str, tuple[Array | None, ...], dict[str, Any], str]] = [
     ("Cos", (), {}, "operator Cos it is not known"),
     ("Conv", (WEIGHT,), {"auto_pad": "SAME_UPPER"}, "Conv it: auto_pad 'SAME_UPPER'"),
     ("MaxPool", (), {"kernel_shape": [2, 2], "ceil_mode": 1}, "MaxPool it: ceil_mode 1"),
-    ("MaxPool", (), {"kernel_shape": [2, 2], "outputs": 2}, "MaxPool it gives 1 outputs, not 2"),
+    ("MaxPool", (), {"kernel_shape": [2, 2], "outputs": 2}, "MaxPool it with 2 outputs"),
     ("AveragePool", (), {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]}, "AveragePool it: Average"),
     ("Resize", (None, None, ints(2, 4, 18, 14)), {"mode": "cubic"}, "Resize it: mode 'cubic'"),
     ("Resize", (None, None, ints(2, 4, 18, 14)), {}, "nearest half_pixel round_prefer_floor"),
@@ -362,7 +362,7 @@ def test_what_is_not_known_is_refused_by_name(case: tuple[Any, ...]) -> None:
     model = build(kind, PICTURE, *others, **attributes)
     with pytest.raises(InferenceError, match=words) as caught:
         ours(model, PICTURE)
-    assert "use the runtime onnxruntime" in str(caught.value) or "outputs" in words
+    assert str(caught.value).endswith("use the runtime onnxruntime")
 
 
 def test_another_operator_set_is_refused() -> None:

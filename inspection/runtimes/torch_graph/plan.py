@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from inspection.errors import InferenceError
+from inspection.runtimes.torch_graph.operator import not_known
 from inspection.runtimes.torch_graph.read import INPUT, Network, Node
 
 CPU = torch.device("cpu")
@@ -207,7 +208,7 @@ def compute(node: Node, given: Sequence[Tensor | None]) -> Sequence[Tensor]:
         raise InferenceError(f"{node.name}: {error}") from error
     found = (found,) if isinstance(found, Tensor) else found
     if len(found) < len(node.outputs):
-        raise InferenceError(f"{node.name} gives {len(found)} outputs, not {len(node.outputs)}")
+        raise not_known(f"{node.name} with {len(node.outputs)} outputs")
     return found
 
 
