@@ -6,6 +6,8 @@ released. PyTorch brings its own CUDA: a PC that trains on its GPU inspects on i
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +27,8 @@ from inspection.types import Release
 if TYPE_CHECKING:
     from inspection.runtimes.torch_graph.run import RunningNetwork
 
+_log = logging.getLogger(__name__)
+
 
 class PyTorchConfig(BaseModel):
     """Settings of the `pytorch` runtime."""
@@ -35,8 +39,9 @@ class PyTorchConfig(BaseModel):
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,2})$",
-        description="where the network runs: auto, cpu, cuda, cuda:1; auto takes the first GPU when there is "
-        "one; cuda never falls back to the processor",
+        description="where the network runs: auto, cpu, cuda, cuda:1; auto takes the first GPU, and the "
+        "processor where PyTorch sees none: a line is then ready only if that is fast enough for the recipe; "
+        "cuda never falls back to the processor",
     )
     threads: int = Field(
         0,
@@ -54,11 +59,15 @@ class PyTorch:
     """PyTorch in this process; cannot be interrupted, so `timeout` is not kept.
 
     TF32 is off and cuDNN takes deterministic kernels, in the whole process: limits were chosen in float32.
+
+    Attributes:
+        fell_back: see `protocols.FallsBack`.
     """
 
     def __init__(self, config: PyTorchConfig) -> None:
         self._config = config
         self._loaded: tuple[Release, RunningNetwork] | None = None
+        self.fell_back: float | None = None
 
     def load(self, release: Release, timeout: float) -> None:  # noqa: ARG002
         """Load, warm, then replace. Raises InferenceError; the previous release stays loaded."""
@@ -78,7 +87,9 @@ class PyTorch:
                 f"PyTorch cannot load {release.name}: {error}; release the model again"
             ) from error
         self._run(release, network, warm_images(release))
-        self._loaded = (release, network)
+        stands_in = self._config.device == "auto" and device.type == "cpu" and torch.version.cuda
+        fell_back = self._time(release, network) if stands_in else None
+        self._loaded, self.fell_back = (release, network), fell_back
 
     def infer(self, images: NDArray[np.uint8], timeout: float) -> dict[str, NDArray[np.float32]]:  # noqa: ARG002
         """Run the loaded release; see `protocols.Runtime.infer`."""
@@ -113,6 +124,18 @@ class PyTorch:
                 f"PyTorch failed on {release.name}: {error}; load the release again"
             ) from (error.__cause__ or error)  # the library's own words
         return check_outputs(release, outputs, len(images))
+
+    def _time(self, release: Release, network: RunningNetwork) -> float:
+        """Return the seconds of one warm inference, and say that the processor stands in."""
+        started = time.monotonic()
+        self._run(release, network, warm_images(release))
+        took = time.monotonic() - started
+        _log.warning(
+            "PyTorch, built for CUDA, sees no GPU: it runs %s on the processor, %.0f ms each",
+            release.name,
+            took * 1e3,
+        )
+        return took
 
 
 def _import_torch() -> Any:
@@ -157,6 +180,15 @@ def _use_threads(wanted: int) -> None:
 
     if wanted and torch.get_num_threads() != wanted:
         torch.set_num_threads(wanted)
+
+
+def built_for_cuda() -> bool:
+    """Tell whether PyTorch is installed here and was built for GPUs."""
+    try:
+        torch = _import_torch()
+    except InferenceError:
+        return False
+    return torch.version.cuda is not None
 
 
 def has_cuda() -> bool:

@@ -24,9 +24,10 @@ from variant_parts import write_release as write_colours
 
 from inspection.detector import Detector
 from inspection.errors import ConfigError, InferenceError, ModelOutputError
+from inspection.protocols import FallsBack
 from inspection.release import load_release, sha256_file
 from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
-from inspection.runtimes.pytorch import PyTorchConfig, has_cuda
+from inspection.runtimes.pytorch import PyTorchConfig, built_for_cuda, has_cuda
 from inspection.runtimes.service import ServiceConfig
 from inspection.runtimes.torch_graph.plan import Planner, run_steps
 from inspection.runtimes.torch_graph.read import INPUT, read_network
@@ -358,8 +359,27 @@ def test_a_device_that_is_not_there_is_refused(release: Release, name: str) -> N
     assert not runtime.alive(1.0)
     with pytest.raises(ConfigError, match="PyTorch sees no GPU"):
         choose_runtime(Settings(Path("releases"), device="cuda", runtime="pytorch"))
-    chosen = choose_runtime(Settings(Path("releases"), runtime="pytorch", threads=2))
+    if built_for_cuda():
+        with pytest.raises(ConfigError, match="device auto: PyTorch sees no GPU"):
+            choose_runtime(Settings(Path("releases"), runtime="pytorch"))
+    chosen = choose_runtime(Settings(Path("releases"), device="cpu", runtime="pytorch", threads=2))
     assert chosen == PyTorchConfig(device="cpu", threads=2)
+
+
+@pytest.mark.skipif(has_cuda(), reason="PyTorch sees a GPU here")
+def test_the_processor_that_stands_in_says_how_long_it_takes(
+    release: Release, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line then holds it against the recipe's deadline: see test_stand_in.py."""
+    assert opened(PyTorchConfig(device="cpu"), release).fell_back is None
+    assert not caplog.records
+    runtime = opened(PyTorchConfig(), release)
+    assert isinstance(runtime, FallsBack)
+    if built_for_cuda():
+        assert 0 < runtime.fell_back < 60
+        assert "sees no GPU: it runs colours/1 on the processor" in caplog.text
+    else:
+        assert runtime.fell_back is None
 
 
 def test_other_devices_and_precisions_are_refused() -> None:

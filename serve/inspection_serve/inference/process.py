@@ -175,13 +175,14 @@ def choose_runtime(settings: Settings) -> RuntimeConfig:
 
 
 def _choose_pytorch(settings: Settings) -> RuntimeConfig:
-    from inspection.runtimes.pytorch import PyTorchConfig, has_cuda
+    from inspection.runtimes.pytorch import PyTorchConfig, built_for_cuda, has_cuda
 
     there = settings.device != "cpu" and has_cuda()
-    if settings.device == "cuda" and not there:
+    wanted = settings.device == "cuda" or (settings.device == "auto" and built_for_cuda())
+    if wanted and not there:  # the service never lets the processor stand in
         raise ConfigError(
-            "device cuda: PyTorch sees no GPU here, or is not installed; check the GPU driver, or use "
-            "--device cpu"
+            f"device {settings.device}: PyTorch sees no GPU here, or is not installed; check the GPU driver, "
+            "or use --device cpu"
         )
     return PyTorchConfig(device="cuda" if there else "cpu", threads=settings.threads)
 
