@@ -33,6 +33,7 @@ from web_process import WebProcess, add_people
 
 from inspection.store.config import StoreConfig
 from inspection.store.database import make_engine
+from inspection.store.silence import unhurried
 from inspection.store.sql import SqlStore
 from inspection.store.web import intake, people
 from inspection.store.web.access import WebStore
@@ -100,7 +101,7 @@ def fill(config: StoreConfig, number: int, judged_to: int = 0, days: float = DAY
     made = PARTS if lite else PARTS.replace("'[]'", "'[]'::jsonb")
     for name, value in values.items():
         made = made.replace("{" + name + "}", str(value))
-    with engine.connect() as connection, connection.begin():
+    with unhurried(engine), engine.connect() as connection, connection.begin():
         if not lite:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         asked = REVIEWS.replace("{open}", f"id % 5 = 4 AND id > {judged_to}")
@@ -108,7 +109,8 @@ def fill(config: StoreConfig, number: int, judged_to: int = 0, days: float = DAY
             connection.exec_driver_sql(statement if lite else statement.replace("%", "%%"))
         intake.write_mark(connection, {"record": number, "open": []})
     if not lite:  # as the server itself does soon after
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        autocommit = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with unhurried(engine), autocommit as connection:
             connection.exec_driver_sql("SET statement_timeout = 0")
             connection.exec_driver_sql("VACUUM ANALYZE")
     engine.dispose()

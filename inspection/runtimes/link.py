@@ -131,7 +131,7 @@ class Link:
             raise InferenceTimeoutError(
                 f"{self.url} did not accept a connection in {left:.2f} s; is the service running?"
             ) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise InferenceError(
                 f"{self.url} cannot be reached ({error}); start `inspection serve`"
             ) from error
@@ -152,7 +152,7 @@ class Link:
             reached.connect(f"\0{self._door}")
             if not is_same_user(reached):
                 raise PermissionError("another user listens at the service's local socket")
-        except OSError:
+        except (OSError, ValueError):  # the last: a name that is none
             reached.close()
             raise
         return reached

@@ -15,6 +15,7 @@ Outputs always come in the body: memory shared for output could hold the previou
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -57,6 +58,8 @@ POLL = 0.1
 """Seconds between two questions whether a model is ready."""
 UNREACHABLE = 10.0
 """A service that has not answered at all for so many seconds is a fault, no longer a start."""
+_GOODBYE = 0.3
+"""Seconds, at most, for telling the service that our memory goes."""
 _NO_SUCH_ENDPOINT = frozenset({400, 404, 405, 501})
 """Answers of a server that has no model configuration to tell; any other error says nothing about it."""
 _log = logging.getLogger(__name__)
@@ -160,9 +163,10 @@ class Service:
         if self._told.door and self._link.local:
             self._door = Link(self._config.url, self._told.door)
         try:
-            self._infer_all(release, warm_images(release), deadline)
+            self._warm(release, deadline)
         except InferenceError:
             self._release, self._told = previous
+            self._close_door()
             raise
 
     def room(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -200,6 +204,8 @@ class Service:
         self._close_door()
         segment, self._segment = self._segment, None
         if segment is not None:
+            if self._registered_on != (0, 0):
+                self._unregister(segment)
             segment.close()
 
     def _close_door(self) -> None:
@@ -207,24 +213,30 @@ class Service:
         if door is not None:
             door.close()
 
-    def _connected(self, deadline: float) -> Link:
-        """Return a connection for an inference: the local socket, or TCP where that cannot be reached.
+    def _warm(self, release: Release, deadline: float) -> None:
+        """Run the release once; a local socket that cannot do it within half of the time is not used.
 
         Raises:
-            InferenceTimeoutError, InferenceError: as `Link.connect`.
+            InferenceError: it cannot be run over TCP either.
         """
-        door = self._door
-        if door is not None:
+        if self._door is not None:
             try:
-                door.connect(deadline)
-            except InferenceTimeoutError:
-                raise
-            except InferenceError:
-                self._close_door()  # it died, or another service took its place: load finds a new one
+                half = (time.monotonic() + deadline) / 2
+                self._infer_all(release, warm_images(release), half)
+            except InferenceError as error:
+                _log.info("%s: its local socket is not used: %s", self._config.url, error)
+                self._close_door()
             else:
-                return door
-        self._link.connect(deadline)
-        return self._link
+                return
+        self._infer_all(release, warm_images(release), deadline)
+
+    def _unregister(self, segment: Segment) -> None:
+        """Tell the service to forget our memory: it keeps it, and has room for few, until it is told."""
+        link = Link(self._config.url)  # ours may be in use by a thread that waits
+        path = f"/v2/systemsharedmemory/region/{segment.name}/unregister"
+        with contextlib.suppress(InferenceError):
+            link.exchange("POST", path, b"{}", deadline=time.monotonic() + _GOODBYE)
+        link.close()
 
     def _connections(self) -> tuple[int, int]:
         """Tell how many connections were made; another one may lead to another process."""
@@ -350,10 +362,36 @@ class Service:
     def _infer(
         self, release: Release, images: NDArray[np.uint8], deadline: float
     ) -> dict[str, NDArray[np.float32]]:
+        """Ask over the local socket, or over TCP where that is not there or breaks.
+
+        A request that broke may have been computed: nobody has its answer, and the next has an id of its own.
+        """
+        link = self._door or self._link
+        try:
+            asked, answer = self._ask(link, release, images, deadline)
+        except (InferenceTimeoutError, ModelOutputError):
+            raise
+        except InferenceError as error:
+            if link is self._link or self._pause.is_set():
+                raise
+            _log.info("%s: its local socket is not used: %s", self._config.url, error)
+            self._close_door()
+            link = self._link
+            asked, answer = self._ask(link, release, images, deadline)
+        try:
+            return read_inference(asked, answer)
+        except InferenceError:
+            link.close()
+            raise
+
+    def _ask(
+        self, link: Link, release: Release, images: NDArray[np.uint8], deadline: float
+    ) -> tuple[Asked, Answer]:
+        """Send one request and return it with its answer, whatever that says. Raises InferenceError."""
         self._count += 1
         request_id = f"{self._session}-{self._count}"
         asked = Asked(self._config.url, release, request_id, len(images), self._told.proves_hash)
-        link = self._connected(deadline)
+        link.connect(deadline)
         if self._use_memory and self._place(images, deadline) and self._segment is not None:
             body, where = (
                 b"",
@@ -373,11 +411,7 @@ class Service:
             {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(header))},
             deadline=deadline,
         )
-        try:
-            return read_inference(asked, answer)
-        except InferenceError:
-            link.close()
-            raise
+        return asked, answer
 
     def _place(self, images: NDArray[np.uint8], deadline: float) -> bool:
         """Put the images into memory that the service knows. Returns False to send them instead."""

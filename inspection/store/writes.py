@@ -88,7 +88,7 @@ def find(connection: sa.Connection, key: PartKey) -> Values | None:
 
 
 def insert_triggered(connection: sa.Connection, trigger: Trigger, recipe_number: int) -> int:
-    """Insert the row of a trigger; the same trigger again returns its record id.
+    """Insert the row of a trigger; the same trigger again returns its record id, and leaves a gap in them.
 
     Raises:
         StoreError: another trigger has this key.

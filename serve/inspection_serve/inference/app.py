@@ -13,7 +13,6 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request, Response, UploadFile
@@ -29,6 +28,7 @@ from inspection.errors import InferenceError
 from inspection.letterbox import fill, plan_views
 from inspection.tiles import tiles_together
 from inspection.types import Detections, Image
+from inspection_serve.inference.health import Health
 from inspection_serve.inference.infer import Inferences, InferRoute
 from inspection_serve.inference.local_door import LocalDoor
 from inspection_serve.inference.metrics import Metrics
@@ -47,24 +47,6 @@ LOCAL = {"127.0.0.1", "::1"}
 WATCH = 1.0
 """Longest time, seconds, between two looks for an inference that hangs."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Health:
-    """Whether the service may serve.
-
-    Attributes:
-        loaded: the releases in force were loaded, or refused.
-        fault: why it must not serve on; empty while all is well.
-    """
-
-    loaded: bool = False
-    fault: str = ""
-
-    @property
-    def ready(self) -> bool:
-        """True when requests are welcome."""
-        return self.loaded and not self.fault
 
 
 def build_app(
@@ -87,7 +69,7 @@ def build_app(
         on_loaded: called when the first load is done.
     """
     memory = SharedMemory()
-    inferences = Inferences(models, memory, metrics)
+    inferences = Inferences(models, memory, metrics, health)
     door = LocalDoor(inferences)
 
     @contextlib.asynccontextmanager

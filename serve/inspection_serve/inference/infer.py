@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inspection_serve.inference.batcher import Outputs
+from inspection_serve.inference.health import Health
 from inspection_serve.inference.metrics import Metrics
 from inspection_serve.inference.models import Models, Served
 from inspection_serve.inference.protocol import (
@@ -66,13 +67,18 @@ class Reply:
 class Inferences:
     """Takes requests apart and puts answers together; any thread."""
 
-    def __init__(self, models: Models, memory: SharedMemory, metrics: Metrics) -> None:
+    def __init__(
+        self, models: Models, memory: SharedMemory, metrics: Metrics, health: Health
+    ) -> None:
         self._models = models
         self._memory = memory
         self._metrics = metrics
+        self._health = health
 
     def find(self, part: str, version: str | None) -> Served:
-        """Return who answers. Raises RequestError."""
+        """Return who answers: nobody any more after a fault. Raises RequestError."""
+        if self._health.fault:
+            raise RequestError(f"{self._health.fault}; the service restarts", 500, "failed")
         return self._models.find(part, version)
 
     def images(self, request: InferRequest) -> NDArray[np.uint8]:

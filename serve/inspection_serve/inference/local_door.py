@@ -25,11 +25,17 @@ MAX_CONNECTIONS = 64
 """More are closed at once; their clients go over TCP."""
 MAX_HEAD = 16 << 10
 """Longest request line with headers, bytes."""
+IDLE = 600.0
+"""Seconds after which a client that asks nothing is hung up on, as over TCP; it comes again."""
+UNFINISHED = 30.0
+"""Seconds that a client may be silent within a request, or leave its answer unread."""
+AGAIN = 0.1
+"""Seconds until the next try when the system has no room for a connection."""
 _PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 413: "Content Too Large"}
 _log = logging.getLogger(__name__)
 
 
-class _BrokenError(Exception):
+class _BrokenError(RequestError):
     """What came is not a request that can be answered; the connection ends."""
 
 
@@ -46,6 +52,7 @@ class LocalDoor:
         self._listener: socket.socket | None = None
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._closed = threading.Event()
 
     def open(self) -> None:
         """Begin to listen. Without abstract sockets on this system nothing happens: TCP is left."""
@@ -66,6 +73,7 @@ class LocalDoor:
     def close(self) -> None:
         """Hang up on everybody."""
         self.name = ""
+        self._closed.set()
         listener, self._listener = self._listener, None
         with self._lock:
             ends = [*self._connections, *([listener] if listener is not None else [])]
@@ -76,24 +84,43 @@ class LocalDoor:
             listener.close()
 
     def _accept(self, listener: socket.socket) -> None:
-        while self._listener is listener:
+        """Take clients until the end; where the system has no room for one, the next is waited for."""
+        while not self._closed.is_set():
             try:
                 connection, _ = listener.accept()
-            except OSError:
-                if self._listener is listener:
-                    _log.exception("the local socket failed; clients on this host use TCP")
-                    self.close()
-                return
-            with self._lock:
-                welcome = len(self._connections) < MAX_CONNECTIONS and is_same_user(connection)
-                if welcome:
-                    self._connections.add(connection)
-            if not welcome:
-                connection.close()
+            except OSError as error:
+                if not self._closed.is_set():
+                    _log.warning("nobody can come in by the local socket just now: %s", error)
+                    self._closed.wait(AGAIN)
                 continue
-            threading.Thread(
-                target=self._serve, args=(connection,), name="door-client", daemon=True
-            ).start()
+            try:
+                self._welcome(connection)
+            except (OSError, RuntimeError) as error:  # the last: no thread can be started
+                _log.warning("a client of the local socket was hung up on: %s", error)
+                self._leave(connection)
+                self._closed.wait(AGAIN)
+
+    def _welcome(self, connection: socket.socket) -> None:
+        """Serve a client in a thread of its own, or hang up. Raises OSError, RuntimeError."""
+        with self._lock:
+            is_welcome = (
+                not self._closed.is_set()
+                and len(self._connections) < MAX_CONNECTIONS
+                and is_same_user(connection)
+            )
+            if is_welcome:
+                self._connections.add(connection)
+        if not is_welcome:
+            connection.close()
+            return
+        threading.Thread(
+            target=self._serve, args=(connection,), name="door-client", daemon=True
+        ).start()
+
+    def _leave(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+        connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         """Answer one client until it hangs up."""
@@ -102,14 +129,11 @@ class LocalDoor:
                 _send(connection, self._answer(*asked))
         except _BrokenError as error:
             with contextlib.suppress(OSError):
-                refusal = RequestError(str(error))
-                _send(connection, Reply(refusal.status, refusal.body()), last=True)
+                _send(connection, Reply(error.status, error.body()), last=True)
         except OSError:
-            pass  # the client died: nobody waits
+            pass  # the client died, or was silent for too long: nobody waits
         finally:
-            with self._lock:
-                self._connections.discard(connection)
-            connection.close()
+            self._leave(connection)
 
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
         match = ROUTE.fullmatch(path)
@@ -137,10 +161,12 @@ def _read_request(connection: socket.socket) -> tuple[str, dict[str, str], bytes
         _BrokenError: it is none, or too long; where the next one begins is not known.
     """
     data = b""
+    connection.settimeout(IDLE)
     while (end := data.find(b"\r\n\r\n")) < 0:
         if len(data) > MAX_HEAD:
             raise _BrokenError(f"the headers are longer than {MAX_HEAD} bytes")
         more = connection.recv(MAX_HEAD << 2)
+        connection.settimeout(UNFINISHED)
         if not more:
             return None
         data += more
@@ -159,7 +185,7 @@ def _read_request(connection: socket.socket) -> tuple[str, dict[str, str], bytes
     if not length.isascii() or not length.isdigit() or len(length) > 12:
         raise _BrokenError("Content-Length is needed, as a number")
     if int(length) > MAX_BODY:
-        raise _BrokenError(f"the body is larger than {MAX_BODY} bytes")
+        raise _BrokenError(f"the body is larger than {MAX_BODY} bytes", 413, "too_large")
     return path, headers, _read_body(connection, data[end + 4 :], int(length))
 
 

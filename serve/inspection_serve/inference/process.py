@@ -62,7 +62,8 @@ def run(
     """
     import uvicorn
 
-    from inspection_serve.inference.app import Health, build_app
+    from inspection_serve.inference.app import build_app
+    from inspection_serve.inference.health import Health
     from inspection_serve.inference.metrics import Metrics
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)

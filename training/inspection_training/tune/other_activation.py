@@ -9,13 +9,16 @@ it would find does: that is for a training and its gate.
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspection.errors import InspectionError
 from inspection.plugin import plugin
+from inspection.protocols import Runtime
 from inspection.release import MODEL, read_card
+from inspection.runtimes.onnxruntime import has_cuda_provider
 from inspection.tuned import block
 from inspection.types import Release
 from inspection.variants import FLOAT
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 FAMILY = "ultralytics"
 """The one family whose experiments can say `activation: hardswish`."""
+_log = logging.getLogger(__name__)
 _FEWEST = 8
 """A graph with fewer of them has its time elsewhere."""
 
@@ -37,7 +41,7 @@ def hardswish_runner(
 
     Args:
         release: to be measured; it stays as it is.
-        runtime: block of a station file, without a url; of a service, what it runs in is measured here.
+        runtime: block of a station file, without a url; of a service, its OpenVINO is measured here.
         folder: for the copy; it must outlive the runner.
 
     Returns:
@@ -50,23 +54,31 @@ def hardswish_runner(
     family = read_card(release.folder).family
     if family.partition("/")[0] != FAMILY or precision == "int8":
         return None
-    model = onnx.load(release.folder / MODEL)
-    if _swap(model.graph) < _FEWEST:
-        return None
-    path = folder / MODEL
-    onnx.save(model, path)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    prefix = "" if precision == FLOAT else f"{precision}:"
-    other = replace(release, model=path, model_sha256=prefix + sha256)
     fields = dict(runtime)
     if fields.get("type") == "service":
+        if has_cuda_provider():
+            return None  # it runs there
         fields = {"type": "openvino", "precision": precision}
     try:
-        opened = plugin("inspection.runtimes", fields).open()
-        opened.load(other, 60.0)
-    except (InspectionError, ImportError, ValueError):
+        model = onnx.load(release.folder / MODEL)
+        if _swap(model.graph) < _FEWEST:
+            return None
+        path = folder / MODEL
+        onnx.save(model, path)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        prefix = "" if precision == FLOAT else f"{precision}:"
+        other = replace(release, model=path, model_sha256=prefix + sha256)
+        opened: Runtime = plugin("inspection.runtimes", fields).open()
+    except (InspectionError, ImportError, ValueError, OSError) as error:
+        _log.warning("what hardswish would take was not measured: %s", error)
         return None
-    return Runner(block(fields), other, opened), fields
+    try:
+        opened.load(other, 60.0)
+    except (InspectionError, ImportError, ValueError) as error:
+        _log.warning("what hardswish would take was not measured: %s", error)
+        opened.close()
+        return None
+    return Runner(block(fields), other, opened, kept=True), fields
 
 
 def _swap(graph: onnx.GraphProto) -> int:
