@@ -4,6 +4,7 @@ line answers as ours does."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from inspection_bench.cli import app
 from inspection_bench.measured import Findings, Ratio, quantile
 from inspection_bench.network import REVISION, input_size
 from inspection_bench.performance_page import write_page
-from inspection_bench.process_use import Child, await_true
+from inspection_bench.process_use import Child, await_true, cpu_seconds
 from inspection_bench.programs import compare_map50
 from inspection_bench.scale import sizes
 from inspection_bench.scale_lines import frame_size
@@ -180,6 +181,17 @@ def test_store_writes_and_looks(tmp_path):
     )
     assert len(found["rows"]) == 2 + 8
     assert all(row["p50_ms"] > 0 for row in found["rows"])
+
+
+def test_cpu_of_less_than_a_hundredth_of_a_second_is_counted():
+    before, spent = cpu_seconds(os.getpid()), []
+    for _ in range(5):
+        sum(range(1000))
+        spent.append(cpu_seconds(os.getpid()) - before)
+    assert 0 < spent[0] < spent[-1]
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert cpu_seconds(ended.pid) == 0
 
 
 def test_scale_of_lines(work, tmp_path):
