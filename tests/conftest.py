@@ -1,7 +1,8 @@
 """For all tests: no example of hypothesis is too slow, speed is measured elsewhere; Ctrl+C is heard; files
 that take long come first; what failed is kept for the end of `make test`, whose output a log may hold only
-the last lines of."""
+the last lines of; Python's searches for garbage are short."""
 
+import gc
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +31,19 @@ def _signals_as_before() -> Iterator[None]:
     for number, handler in before.items():
         if signal.getsignal(number) is not handler and handler is not None:
             signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_searches_for_garbage() -> Iterator[None]:
+    """What earlier modules left is not looked through again.
+
+    After two thousand tests in one process a whole search stops it for 0.7 s, on a busy PC for more than
+    two: longer than a PLC link of these tests may take to answer.
+    """
+    gc.freeze()
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 def longest_seconds(item: pytest.Item) -> float:
