@@ -88,7 +88,8 @@ class LineTiming(BaseModel):
         0.002,
         gt=0,
         le=0.1,
-        description="seconds between two readings of CTRL; 0.01 at least while the model works",
+        description="seconds between two readings of CTRL; 0.01 at least while the model works, a quarter "
+        "of it while the next part of an even takt is due",
     )
     heartbeat: float = Field(0.1, gt=0, le=0.5, description="seconds between heartbeat increments")
     plc_dead_after: float = Field(

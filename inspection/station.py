@@ -23,6 +23,7 @@ from inspection.acquire import Acquire
 from inspection.changeover import Changeover, Taken
 from inspection.detect import DetectStage
 from inspection.errors import InspectionError, PlcError
+from inspection.pace import Pace
 from inspection.part import PartInFlight, Setup, utc_now
 from inspection.plc.exchange import Exchange
 from inspection.plc.words import Ctrl, CtrlFlag, StatFlag
@@ -153,6 +154,7 @@ class Station:
         counted = last.key.sequence if last else 0
         self._count = TriggerCount(epoch, counted, self._record.begin_epoch)
         self._timing = timing
+        self._pace = Pace(timing.poll)
         self._answered = answered
 
         self._part: PartInFlight | None = None
@@ -242,7 +244,9 @@ class Station:
     def _pause(self) -> float:
         """Return seconds to the next reading of CTRL. While the model works, it is left the processor."""
         part, poll = self._part, self._timing.poll
-        if part is None or part.result is not None or not (part.exposed and self._armed):
+        if part is None:
+            return self._pace.pause(time.monotonic())
+        if part.result is not None or not (part.exposed and self._armed):
             return poll
         return max(poll, min(_WORKING, part.trigger.deadline_mono - time.monotonic()))
 
@@ -332,6 +336,7 @@ class Station:
 
     def _take(self, ctrl: Ctrl) -> None:
         now = time.monotonic()
+        self._pace.trigger(now)
         cause = self._readiness.find_cause(
             ctrl, in_work=self._part is not None, stopping=self._stopping
         )

@@ -1,14 +1,13 @@
 """One HTTP/1.1 connection to a service, over TCP or its local socket, with a deadline for the whole exchange.
 
-The standard library's client alone limits each read, not their sum: a service that sends one byte a
-second would hold the line for ever. Here every read gets only what is left of the deadline. After
-any failure the connection is closed, so that a late answer can never be read as the next one.
+Every read gets only what is left of the deadline: a service that sends one byte a second does not hold the
+line for ever. After any failure the connection is closed, so that a late answer can never be read as the
+next one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import select
@@ -21,9 +20,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from inspection.errors import InferenceError, InferenceTimeoutError, ModelOutputError
+from inspection.runtimes.http_bytes import MAX_HEAD, body_length, read_body, split_head
 
 MAX_ANSWER = 64 << 20
 """Largest body accepted, bytes."""
+_FINAL = range(200, 600)
+_TOGETHER = 64 << 10
+"""A body up to this size goes out with its headers in one call, bytes; a larger one is not copied for it."""
 _PEER = struct.Struct("3i")
 """What SO_PEERCRED tells: process, user, group."""
 
@@ -74,19 +77,6 @@ def is_same_user(local: socket.socket) -> bool:
     return _PEER.unpack(told)[1] in {os.getuid(), 0}
 
 
-class _DeadlineSocket(socket.socket):
-    """A socket whose reads together end by `deadline` (monotonic seconds)."""
-
-    deadline: float = 0.0
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline of the exchange has passed")
-        self.settimeout(left)
-        return super().recv_into(*args, **kwargs)
-
-
 class Link:
     """Keeps one connection alive. One thread at a time, except `close`.
 
@@ -103,8 +93,7 @@ class Link:
         """How many were made: a new one may lead to another process."""
         self._host = parts.hostname or ""
         self._port = parts.port or 80
-        self._connection: http.client.HTTPConnection | None = None
-        self._socket: _DeadlineSocket | None = None
+        self._socket: socket.socket | None = None
 
     @property
     def local(self) -> bool:
@@ -126,7 +115,7 @@ class Link:
         if left <= 0:
             raise InferenceTimeoutError(f"no time left to connect to {self.url}")
         try:
-            plain = self._reach(left)
+            self._socket = self._reach(left)
         except TimeoutError as error:
             raise InferenceTimeoutError(
                 f"{self.url} did not accept a connection in {left:.2f} s; is the service running?"
@@ -135,9 +124,6 @@ class Link:
             raise InferenceError(
                 f"{self.url} cannot be reached ({error}); start `inspection serve`"
             ) from error
-        self._socket = _DeadlineSocket(fileno=plain.detach())
-        self._connection = http.client.HTTPConnection(self._host, self._port)
-        self._connection.sock = self._socket
         self.connections += 1
 
     def _reach(self, timeout: float) -> socket.socket:
@@ -178,11 +164,11 @@ class Link:
             return self._exchange(method, path, body, headers or {}, deadline)
         except TimeoutError as error:
             raise InferenceTimeoutError(f"{self.url} did not answer {path} in time") from error
-        except http.client.RemoteDisconnected as error:
+        except EOFError as error:
             raise InferenceError(f"{self.url} hung up during {path}; did it die?") from error
-        except (http.client.HTTPException, ValueError) as error:
+        except (OverflowError, ValueError) as error:
             raise ModelOutputError(
-                f"{self.url} gave a garbled answer to {path}: {error!r}"
+                f"{self.url} gave a garbled answer to {path}: {error}"
             ) from error
         except OSError as error:
             raise InferenceError(f"the connection to {self.url} broke: {error}") from error
@@ -191,7 +177,7 @@ class Link:
 
     def close(self) -> None:
         """Close the connection; wakes a blocked exchange. May be called twice."""
-        sock, self._socket, self._connection = self._socket, None, None
+        sock, self._socket = self._socket, None
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -201,28 +187,56 @@ class Link:
     def _exchange(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], deadline: float
     ) -> Answer:
-        connection, sock = self._connection, self._socket
-        if connection is None or sock is None:
+        sock = self._socket
+        if sock is None:
             raise InferenceError(f"the link to {self.url} was closed")
         self._clean = False
-        sock.deadline = deadline
-        sock.settimeout(max(deadline - time.monotonic(), 0.001))
-        connection.putrequest(method, path, skip_accept_encoding=True)
-        for name, value in headers.items():
-            connection.putheader(name, value)
-        connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body or None)
-        response = connection.getresponse()
-        length = response.getheader("Content-Length")
-        if length is None or not length.isdigit() or int(length) > MAX_ANSWER:
-            raise ModelOutputError(
-                f"{self.url} answered {path} with Content-Length {length!r}; needed: a number up "
-                f"to {MAX_ANSWER}"
-            )
-        data = response.read()  # raises IncompleteRead when short
-        self._clean = not response.will_close
-        names = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, names, data)
+
+        def limit() -> None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the deadline of the exchange has passed")
+            sock.settimeout(left)
+
+        limit()
+        self._send(sock, f"{method} {path} HTTP/1.1", body, headers)
+        data = b""
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            if len(data) > MAX_HEAD:
+                raise ValueError(f"the headers are longer than {MAX_HEAD} bytes")
+            limit()
+            more = sock.recv(_TOGETHER)
+            if not more:
+                if not data:
+                    raise EOFError
+                raise ValueError("the headers ended too soon")
+            data += more
+        first, told = split_head(data[:end])
+        version, _, rest = first.partition(" ")
+        status = rest[:3]
+        if version not in {"HTTP/1.0", "HTTP/1.1"} or not (status.isascii() and status.isdigit()):
+            raise ValueError(f"{first[:60]!r} is no answer of HTTP/1.1")
+        if int(status) not in _FINAL:
+            raise ValueError(f"status {status} is none that was asked for")
+        got = read_body(sock, data[end + 4 :], body_length(told, MAX_ANSWER), limit)
+        self._clean = version == "HTTP/1.1" and "close" not in told.get("connection", "").lower()
+        return Answer(int(status), told, got)
+
+    def _send(
+        self, sock: socket.socket, first: str, body: bytes, headers: Mapping[str, str]
+    ) -> None:
+        """Send one request. Raises OSError; ValueError: a line of it would be two."""
+        own = {"Host": f"{self._host}:{self._port}", "Content-Length": str(len(body))}
+        lines = [first, *(f"{name}: {value}" for name, value in {**own, **headers}.items())]
+        text = "\r\n".join([*lines, "", ""])
+        if text.count("\n") != len(lines) + 1 or text.count("\r") != len(lines) + 1:
+            raise ValueError("a path or header of the request has an end of line within it")
+        head = text.encode("ascii")
+        if len(body) <= _TOGETHER:
+            sock.sendall(head + body)
+        else:
+            sock.sendall(head)
+            sock.sendall(body)
 
     _clean = True
 

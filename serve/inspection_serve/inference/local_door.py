@@ -16,6 +16,7 @@ import secrets
 import socket
 import threading
 
+from inspection.runtimes.http_bytes import MAX_HEAD, body_length, read_body, split_head
 from inspection.runtimes.link import is_same_user
 from inspection_serve.inference.infer import ROUTE, Inferences, Reply
 from inspection_serve.inference.models import Served
@@ -23,8 +24,6 @@ from inspection_serve.inference.protocol import MAX_BODY, RequestError, parse_in
 
 MAX_CONNECTIONS = 64
 """More are closed at once; their clients go over TCP."""
-MAX_HEAD = 16 << 10
-"""Longest request line with headers, bytes."""
 IDLE = 600.0
 """Seconds after which a client that asks nothing is hung up on, as over TCP; it comes again."""
 UNFINISHED = 30.0
@@ -170,39 +169,18 @@ def _read_request(connection: socket.socket) -> tuple[str, dict[str, str], bytes
         if not more:
             return None
         data += more
-    first, *lines = data[:end].decode("latin-1").split("\r\n")
-    method, _, rest = first.partition(" ")
-    path, _, version = rest.partition(" ")
-    if method != "POST" or version != "HTTP/1.1":
-        raise _BrokenError("only POST with HTTP/1.1 is taken here")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or name.lower() in headers:
-            raise _BrokenError("a header is malformed, or there twice")
-        headers[name.lower()] = value.strip()
-    length = headers.get("content-length", "")
-    if not length.isascii() or not length.isdigit() or len(length) > 12:
-        raise _BrokenError("Content-Length is needed, as a number")
-    if int(length) > MAX_BODY:
-        raise _BrokenError(f"the body is larger than {MAX_BODY} bytes", 413, "too_large")
-    return path, headers, _read_body(connection, data[end + 4 :], int(length))
-
-
-def _read_body(connection: socket.socket, begun: bytes, length: int) -> bytes:
-    if len(begun) > length:
-        raise _BrokenError("more came than Content-Length says")
-    if len(begun) == length:
-        return begun
-    body = bytearray(length)
-    body[: len(begun)] = begun
-    view, done = memoryview(body), len(begun)
-    while done < length:
-        got = connection.recv_into(view[done:])
-        if got == 0:
-            raise _BrokenError("the body ended too soon")
-        done += got
-    return bytes(body)
+    try:
+        first, headers = split_head(data[:end])
+        method, _, rest = first.partition(" ")
+        path, _, version = rest.partition(" ")
+        if method != "POST" or version != "HTTP/1.1":
+            raise _BrokenError("only POST with HTTP/1.1 is taken here")
+        length = body_length(headers, MAX_BODY)
+        return path, headers, read_body(connection, data[end + 4 :], length)
+    except OverflowError:
+        raise _BrokenError(f"the body is larger than {MAX_BODY} bytes", 413, "too_large") from None
+    except ValueError as error:
+        raise _BrokenError(str(error)) from None
 
 
 def _send(connection: socket.socket, reply: Reply, *, last: bool = False) -> None:

@@ -1,0 +1,41 @@
+"""At an even takt it is known when the next part comes: CTRL is read more often then.
+
+    trigger ──takt──▶ trigger ──the same takt──▶ [ due: read four times as often ] trigger
+
+Nothing depends on it but how soon a trigger is seen. A part that comes at another time is seen as soon as on
+a line without a takt.
+"""
+
+from __future__ import annotations
+
+_AROUND = 5
+"""Readings of CTRL, at the usual pace, by which two intervals may differ and a trigger be early or late."""
+_TIMES = 4
+"""So many times as often CTRL is read while a part is due."""
+
+
+class Pace:
+    """Learns from triggers.
+
+    Args:
+        poll: seconds between two readings of CTRL while no part is due.
+    """
+
+    def __init__(self, poll: float) -> None:
+        self._poll = poll
+        self._around = _AROUND * poll
+        self._last = float("-inf")
+        self._interval = 0.0
+        self._even = False
+
+    def trigger(self, now: float) -> None:
+        """Learn of one that was seen `now`, monotonic seconds."""
+        interval = now - self._last
+        self._even = abs(interval - self._interval) <= self._around
+        self._last, self._interval = now, interval
+
+    def pause(self, now: float) -> float:
+        """Return the seconds to the next reading of CTRL, while no part is in work."""
+        if self._even and abs(now - self._last - self._interval) <= self._around:
+            return self._poll / _TIMES
+        return self._poll
