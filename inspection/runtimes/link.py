@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import socket
 import struct
@@ -24,7 +25,7 @@ from inspection.runtimes.http_bytes import MAX_HEAD, body_length, read_body, spl
 
 MAX_ANSWER = 64 << 20
 """Largest body accepted, bytes."""
-_FINAL = range(200, 600)
+_STATUS = re.compile(r"[2-5][0-9]{2}")
 _TOGETHER = 64 << 10
 """A body up to this size goes out with its headers in one call, bytes; a larger one is not copied for it."""
 _PEER = struct.Struct("3i")
@@ -199,7 +200,13 @@ class Link:
             sock.settimeout(left)
 
         limit()
-        self._send(sock, f"{method} {path} HTTP/1.1", body, headers)
+        head = self._head(f"{method} {path} HTTP/1.1", body, headers)
+        if len(body) <= _TOGETHER:
+            sock.sendall(head + body)
+        else:
+            sock.sendall(head)
+            limit()
+            sock.sendall(body)
         data = b""
         while (end := data.find(b"\r\n\r\n")) < 0:
             if len(data) > MAX_HEAD:
@@ -213,30 +220,22 @@ class Link:
             data += more
         first, told = split_head(data[:end])
         version, _, rest = first.partition(" ")
-        status = rest[:3]
-        if version not in {"HTTP/1.0", "HTTP/1.1"} or not (status.isascii() and status.isdigit()):
-            raise ValueError(f"{first[:60]!r} is no answer of HTTP/1.1")
-        if int(status) not in _FINAL:
-            raise ValueError(f"status {status} is none that was asked for")
+        status = rest.partition(" ")[0]
+        if version not in {"HTTP/1.0", "HTTP/1.1"} or not _STATUS.fullmatch(status):
+            raise ValueError(f"{first[:60]!r} is no last answer of HTTP/1.1")
         got = read_body(sock, data[end + 4 :], body_length(told, MAX_ANSWER), limit)
         self._clean = version == "HTTP/1.1" and "close" not in told.get("connection", "").lower()
         return Answer(int(status), told, got)
 
-    def _send(
-        self, sock: socket.socket, first: str, body: bytes, headers: Mapping[str, str]
-    ) -> None:
-        """Send one request. Raises OSError; ValueError: a line of it would be two."""
-        own = {"Host": f"{self._host}:{self._port}", "Content-Length": str(len(body))}
+    def _head(self, first: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """Return all of a request but its body. Raises ValueError: a line of it would be two."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        own = {"Host": f"{host}:{self._port}", "Content-Length": str(len(body))}
         lines = [first, *(f"{name}: {value}" for name, value in {**own, **headers}.items())]
         text = "\r\n".join([*lines, "", ""])
         if text.count("\n") != len(lines) + 1 or text.count("\r") != len(lines) + 1:
             raise ValueError("a path or header of the request has an end of line within it")
-        head = text.encode("ascii")
-        if len(body) <= _TOGETHER:
-            sock.sendall(head + body)
-        else:
-            sock.sendall(head)
-            sock.sendall(body)
+        return text.encode("ascii")
 
     _clean = True
 

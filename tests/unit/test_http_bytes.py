@@ -75,20 +75,21 @@ def test_two_requests_on_one_connection(peer: Peer) -> None:
     [
         (b"", InferenceError, "hung up"),
         (b"HTTP/1.1 200 OK\r\nConte", ModelOutputError, "ended too soon"),
-        (b"\x16\x03\x01 TLS\r\n\r\n", ModelOutputError, "no answer of HTTP"),
-        (b"HTTP/2 200\r\nContent-Length: 0\r\n\r\n", ModelOutputError, "no answer of HTTP"),
+        (b"\x16\x03\x01 TLS\r\n\r\n", ModelOutputError, "no last answer of HTTP"),
+        (b"HTTP/2 200\r\nContent-Length: 0\r\n\r\n", ModelOutputError, "no last answer of HTTP"),
         (
             b"HTTP/1.1 twohundred\r\nContent-Length: 0\r\n\r\n",
             ModelOutputError,
-            "no answer of HTTP",
+            "no last answer of HTTP",
         ),
         (
             b"HTTP/1.1 \xb2\xb2\xb2\r\nContent-Length: 0\r\n\r\n",
             ModelOutputError,
-            "no answer of HTTP",
+            "no last answer of HTTP",
         ),
-        (b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n", ModelOutputError, "status 100"),
-        (b"HTTP/1.1 2\r\nContent-Length: 0\r\n\r\n", ModelOutputError, "status 2"),
+        (b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n", ModelOutputError, "no last answer"),
+        (b"HTTP/1.1 2\r\nContent-Length: 0\r\n\r\n", ModelOutputError, "no last answer"),
+        (b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n", ModelOutputError, "no last answer"),
         (b"HTTP/1.1 200 OK\r\n\r\n{}", ModelOutputError, "Content-Length is ''"),
         (GOOD.replace(b": 2", b": -2"), ModelOutputError, "Content-Length is '-2'"),
         (GOOD.replace(b": 2", b": 2, 2"), ModelOutputError, "Content-Length is '2, 2'"),
@@ -158,6 +159,21 @@ def test_a_whole_answer_a_byte_at_a_time_has_one_deadline_for_all() -> None:
         done.set()
         thread.join()
         link.close()
+
+
+def test_a_service_that_takes_no_large_body_has_one_deadline_for_all() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        link = Link(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        begun = time.monotonic()
+        with pytest.raises(InferenceTimeoutError):
+            link.exchange("POST", "/v2", bytes(32 << 20), deadline=begun + 0.5)
+        assert time.monotonic() - begun < 5
+        link.close()
+
+
+def test_an_address_of_version_six_is_named_in_brackets() -> None:
+    asked = Link("http://[::1]:8000")._head("GET /v2 HTTP/1.1", b"", {})
+    assert b"Host: [::1]:8000\r\n" in asked
 
 
 @pytest.mark.parametrize(
