@@ -46,7 +46,11 @@ class RuntimeConfig(Protocol):
 
 
 class PlcConfig(Protocol):
-    """What a PLC driver's entry point gives."""
+    """What a PLC driver's entry point gives.
+
+    A driver that counts readings, such as to debounce an input, says so by a class attribute
+    `counts_readings = True`: it is always read as often as the station file says.
+    """
 
     ctrl_address: int
     stat_address: int
@@ -104,9 +108,10 @@ class LineTiming(BaseModel):
     camera_timeout: float = Field(0.5, gt=0, le=60, description="seconds a frame may take")
     inference_timeout: float = Field(1.0, gt=0, le=60, description="seconds one inference may take")
 
-    def timing(self) -> Timing:
-        """Return the part of it that the station's loop uses."""
-        return Timing(poll=self.poll, ack_timeout=self.ack_timeout)
+    def timing(self, plc: PlcConfig) -> Timing:
+        """Return the part of it that the station's loop uses, with this driver."""
+        counts = bool(getattr(plc, "counts_readings", False))
+        return Timing(poll=self.poll, ack_timeout=self.ack_timeout, learns_takt=not counts)
 
 
 class PagesConfig(BaseModel):

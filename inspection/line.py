@@ -162,7 +162,7 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
         first_recipe=config.recipe,
         epoch=epoch,
         last=last,
-        timing=config.timing.timing(),
+        timing=config.timing.timing(config.plc),
         answered=answered,
         readiness=metrics.readiness,
     )

@@ -63,6 +63,7 @@ class Timing:
 
     Attributes:
         poll: between two readings of CTRL; the loop wakes earlier when a stage has news.
+        learns_takt: CTRL is read more often while the next part of an even takt is due.
         ack_timeout: RESULT_VALID is dropped when the PLC has not acknowledged by then.
         record_grace: after the deadline, how long to wait for the store before the part is answered
             NOT_INSPECTED without it.
@@ -70,6 +71,7 @@ class Timing:
     """
 
     poll: float = 0.002
+    learns_takt: bool = True
     ack_timeout: float = 2.0
     record_grace: float = 0.25
     stop_grace: float = 2.0
@@ -245,7 +247,7 @@ class Station:
         """Return seconds to the next reading of CTRL. While the model works, it is left the processor."""
         part, poll = self._part, self._timing.poll
         if part is None:
-            return self._pace.pause(time.monotonic())
+            return self._pace.pause(time.monotonic()) if self._timing.learns_takt else poll
         if part.result is not None or not (part.exposed and self._armed):
             return poll
         return max(poll, min(_WORKING, part.trigger.deadline_mono - time.monotonic()))

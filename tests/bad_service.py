@@ -31,6 +31,7 @@ Mode = Literal[
     "not_json",  # HTTP, but the body is noise
     "short_body",  # announces more bytes than it sends, then hangs up
     "short_tensor",  # the tensor has fewer bytes than its shape
+    "odd_length",  # a length that int() does not take, though it is a digit
     "extra_bytes",  # more bytes than announced tensors
     "wrong_id",  # the id of another request
     "wrong_model",  # another model's name
@@ -220,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = text + tensor
         self.send_response(200)
         self.send_header("Content-Type", "application/octet-stream")
-        self.send_header(_TENSOR_LENGTH, str(len(text)))
+        self.send_header(_TENSOR_LENGTH, "\xb2" if mode == "odd_length" else str(len(text)))
         self.send_header("Content-Length", str(len(body) + (100 if mode == "short_body" else 0)))
         self.end_headers()
         if mode == "drip":

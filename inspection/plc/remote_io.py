@@ -46,6 +46,7 @@ class RemoteIoConfig(BaseModel):
 
     ctrl_address: ClassVar[int] = CTRL_ADDRESS
     stat_address: ClassVar[int] = STAT_ADDRESS
+    counts_readings: ClassVar[bool] = True
 
     type: Literal["remote_io"] = Field("remote_io", description="Selects this driver.")
     host: str = Field(

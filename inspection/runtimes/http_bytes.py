@@ -6,18 +6,19 @@ both stand between the trigger and the answer; this reads the same bytes in a fi
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 
 MAX_HEAD = 16 << 10
 """Longest first line with headers, bytes."""
-_DIGITS = 15
+_NUMBER = re.compile(r"[0-9]{1,15}")
 _ONCE = frozenset({"content-length", "transfer-encoding", "inference-header-content-length"})
 """Headers that decide where a message ends or how it is read: two of one are never taken."""
 
 
 def split_head(head: bytes) -> tuple[str, dict[str, str]]:
-    """Return the first line and the headers of a message, names in lower case.
+    """Return the first line and the headers of a message, names in lower case; what is told twice is joined.
 
     Args:
         head: up to the empty line, without it.
@@ -32,7 +33,8 @@ def split_head(head: bytes) -> tuple[str, dict[str, str]]:
         name = name.lower()
         if not colon or not name or name.strip() != name or (name in _ONCE and name in headers):
             raise ValueError("a header is malformed, or there twice")
-        headers[name] = value.strip()
+        value = value.strip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return first, headers
 
 
@@ -43,14 +45,20 @@ def body_length(headers: dict[str, str], most: int) -> int:
         ValueError: that is not told as a number, or in pieces.
         OverflowError: it is more than `most`.
     """
-    length = headers.get("content-length", "")
-    if "transfer-encoding" in headers or not length.isascii() or not length.isdigit():
+    told = headers.get("content-length", "")
+    length = whole_number(told)
+    if length is None or "transfer-encoding" in headers:
         raise ValueError(
-            f"Content-Length is {length!r}; needed: a number, and no Transfer-Encoding"
+            f"Content-Length is {told[:40]!r}; needed: a number, and no Transfer-Encoding"
         )
-    if len(length) > _DIGITS or int(length) > most:
-        raise OverflowError(f"Content-Length is {length[:20]}; at most {most}")
-    return int(length)
+    if length > most:
+        raise OverflowError(f"Content-Length is {told}; at most {most}")
+    return length
+
+
+def whole_number(text: str) -> int | None:
+    """Return what up to 15 plain digits say; None: it is something else."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def read_body(

@@ -26,6 +26,7 @@ from inspection.runtimes.http_bytes import MAX_HEAD, body_length, read_body, spl
 MAX_ANSWER = 64 << 20
 """Largest body accepted, bytes."""
 _STATUS = re.compile(r"[2-5][0-9]{2}")
+_HTTP = 80
 _TOGETHER = 64 << 10
 """A body up to this size goes out with its headers in one call, bytes; a larger one is not copied for it."""
 _PEER = struct.Struct("3i")
@@ -93,7 +94,10 @@ class Link:
         self.connections = 0
         """How many were made: a new one may lead to another process."""
         self._host = parts.hostname or ""
-        self._port = parts.port or 80
+        self._port = parts.port or _HTTP
+        host = self._host if self._host.isascii() else self._host.encode("idna").decode()
+        host = f"[{host}]" if ":" in host else host
+        self._told_host = host if self._port == _HTTP else f"{host}:{self._port}"
         self._socket: socket.socket | None = None
 
     @property
@@ -107,8 +111,12 @@ class Link:
         Raises:
             InferenceTimeoutError, InferenceError: none could be made by `deadline`.
         """
-        if self._socket is not None:
-            readable, _, _ = select.select([self._socket], [], [], 0)
+        sock = self._socket
+        if sock is not None:
+            try:
+                readable, _, _ = select.select([sock], [], [], 0)
+            except (OSError, ValueError) as error:
+                raise InferenceError(f"the link to {self.url} was closed") from error
             if not readable:
                 return
             self.close()  # the service hung up, or sent what nobody asked for
@@ -209,7 +217,7 @@ class Link:
             sock.sendall(body)
         data = b""
         while (end := data.find(b"\r\n\r\n")) < 0:
-            if len(data) > MAX_HEAD:
+            if len(data) > MAX_HEAD:  # what follows it may be longer
                 raise ValueError(f"the headers are longer than {MAX_HEAD} bytes")
             limit()
             more = sock.recv(_TOGETHER)
@@ -229,8 +237,7 @@ class Link:
 
     def _head(self, first: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         """Return all of a request but its body. Raises ValueError: a line of it would be two."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        own = {"Host": f"{host}:{self._port}", "Content-Length": str(len(body))}
+        own = {"Host": self._told_host, "Content-Length": str(len(body))}
         lines = [first, *(f"{name}: {value}" for name, value in {**own, **headers}.items())]
         text = "\r\n".join([*lines, "", ""])
         if text.count("\n") != len(lines) + 1 or text.count("\r") != len(lines) + 1:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inspection.errors import InferenceError, InferenceTimeoutError, ModelOutputError
 from inspection.runtimes.contract import check_outputs, output_names
+from inspection.runtimes.http_bytes import whole_number
 from inspection.runtimes.link import Answer, read_json
 from inspection.types import Reason, Release
 
@@ -85,9 +86,10 @@ def read_inference(asked: Asked, answer: Answer) -> dict[str, NDArray[np.float32
         error = InferenceError(f"{url} failed on {release.name}: {answer.error()}")
         raise with_reason(error, reason_of(answer, error))
     length = answer.headers.get(HEADER_LENGTH, str(len(answer.body)))
-    if not length.isdigit() or int(length) > len(answer.body):
-        raise ModelOutputError(f"{url} announced a header of {length!r} bytes")
-    header = read_json(answer.body[: int(length)])
+    end = whole_number(length)
+    if end is None or end > len(answer.body):
+        raise ModelOutputError(f"{url} announced a header of {length[:40]!r} bytes")
+    header = read_json(answer.body[:end])
     who = (header.get("id"), header.get("model_name"), header.get("model_version"))
     if who != (asked.request_id, release.part, str(release.number)):
         raise mismatch(release, f"answered as id {who[0]!r}, model {who[1]!r}, version {who[2]!r}")
@@ -95,7 +97,7 @@ def read_inference(asked: Asked, answer: Answer) -> dict[str, NDArray[np.float32
     told: Any = parameters.get("sha256") if isinstance(parameters, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     if (told is not None or asked.proves_hash) and told != release.model_sha256:
         raise mismatch(release, f"answered with the model {str(told)[:12]}…")
-    outputs = _outputs(header.get("outputs"), memoryview(answer.body)[int(length) :])
+    outputs = _outputs(header.get("outputs"), memoryview(answer.body)[end:])
     return check_outputs(release, outputs, asked.batch)
 
 

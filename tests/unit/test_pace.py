@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from inspection.config import LineTiming
 from inspection.pace import Pace
+from inspection.plc.modbus import ModbusConfig
+from inspection.plc.remote_io import RemoteIoConfig
 
 POLL = 0.002
 SOON = POLL / 4
@@ -38,6 +41,23 @@ def test_a_part_out_of_turn_ends_it_until_the_takt_is_even_again() -> None:
     assert pace.pause(5.9) == POLL
     pace.trigger(5.9)
     assert pace.pause(6.05) == SOON
+
+
+def test_a_part_is_due_half_of_the_time_at_most() -> None:
+    for takt, soon in ((0.02, 0), (0.038, 0), (0.041, 20), (0.05, 20)):
+        pace = learned(*(5.0 + takt * part for part in range(4)))
+        last = 5.0 + takt * 3
+        fast = [pace.pause(last + step / 1000) == SOON for step in range(round(takt * 1000))]
+        assert sum(fast) == pytest.approx(soon / 2, abs=1), (
+            takt
+        )  # the window's other half is the next's
+
+
+def test_a_driver_that_counts_readings_is_read_as_often_as_it_is_set() -> None:
+    """Two readings debounce an input: four times as often, a blip of 1 ms would be a part."""
+    lines = {"trigger": 0, "passed": 0, "reject": 1, "watchdog": 1.0}
+    assert not LineTiming().timing(RemoteIoConfig(host="10.0.0.5", **lines)).learns_takt
+    assert LineTiming().timing(ModbusConfig(host="10.0.0.5")).learns_takt
 
 
 def test_a_slow_plc_is_asked_in_its_own_measure() -> None:
