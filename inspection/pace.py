@@ -22,10 +22,12 @@ class Pace:
 
     Args:
         poll: seconds between two readings of CTRL while no part is due.
+        learns: the driver may be asked more often; else no part is ever due.
     """
 
-    def __init__(self, poll: float) -> None:
+    def __init__(self, poll: float, *, learns: bool = True) -> None:
         self._poll = poll
+        self._learns = learns
         self._around = _AROUND * poll
         self._last = float("-inf")
         self._interval = 0.0
@@ -35,7 +37,7 @@ class Pace:
         """Learn of one that was seen `now`, monotonic seconds."""
         interval = now - self._last
         is_like = abs(interval - self._interval) <= self._around
-        self._even = is_like and interval >= _LONG * self._around
+        self._even = self._learns and is_like and interval >= _LONG * self._around
         self._last, self._interval = now, interval
 
     def pause(self, now: float) -> float:

@@ -156,7 +156,7 @@ class Station:
         counted = last.key.sequence if last else 0
         self._count = TriggerCount(epoch, counted, self._record.begin_epoch)
         self._timing = timing
-        self._pace = Pace(timing.poll)
+        self._pace = Pace(timing.poll, learns=timing.learns_takt)
         self._answered = answered
 
         self._part: PartInFlight | None = None
@@ -247,7 +247,7 @@ class Station:
         """Return seconds to the next reading of CTRL. While the model works, it is left the processor."""
         part, poll = self._part, self._timing.poll
         if part is None:
-            return self._pace.pause(time.monotonic()) if self._timing.learns_takt else poll
+            return self._pace.pause(time.monotonic())
         if part.result is not None or not (part.exposed and self._armed):
             return poll
         return max(poll, min(_WORKING, part.trigger.deadline_mono - time.monotonic()))

@@ -26,7 +26,7 @@ from inspection.runtimes.http_bytes import MAX_HEAD, body_length, read_body, spl
 MAX_ANSWER = 64 << 20
 """Largest body accepted, bytes."""
 _STATUS = re.compile(r"[2-5][0-9]{2}")
-_HTTP = 80
+_HTTP_PORT = 80
 _TOGETHER = 64 << 10
 """A body up to this size goes out with its headers in one call, bytes; a larger one is not copied for it."""
 _PEER = struct.Struct("3i")
@@ -94,10 +94,10 @@ class Link:
         self.connections = 0
         """How many were made: a new one may lead to another process."""
         self._host = parts.hostname or ""
-        self._port = parts.port or _HTTP
+        self._port = parts.port or _HTTP_PORT
         host = self._host if self._host.isascii() else self._host.encode("idna").decode()
         host = f"[{host}]" if ":" in host else host
-        self._told_host = host if self._port == _HTTP else f"{host}:{self._port}"
+        self._told_host = host if self._port == _HTTP_PORT else f"{host}:{self._port}"
         self._socket: socket.socket | None = None
 
     @property

@@ -58,6 +58,10 @@ def test_a_driver_that_counts_readings_is_read_as_often_as_it_is_set() -> None:
     lines = {"trigger": 0, "passed": 0, "reject": 1, "watchdog": 1.0}
     assert not LineTiming().timing(RemoteIoConfig(host="10.0.0.5", **lines)).learns_takt
     assert LineTiming().timing(ModbusConfig(host="10.0.0.5")).learns_takt
+    pace = Pace(POLL, learns=False)
+    for part in range(5):
+        pace.trigger(5.0 + 0.3 * part)
+    assert {pace.pause(6.2 + step / 1000) for step in range(400)} == {POLL}
 
 
 def test_a_slow_plc_is_asked_in_its_own_measure() -> None:
