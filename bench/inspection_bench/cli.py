@@ -242,15 +242,19 @@ def train(
     epochs: Annotated[
         int, typer.Option(help="the first and the last do not count for the time", min=3)
     ] = 8,
+    sides: Sides = "",
     as_json: AsJson = None,
 ) -> None:
     """Speed and mAP50 of training against the command `yolo detect train`, on the same images."""
     from inspection_bench import programs
     from inspection_bench.network import find_weights, open_network
+    from inspection_bench.train import SIDES
 
     start = find_weights(weights)
     dataset = data or open_network(work, weights).data
     options = ["--imgsz", str(imgsz), "--seeds", str(seeds), "--epochs", str(epochs)]
+    if wanted := _check_names(_names(sides), list(SIDES)):
+        options += ["--sides", *wanted]
     _finish(programs.train(work, dataset.resolve(), start.resolve(), options), as_json, None)
 
 

@@ -129,10 +129,14 @@ def compare_map50(findings: Findings, map50: dict[str, list[float]]) -> None:
         findings: gets a ratio for each of ours, and a note with its sign and its seeds.
         map50: of each side, seed by seed.
     """
-    theirs = map50["ultralytics"]
+    theirs = map50.get("ultralytics")
+    if theirs is None:
+        return
     learned = statistics.fmean(theirs) >= LEARNED
     enough = learned and len(theirs) >= SEEDS
     for name in ("ours", "ours f32"):
+        if name not in map50:
+            continue
         by_seed = [mine - other for mine, other in zip(map50[name], theirs, strict=True)]
         mean = statistics.fmean(by_seed)
         findings.ratios.append(

@@ -73,15 +73,16 @@ OFF = (
 def main() -> None:
     """Train each side with each seed, measure what came of it, and print medians and means."""
     options = _options()
+    sides = [name for name in SIDES if name in (options.sides or SIDES)]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         os.environ["YOLO_CONFIG_DIR"] = str(work)
         _run([YOLO, "settings", *(f"{name}=False" for name in ("sync", "mlflow", "tensorboard"))])
         images, val = _export(options, work / "yolo")
-        seconds: dict[str, list[float]] = {name: [] for name in SIDES}
-        files: dict[str, list[str]] = {name: [] for name in SIDES}
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        files: dict[str, list[str]] = {name: [] for name in sides}
         for seed in range(options.seeds):
-            for name in SIDES if seed % 2 == 0 else SIDES[::-1]:
+            for name in sides if seed % 2 == 0 else sides[::-1]:
                 run = work / f"{name.replace(' ', '-')}-{seed}"
                 found, weights = _train(name, options, work, run, seed)
                 seconds[name] += found[1:-1]
@@ -101,6 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, help="default: everybody")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.epochs < 3:
@@ -208,8 +210,12 @@ def _print(
         f"{options.epochs} epochs, {os.cpu_count()} cores, {options.seeds} seeds"
     )
     for name, value in middle.items():
-        print(f"{name:12} {value:7.2f} s an epoch  {images / value:6.1f} images/s  "
-              f"{middle['ultralytics'] / value:.2f} x the command's speed  "
+        times = (
+            f"{middle['ultralytics'] / value:.2f} x the command's speed  "
+            if "ultralytics" in middle
+            else ""
+        )
+        print(f"{name:12} {value:7.2f} s an epoch  {images / value:6.1f} images/s  {times}"
               f"mAP50 {statistics.fmean(map50[name]):.4f}")  # fmt: skip
     if options.json:
         told = {"seconds": seconds, "median": middle, "images": images, "val": val, "map50": map50}

@@ -320,6 +320,16 @@ def test_map50_of_networks_that_learned_little_is_not_judged():
     assert "too little was learned" in findings.notes[-1]
 
 
+def test_map50_is_compared_with_the_command_where_both_took_part():
+    findings = Findings("train", "x", {})
+    compare_map50(findings, {"ours": [0.7], "ours f32": [0.7]})
+    assert not findings.ratios
+    compare_map50(findings, {"ultralytics": [0.7], "ours": [0.7]})
+    assert [one.of for one in findings.ratios] == [
+        "mAP50: difference of ours and ultralytics, mean of 1 seeds"
+    ]
+
+
 def test_the_promise_for_queries_is_from_the_base_to_the_most():
     findings = Findings("scale", "x", {})
     compare_sizes(findings, "q", {1_000: 1.0, 100_000: 2.0, 1_000_000: 5.0})
