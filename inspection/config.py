@@ -110,8 +110,8 @@ class LineTiming(BaseModel):
 
     def timing(self, plc: PlcConfig) -> Timing:
         """Return the part of it that the station's loop uses, with this driver."""
-        counts = bool(getattr(plc, "counts_readings", False))
-        return Timing(poll=self.poll, ack_timeout=self.ack_timeout, learns_takt=not counts)
+        steady = bool(getattr(plc, "counts_readings", False))
+        return Timing(poll=self.poll, ack_timeout=self.ack_timeout, steady=steady)
 
 
 class PagesConfig(BaseModel):

@@ -48,8 +48,6 @@ log = logging.getLogger(__name__)
 _DEFAULT_DEADLINE = 1.0
 _RECONNECT = (0.05, 0.1, 0.2, 0.4)
 _MAX_ABANDONED = 5
-_WORKING = 0.01
-"""Seconds between readings of CTRL, at least, while a part is with the model and its trigger is down."""
 _JUST_NOW = 0.002
 """Seconds in which a reading of CTRL is as good as a new one, when an answer is published."""
 _ROW_FIRST = 0.0006
@@ -63,7 +61,7 @@ class Timing:
 
     Attributes:
         poll: between two readings of CTRL; the loop wakes earlier when a stage has news.
-        learns_takt: CTRL is read more often while the next part of an even takt is due.
+        steady: CTRL is read neither more often while a part is due nor less often beside the model.
         ack_timeout: RESULT_VALID is dropped when the PLC has not acknowledged by then.
         record_grace: after the deadline, how long to wait for the store before the part is answered
             NOT_INSPECTED without it.
@@ -71,7 +69,7 @@ class Timing:
     """
 
     poll: float = 0.002
-    learns_takt: bool = True
+    steady: bool = False
     ack_timeout: float = 2.0
     record_grace: float = 0.25
     stop_grace: float = 2.0
@@ -156,7 +154,7 @@ class Station:
         counted = last.key.sequence if last else 0
         self._count = TriggerCount(epoch, counted, self._record.begin_epoch)
         self._timing = timing
-        self._pace = Pace(timing.poll, learns=timing.learns_takt)
+        self._pace = Pace(timing.poll, steady=timing.steady)
         self._answered = answered
 
         self._part: PartInFlight | None = None
@@ -244,13 +242,13 @@ class Station:
             self._shut_down()
 
     def _pause(self) -> float:
-        """Return seconds to the next reading of CTRL. While the model works, it is left the processor."""
-        part, poll = self._part, self._timing.poll
+        """Return seconds to the next reading of CTRL."""
+        part, now = self._part, time.monotonic()
         if part is None:
-            return self._pace.pause(time.monotonic())
+            return self._pace.pause(now)
         if part.result is not None or not (part.exposed and self._armed):
-            return poll
-        return max(poll, min(_WORKING, part.trigger.deadline_mono - time.monotonic()))
+            return self._timing.poll
+        return self._pace.pause_beside_model(part.trigger.deadline_mono - now)
 
     def _let_record_begin(self) -> None:
         part = self._part
@@ -342,6 +340,8 @@ class Station:
         cause = self._readiness.find_cause(
             ctrl, in_work=self._part is not None, stopping=self._stopping
         )
+        if cause is None and self._recipe_waits(ctrl):
+            cause = Reason.MODEL_LOADING
         overrun = self._part is not None
         if overrun:
             self._abandon_part(Reason.SUPERSEDED, f"trigger {ctrl.trig_seq} came before the answer")
@@ -532,6 +532,11 @@ class Station:
         elif changeover.number == ctrl.recipe and self._detect.ready_for(changeover.setup):
             self._exchange.show(Reason.NONE, ctrl.recipe)
             self._exchange.raise_flags(StatFlag.RECIPE_ACK)
+
+    def _recipe_waits(self, ctrl: Ctrl) -> bool:
+        """Tell whether the PLC asks for a recipe and was not told yet that it is in force."""
+        is_told = self._exchange.stat.has(StatFlag.RECIPE_ACK) and ctrl.recipe == self._recipe_asked
+        return ctrl.has(CtrlFlag.RECIPE_REQ) and not is_told
 
     def _follow_command(self, ctrl: Ctrl) -> None:
         """Let an engineer choose the recipe, between parts, where the PLC does not choose it."""

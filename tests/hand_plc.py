@@ -18,6 +18,7 @@ from inspection.plc.words import Ctrl, CtrlFlag, Stat, StatFlag
 from inspection.types import Reason
 
 CAUSES = {1: "pass", 2: "fail", 3: "review", 4: "not_inspected"}
+ALONE = CtrlFlag(0)
 
 
 class HandProgram:
@@ -67,14 +68,16 @@ class HandProgram:
     def ready(self) -> None:
         until(lambda: self.sees(StatFlag.READY), 30, "READY")
 
-    def raise_trigger(self, seq: int) -> None:
+    def raise_trigger(self, seq: int, also: CtrlFlag = ALONE, recipe: int | None = None) -> None:
+        """Raise TRIGGER, with other flags and another recipe number in the same scan."""
         self._events.append({"event": "trigger", "seq": seq, "part_id": 100 + seq, "serial": ""})
-        flags = self.ctrl.flags | CtrlFlag.TRIGGER
-        self.ctrl = replace(self.ctrl, trig_seq=seq, part_id=100 + seq, flags=flags)
+        flags = self.ctrl.flags | CtrlFlag.TRIGGER | also
+        number = self.ctrl.recipe if recipe is None else recipe
+        self.ctrl = replace(self.ctrl, trig_seq=seq, part_id=100 + seq, flags=flags, recipe=number)
 
-    def trigger(self, seq: int) -> None:
-        """Trigger a part, whatever READY says, until the station has taken it."""
-        self.raise_trigger(seq)
+    def trigger(self, seq: int, also: CtrlFlag = ALONE, recipe: int | None = None) -> None:
+        """Trigger a part, whatever READY says, until the station has taken it; see `raise_trigger`."""
+        self.raise_trigger(seq, also, recipe)
         taken = lambda: self.sees(StatFlag.TRIG_ACK) and self.stat.ack_seq == seq  # noqa: E731
         until(taken, what="TRIG_ACK")
         self.down(CtrlFlag.TRIGGER)

@@ -61,6 +61,48 @@ def rows(rig: Rig) -> list[tuple[int, str, str]]:
     return [(row["sequence"], row["decision"], row["reason"]) for row in rig.rows()]
 
 
+def test_a_part_that_comes_with_a_recipe_request_is_not_judged_by_the_old_recipe(tmp_path, plc):
+    """Both in one scan: the PLC means the new recipe for this part, and word 11 still shows the old one."""
+    rig = Rig(tmp_path, camera=GOOD)
+    rig.recipe(2)
+    with running(rig):
+        plc.passes(1)
+        plc.ready()
+        plc.trigger(2, CtrlFlag.RECIPE_REQ, recipe=2)
+        stat = plc.answer()
+        assert (stat.result_code, stat.reason) == (4, Reason.NOT_READY)
+        plc.acknowledge()
+        until(lambda: plc.sees(StatFlag.RECIPE_ACK), what="RECIPE_ACK")
+        plc.trigger(3)  # the request is still up, and was followed: READY is off, word 11 shows 2
+        assert plc.answer().proves_pass(3)
+        plc.acknowledge()
+        plc.trigger(4, recipe=1)  # another number, with RECIPE_ACK of the one before
+        assert plc.answer().reason == Reason.NOT_READY
+        plc.acknowledge()
+        plc.down(CtrlFlag.RECIPE_REQ)
+        plc.passes(5)
+    told = [(row["recipe_number"], row["reason"]) for row in rig.rows()]
+    assert [reason for _, reason in told] == ["NONE", "NOT_READY", "NONE", "NOT_READY", "NONE"]
+    assert [number for number, _ in told][::2] == [1, 2, 1]
+    rig.verify()
+
+
+def test_a_part_that_comes_while_the_acknowledgement_is_up_is_inspected(tmp_path, plc):
+    """READY is off for the acknowledgement alone: the part gets its own picture and its own answer."""
+    rig = Rig(tmp_path, camera=GOOD)
+    with running(rig):
+        plc.ready()
+        plc.trigger(1)
+        plc.answer()
+        plc.up(CtrlFlag.RESULT_ACK)
+        until(lambda: not plc.stat.has(StatFlag.RESULT_VALID), what="RESULT_VALID off")
+        plc.trigger(2)
+        assert plc.answer().proves_pass(2)
+        plc.down(CtrlFlag.RESULT_ACK)
+        plc.acknowledge()
+    rig.verify()
+
+
 # ---------------------------------------------------------------------- causes between parts
 
 

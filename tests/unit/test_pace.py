@@ -54,14 +54,22 @@ def test_a_part_is_due_half_of_the_time_at_most() -> None:
 
 
 def test_a_driver_that_counts_readings_is_read_as_often_as_it_is_set() -> None:
-    """Two readings debounce an input: four times as often, a blip of 1 ms would be a part."""
+    """Two readings debounce an input: more often, a blip were a part; less often, a part were none."""
     lines = {"trigger": 0, "passed": 0, "reject": 1, "watchdog": 1.0}
-    assert not LineTiming().timing(RemoteIoConfig(host="10.0.0.5", **lines)).learns_takt
-    assert LineTiming().timing(ModbusConfig(host="10.0.0.5")).learns_takt
-    pace = Pace(POLL, learns=False)
+    assert LineTiming().timing(RemoteIoConfig(host="10.0.0.5", **lines)).steady
+    assert not LineTiming().timing(ModbusConfig(host="10.0.0.5")).steady
+    pace = Pace(POLL, steady=True)
     for part in range(5):
         pace.trigger(5.0 + 0.3 * part)
     assert {pace.pause(6.2 + step / 1000) for step in range(400)} == {POLL}
+    assert pace.pause_beside_model(0.5) == POLL
+
+
+def test_beside_the_model_ctrl_is_read_less_often() -> None:
+    assert Pace(0.002).pause_beside_model(0.5) == 0.01
+    assert Pace(0.002).pause_beside_model(0.005) == 0.005, "the deadline is kept"
+    assert Pace(0.002).pause_beside_model(-1.0) == 0.002
+    assert Pace(0.05).pause_beside_model(0.5) == 0.05
 
 
 def test_a_slow_plc_is_asked_in_its_own_measure() -> None:
