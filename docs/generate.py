@@ -282,7 +282,8 @@ def recipe_page() -> str:
         "A recipe",
         """
         One YAML file for each recipe number, in the folder that `recipes` of the station file names.
-        It is read when the line starts and when the PLC asks for a recipe. A changed file is in force
+        It is read when the line starts, and when the PLC or an engineer on the Line page asks
+        for a recipe. A changed file is in force
         from then on, never in the middle of a part.
         A detection under `t1` passes, from `t2` it fails, between them the part is REVIEW.
         [inspection/demo/recipe.yaml](../../inspection/demo/recipe.yaml) is an example.
@@ -398,7 +399,8 @@ def plc_sim_page() -> str:
     return page(
         "The simulated PLC",
         """
-        It plays the PLC's side of the line protocol over Modbus TCP. `inspection plc-sim` runs it as a
+        It plays the PLC's side of the line protocol over Modbus TCP or another protocol
+        (`--protocol`). `inspection plc-sim` runs it as a
         process, with options for most of these fields: see [cli.md](cli.md#inspection-plc-sim). Tests use
         the class.
         """,

@@ -11,7 +11,7 @@ import typer.core
 import typer.main
 
 from inspection import __version__
-from inspection.errors import InspectionError
+from inspection.errors import InspectionError, how_to_install
 
 GROUP = "inspection.verbs"
 
@@ -40,7 +40,7 @@ def _load(point: Any) -> typer.Typer:
         return point.load()
     except ImportError as error:
         missing = typer.Typer()
-        text = f"not installed here: {error}. Install the extra that brings it: pip install 'inspection[all]'"
+        text = f"not installed here: {error}; {how_to_install('all')}"
 
         @missing.command(
             help=text, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}

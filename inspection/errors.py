@@ -22,6 +22,14 @@ where a part becomes NOT_INSPECTED with the error's reason.
 from inspection.types import Reason
 
 
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra of this project, for an error's message.
+
+    Never by the project's name alone: no registry has it, or a stranger's.
+    """
+    return f"in the project's folder run .venv/bin/pip install -c constraints.txt '.[{extra}]'"
+
+
 class InspectionError(Exception):
     """Root of all errors raised on purpose."""
 

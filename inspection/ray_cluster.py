@@ -17,7 +17,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-from inspection.errors import ConfigError
+from inspection.errors import ConfigError, how_to_install
 
 NAMESPACE = "inspection"
 OBJECT_STORE = 256 << 20
@@ -61,7 +61,7 @@ def cluster(address: str = "", *, cpus: int | None = None) -> Generator[Any]:
 def join(address: str = "", *, cpus: int | None = None) -> Any:
     """Join a cluster as `cluster` does, and stay in it until `ray.shutdown()`. Returns the module `ray`."""
     if importlib.util.find_spec("ray") is None:
-        raise ConfigError("Ray is not installed; pip install inspection[ray], on every node alike")
+        raise ConfigError(f"Ray is not installed; {how_to_install('ray')}, on every node alike")
     told: dict[str, Any] = {
         "namespace": NAMESPACE,
         "logging_level": logging.WARNING,

@@ -104,7 +104,7 @@ class FrameConfig(_Model):
 
 
 class CodeConfig(_Model):
-    """The code that every part must carry; it becomes the part's serial in the store."""
+    """The code that every part must carry; the row keeps it in its column `code`."""
 
     source: Literal["picture", "scanner"] = Field(
         "picture", description="who reads it: the camera's picture, or the station's code scanner"

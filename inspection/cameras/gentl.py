@@ -22,7 +22,7 @@ from inspection.cameras.device_config import DeviceConfig
 from inspection.cameras.device_frames import RawFrame
 from inspection.cameras.device_settings import apply_settings, exposure_seconds
 from inspection.cameras.found import FoundCamera
-from inspection.errors import CameraError, CameraLostError
+from inspection.errors import CameraError, CameraLostError, how_to_install
 
 _PATHS = "GENICAM_GENTL64_PATH"  # where makers' installers say that their producers lie
 _AT_LEAST = 0.001  # seconds: harvesters takes 0 for ever
@@ -239,7 +239,7 @@ def _producer(path: Path) -> Any:
             from harvesters.core import Harvester
     except ImportError as error:
         raise CameraLostError(
-            f"GenTL needs harvesters and genicam: pip install 'inspection[genicam]' ({error})"
+            f"GenTL needs harvesters and genicam ({error}); {how_to_install('genicam')}"
         ) from error
     logging.getLogger("harvesters").setLevel(logging.ERROR)
     harvester: Any = Harvester()

@@ -18,7 +18,7 @@ from inspection.cameras.device_frames import RawFrame
 from inspection.cameras.device_settings import apply_settings, exposure_seconds, refuse_setting
 from inspection.cameras.found import FoundCamera
 from inspection.cameras.pixel_formats import NUMBERS
-from inspection.errors import CameraError, CameraLostError
+from inspection.errors import CameraError, CameraLostError, how_to_install
 
 _READY = 300  # milliseconds that a camera may take until it can be triggered again
 
@@ -217,6 +217,6 @@ def _library() -> tuple[Any, Any]:
             from pypylon import genicam, pylon
     except ImportError as error:
         raise CameraLostError(
-            f"Basler cameras need pypylon: pip install 'inspection[pylon]' ({error})"
+            f"Basler cameras need pypylon ({error}); {how_to_install('pylon')}"
         ) from error
     return pylon, genicam

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from inspection.errors import ConfigError, PlcError
+from inspection.errors import ConfigError, PlcError, how_to_install
 from inspection.plc.asking import Asker
 from inspection.plc.words import BLOCK_WORDS
 
@@ -119,8 +119,7 @@ class OpcUaConfig(BaseModel):
             import asyncua  # noqa: F401  # pyright: ignore[reportUnusedImport]
         except ImportError as error:
             raise ConfigError(
-                f"OPC UA needs asyncua, which is not installed ({error}); "
-                "run: pip install inspection[opcua]"
+                f"OPC UA needs asyncua, which is not installed ({error}); {how_to_install('opcua')}"
             ) from error
         return OpcUaPlc(self)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from inspection.errors import InferenceError
+from inspection.errors import InferenceError, how_to_install
 from inspection.runtimes.contract import (
     check_images,
     check_outputs,
@@ -145,7 +145,7 @@ def _import_torch() -> Any:
     except (ImportError, OSError, RuntimeError) as error:  # the last: two that do not fit together
         raise InferenceError(
             f"the runtime pytorch needs PyTorch and torchvision ({error}); "
-            "run: pip install -c constraints.txt 'inspection[train]', or use the runtime onnxruntime"
+            f"{how_to_install('train')}, or use the runtime onnxruntime"
         ) from error
     del torchvision
     return torch

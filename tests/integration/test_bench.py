@@ -227,7 +227,7 @@ def test_scale_of_results_uses_a_store_again(tmp_path):
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_scale_of_replicas(work, tmp_path):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install inspection[ray]")
+    pytest.importorskip("ray", reason="Ray is not installed: the extra ray")
     found = bench(
         "scale", "--work", work, "--cameras", "none", "--megapixels", "none", "--rows", "none",
         "--replicas", "1,2", "--short", "--json", tmp_path / "scale.json",

@@ -20,7 +20,7 @@ from service_process import ServiceProcess
 from station_rig import Rig, until
 from store_samples import inspected, store_config, trigger
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install inspection[ray]")
+pytest.importorskip("ray", reason="Ray is not installed: the extra ray")
 from ray_nodes import RayNodes
 
 from inspection.decide import judge

@@ -18,8 +18,8 @@ import pytest
 from release_builder import paint, write_release
 from station_rig import until
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install inspection[ray]")
-pytest.importorskip("pyarrow", reason="Ray Data is not installed: pip install inspection[ray]")
+pytest.importorskip("ray", reason="Ray is not installed: the extra ray")
+pytest.importorskip("pyarrow", reason="Ray Data is not installed: the extra ray")
 from ray_nodes import RayNodes
 
 from inspection.errors import ConfigError, DatasetError, ReleaseError

@@ -95,7 +95,7 @@ def test_wrong_options_say_what_to_do(dataset: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install inspection[ray]")
+    pytest.importorskip("ray", reason="Ray is not installed: the extra ray")
     from ray_nodes import RayNodes
 
     with RayNodes((1, 1)) as running:

@@ -22,7 +22,13 @@ from typing import Any
 import numpy as np
 
 from inspection.detector import Detector
-from inspection.errors import ConfigError, DatasetError, InspectionError, ReleaseError
+from inspection.errors import (
+    ConfigError,
+    DatasetError,
+    InspectionError,
+    ReleaseError,
+    how_to_install,
+)
 from inspection.ray_cluster import cluster
 from inspection.release import load_release
 from inspection.types import Detections, Release
@@ -85,7 +91,7 @@ def cluster_detection(
     """
     check_shared(runtime)
     if importlib.util.find_spec("ray") and not importlib.util.find_spec("pyarrow"):
-        raise ConfigError("Ray Data is not installed; pip install inspection[ray], on every node")
+        raise ConfigError(f"Ray Data is not installed; {how_to_install('ray')}, on every node")
     with cluster(address) as ray:
         yield partial(_detect, ray, runtime, threads or 1, block)
 

@@ -17,7 +17,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from inspection.errors import PlcError
+from inspection.errors import PlcError, how_to_install
 from inspection.plc.servers.listening import accept_no_more, turns
 from inspection.plc.words import BLOCK_WORDS
 
@@ -44,8 +44,7 @@ class OpcUaServer:
             from asyncua.server.internal_server import InternalServer
         except ImportError as error:
             raise PlcError(
-                f"OPC UA needs asyncua, which is not installed ({error}); "
-                "run: pip install inspection[opcua]"
+                f"OPC UA needs asyncua, which is not installed ({error}); {how_to_install('opcua')}"
             ) from error
 
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)

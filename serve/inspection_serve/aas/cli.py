@@ -57,7 +57,7 @@ def export_command(
     Neither pictures nor names of persons are in it.
     """
     from inspection.config import load_station
-    from inspection.errors import ConfigError
+    from inspection.errors import ConfigError, how_to_install
     from inspection_serve.aas.nameplate_file import read_nameplate
 
     try:
@@ -66,7 +66,7 @@ def export_command(
         from inspection_serve.aas.shells import shells
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"the package {error.name} is not installed; run pip install 'inspection[aas]'"
+            f"the package {error.name} is not installed; {how_to_install('aas')}"
         ) from error
     config = load_station(station)
     file = read_nameplate(nameplate or station.resolve().parent / "nameplate.yaml")

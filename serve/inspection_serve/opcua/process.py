@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from inspection.config import StationConfig
-from inspection.errors import ConfigError, StoreError
+from inspection.errors import ConfigError, StoreError, how_to_install
 from inspection.opcua_server_config import OpcUaServerConfig
 from inspection.store.config import StoreConfig
 from inspection.store.following import newest, settled_after, told_before
@@ -36,7 +36,7 @@ def run(config: StationConfig, settings: OpcUaServerConfig, stop: threading.Even
         import asyncua  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"the OPC UA server needs asyncua ({error}); run: pip install inspection[opcua]"
+            f"the OPC UA server needs asyncua ({error}); {how_to_install('opcua')}"
         ) from error
     logging.getLogger("asyncua").setLevel(logging.CRITICAL)
     opened = _open(config.store, stop)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from inspection.errors import ConfigError
+from inspection.errors import ConfigError, how_to_install
 from inspection.ray_cluster import cluster
 from inspection_training.experiment import Experiment
 from inspection_training.progress import Step
@@ -51,7 +51,7 @@ def search_on_cluster(
         ConfigError: no such cluster, Ray Tune is not installed, or no node has so many processors.
     """
     if importlib.util.find_spec("ray") and not importlib.util.find_spec("pyarrow"):
-        raise ConfigError("Ray Tune is not installed; pip install inspection[ray], on every node")
+        raise ConfigError(f"Ray Tune is not installed; {how_to_install('ray')}, on every node")
     with cluster(address) as ray, tempfile.TemporaryDirectory(prefix="inspection-search-") as work:
         _check_room(ray, threads)
         return _run(work, job, plan, threads, early=early)
