@@ -92,7 +92,7 @@ class Station:
     ) -> None:
         """With a `rig` a real line writes to the store, else we do."""
         folder.mkdir(exist_ok=True)
-        self.rig = rig or Rig(folder)
+        self.rig = rig or Rig(folder, store={"busy_timeout": 10.0})
         self.name, self.folder, self.file = name, folder, folder / "station.yaml"
         self.rig.station["station"] = name
         self.rig.station["upward"] = [{"type": "plant", "name": "plant", "url": url, **link}]

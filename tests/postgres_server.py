@@ -9,12 +9,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 from pathlib import Path
+
+from free_ports import free_port
 
 
 class NoServerError(Exception):
@@ -49,7 +50,7 @@ class PostgresServer:
                 entry = pwd.getpwnam(self._user)
                 os.chown(self._folder, entry.pw_uid, entry.pw_gid)
             self._run("initdb", "-A", "trust", "-U", "postgres", "-N", "-D", str(self._data))
-            self.port = _free_port()
+            self.port = free_port()
             self.start()
         except BaseException:
             self.close()
@@ -175,9 +176,3 @@ class PostgresServer:
         )
         if done.returncode != 0:
             raise NoServerError(f"{program}: {done.stderr[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

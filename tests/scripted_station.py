@@ -62,7 +62,7 @@ class ScriptedStation:
         self._seen_at = 0.0
         self._answered = False
         self._armed = True
-        self._recipe_asked = False
+        self._recipe_asked = 0
 
     def step(self, ctrl: Ctrl, now: float) -> Stat:
         if ctrl.heartbeat != self._plc_beat:
@@ -96,10 +96,12 @@ class ScriptedStation:
 
     def _recipe(self, ctrl: Ctrl) -> None:
         if not ctrl.has(CtrlFlag.RECIPE_REQ):
-            self._recipe_asked = False
+            self._recipe_asked = 0
             self._flag(StatFlag.RECIPE_ACK, False)
-        elif not self._recipe_asked and self._row is None:
-            self._recipe_asked = True
+        elif (
+            ctrl.recipe != self._recipe_asked and self._row is None
+        ):  # as the station: the drop may be unseen
+            self._recipe_asked = ctrl.recipe
             self.requests.append(ctrl.recipe)
             known = ctrl.recipe in self.recipes
             self._set(recipe=ctrl.recipe if known else 0)

@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import json
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from free_ports import free_port
 from release_builder import write_release
 from typer.testing import CliRunner
 
@@ -32,13 +32,6 @@ from inspection.plc.simulated_config import SimulatedPlcConfig
 from inspection.store.verify_cli import app as verify_app
 
 CLASSES = ("scratch", "dent", "missing_hole", "burr")
-
-
-def free_port() -> int:
-    """Return a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], Any], timeout: float = 20.0, what: str = "condition") -> Any:

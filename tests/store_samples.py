@@ -31,9 +31,11 @@ MODEL = "cd" * 32
 
 
 def store_config(folder: Path, **changes: Any) -> StoreConfig:
-    """Return a store in a folder; free space is not guarded."""
+    """Return a store in a folder; free space is not guarded, and a writer waits as a slow disk wants."""
     images = {"min_free_gb": 0, "min_free_percent": 0, **changes.pop("images", {})}
-    return StoreConfig.model_validate({**changes, "images": images}).beside(folder)
+    return StoreConfig.model_validate({"busy_timeout": 10.0, **changes, "images": images}).beside(
+        folder
+    )
 
 
 def utc_now() -> str:

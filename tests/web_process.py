@@ -41,7 +41,7 @@ class WebProcess:
         self.log = log
         self._prefix = prefix or []
         self._arguments = [str(value) for value in arguments]
-        self.address, self.setup_code = "", ""
+        self.address = ""
         self._port = "0"
         self.start()
 
@@ -57,18 +57,18 @@ class WebProcess:
                 stderr=log,
                 text=True,
             )  # fmt: skip
-        lines: queue.Queue[str] = queue.Queue()
+        self._lines = lines = queue.Queue[str]()
         threading.Thread(target=self._follow, args=(lines,), daemon=True).start()
         line = lines.get(timeout=60)
         found = re.search(r"pages at (http://[^/]+:(\d+))/", line)
         assert found, self.log.read_text()
         self.address, self._port = found[1], found[2]
-        try:
-            more = lines.get(timeout=0.3)
-        except queue.Empty:
-            more = ""
-        code = re.search(r"code=(\S+)", more)
-        self.setup_code = code[1] if code else ""
+
+    def read_setup_code(self) -> str:
+        """Return the code that the first start prints; once."""
+        code = re.search(r"code=(\S+)", self._lines.get(timeout=20))
+        assert code, "no first start"
+        return code[1]
 
     def _follow(self, lines: queue.Queue[str]) -> None:
         assert self.process.stdout

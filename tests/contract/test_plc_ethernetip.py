@@ -80,7 +80,7 @@ def test_a_tag_that_is_not_as_configured_is_an_error(port: int, tag: str, messag
 
 
 def test_the_connection_is_ended_when_it_is_whole_and_only_then(proxy: FaultProxy) -> None:
-    plc = driver(proxy.port, timeout=0.5)
+    plc = driver(proxy.port, timeout=1.5)
     plc.read_words(0, 16)
     plc.close()
     plc.close()
@@ -131,7 +131,7 @@ def test_a_connection_that_is_not_as_asked_is_none(
 
 def test_no_spoiled_bit_of_an_answers_head_becomes_other_words(proxy: FaultProxy) -> None:
     """Bits before the words are turned, one a read: the same words, or an error."""
-    plc = driver(proxy.port, timeout=0.3)
+    plc = driver(proxy.port, timeout=0.6)
     plc.write_words(100, [1, 2, 3, 4])
     seen = set[int]()
     # The length's high bits are left out: they only make the driver wait for more.

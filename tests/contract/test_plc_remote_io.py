@@ -145,9 +145,9 @@ def test_a_slow_answer_under_pass_rejects_the_part_that_is_then_in_place(
 
 
 def test_the_modules_watchdog_ends_a_pass_when_the_pc_dies() -> None:
-    with Module(watchdog=0.3) as module:
+    with Module(watchdog=1.0) as module:
         module.set(enable=True)
-        driver = config(module.port, watchdog=0.4, hold=5.0).open()
+        driver = config(module.port, watchdog=1.1, hold=9.0).open()
         driver.connect()
         prove(driver, module)
         shows(module, "passed")
@@ -215,7 +215,7 @@ def test_an_answer_that_is_not_the_answer_is_an_error(plc: Plc, proxy: FaultProx
 def test_late_short_and_dribbled_answers_are_errors(plc: Plc, proxy: FaultProxy) -> None:
     before = ctrl(plc).heartbeat
     spoils: list[Callable[[], None]] = [
-        lambda: proxy.delay_next(0.6),
+        lambda: proxy.delay_next(2 * TIMEOUT),
         *(lambda keep=keep: proxy.cut_next(keep, close=False) for keep in (0, 5, 7, 9)),
         *(lambda keep=keep: proxy.cut_next(keep) for keep in (0, 8)),
         lambda: setattr(proxy, "dribble", TIMEOUT / 3),
@@ -360,10 +360,10 @@ def test_a_whole_line_without_a_plc(tmp_path: Path, module: Module) -> None:
 
     Whoever is in place when the link is back is rejected, and has a row.
     """
-    rig = Rig(tmp_path, camera={"defect_rate": 0.5, "seed": 1}, timing={"ack_timeout": 0.5})
+    rig = Rig(tmp_path, camera={"defect_rate": 0.5, "seed": 1}, timing={"ack_timeout": 2.0})
     rig.station["plc"] = {
         "type": "remote_io", "host": "127.0.0.1", "port": module.port, "watchdog": 1.0,
-        "hold": 0.05, "blind": 1.0, **INPUTS, **OUTPUTS,
+        "hold": 0.5, "blind": 1.0, **INPUTS, **OUTPUTS,
     }  # fmt: skip
     rig.write()
     conveyor = Conveyor(module, 10)

@@ -161,7 +161,7 @@ def test_a_connection_that_is_not_as_asked_is_none(
 def test_no_spoiled_bit_of_an_answers_head_becomes_other_words(simulated: SimulatedPlc) -> None:
     """Each bit before the words is turned once: the same words, or an error."""
     with FaultProxy(("127.0.0.1", simulated.port)) as proxy:
-        plc = driver(proxy.port, timeout=0.3)
+        plc = driver(proxy.port, timeout=0.6)
         plc.write_words(STAT, [1, 2, 3, 4])
         errors = 0
         for bit in range(8 * 25):

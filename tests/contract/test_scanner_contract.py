@@ -141,15 +141,15 @@ def test_a_scan_after_the_trigger_is_waited_for(device: NetworkScanner | SerialP
 
 def test_a_late_scan_is_never_one_of_two_right_codes(device: NetworkScanner | SerialPort) -> None:
     """A's scan comes after A was answered: B sees two, and from C on all is well again."""
-    scanner = opened(device, window=0.6, wait=0.4)
-    start = time.monotonic()
-    scans = {0.55: b"A\r", 1.1: b"B\r", 2.1: b"C\r"}
+    scanner = opened(device, window=1.8, wait=1.2)
+    start, takt = time.monotonic(), 3.0
+    scans = {1.65: b"A\r", 3.3: b"B\r", 6.3: b"C\r"}
     timers = [threading.Timer(at, device.send, (scan,)) for at, scan in scans.items()]
     for timer in timers:
         timer.start()
     found = []
     for number in range(3):
-        seen = start + number
+        seen = start + takt * number
         threading.Event().wait(max(0.0, seen - time.monotonic()))
         found.append(texts(scanner, seen))
     for timer in timers:
@@ -161,9 +161,9 @@ def test_a_late_scan_is_never_one_of_two_right_codes(device: NetworkScanner | Se
 def test_an_old_scan_is_no_ones_and_two_scans_are_both_told(
     device: NetworkScanner | SerialPort,
 ) -> None:
-    scanner = opened(device, window=0.3, wait=0.0)
+    scanner = opened(device, window=1.0, wait=0.0)
     device.send(b"OLD\r")
-    threading.Event().wait(0.5)
+    threading.Event().wait(1.3)
     device.send(b"A\rB\r")
     assert collect(scanner, 2) == ["A", "B"]
     scanner.close()

@@ -151,7 +151,7 @@ def test_the_log_of_the_store_is_moved_beside_the_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_pages_that_are_killed_while_they_write_are_not_noticed(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, timing={"camera_timeout": 10.0})
+    rig = Rig(tmp_path, timing={"camera_timeout": 10.0}, store={"busy_timeout": 5.0})
     rig.recipe(deadline=20.0)
     config = rig.folder / "station.yaml"
     bulk(load_station(config).store, 5000)

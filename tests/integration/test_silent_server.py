@@ -131,7 +131,7 @@ def test_what_may_take_long_is_not_cut(config: StoreConfig) -> None:
 
 def test_many_rows_have_the_time_of_many(config: StoreConfig) -> None:
     engine = make_engine(config)
-    rows = [{"seconds": 0.2}] * 8
+    rows = [{"seconds": 0.1}] * 16
     with engine.connect() as connection:
         connection.execute(sa.text("SELECT pg_sleep(:seconds)"), rows)
     silence = silence_of(engine)

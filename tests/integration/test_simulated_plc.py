@@ -114,7 +114,7 @@ def test_start_and_stop_leave_nothing_behind(tmp_path: Path) -> None:
             driver.read_words(0, 16)
         with pytest.raises(RuntimeError, match="once"):
             plc.start()
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     assert len(os.listdir("/proc/self/fd")) <= files
 
 

@@ -164,7 +164,7 @@ def test_webhook_answers(receiver: Receiver, code: int, error: type[Exception] |
 
 
 def test_webhook_server_away_slow_and_back(receiver: Receiver) -> None:
-    link = webhook(receiver, timeout=0.3)
+    link = webhook(receiver, timeout=1.0)
     link.send([part(1)])
     receiver.stop()
     with pytest.raises(AwayError):

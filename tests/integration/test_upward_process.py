@@ -38,7 +38,7 @@ class Upward:
     """A station file with destinations, its store, written to as the line does, and the process."""
 
     def __init__(self, folder: Path, *links: dict[str, Any], **store: Any) -> None:
-        self.rig = Rig(folder, store=store or None)
+        self.rig = Rig(folder, store={"busy_timeout": 10.0, **store})
         self.rig.station["upward"] = list(links)
         self.rig.station["upward_metrics_port"] = self.metrics_port = free_port()
         self.rig.write()

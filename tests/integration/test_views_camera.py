@@ -97,12 +97,12 @@ def test_what_simulators_know_is_added_up_and_else_not_known(tmp_path: Path) -> 
 
 
 def test_all_cameras_expose_at_once() -> None:
-    slow = [simulated(f"view{n}", exposure=0.4) for n in range(4)]
+    slow = [simulated(f"view{n}", exposure=2.0) for n in range(4)]
     with opened(*slow) as camera:
         began = time.monotonic()
         asked = trigger()
         frame = camera.grab(asked, 5)
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < 6, "one after the other takes 8 s"
     assert frame.exposed_mono == min(view.exposed_mono for view in frame.views)
     assert all(view.exposed_mono >= asked.seen_mono for view in frame.views)
 
@@ -218,7 +218,7 @@ def test_lost_late_and_hanging_cameras_are_named() -> None:
         began = time.monotonic()
         with pytest.raises(CameraTimeoutError, match="camera top does not answer"):
             camera.grab(trigger(), 0.3)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 2.9, "it hangs for 3 s"
 
 
 def test_a_camera_that_cannot_be_opened_leaves_none_open(tmp_path: Path) -> None:

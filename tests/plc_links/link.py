@@ -19,8 +19,8 @@ from inspection.protocols import Plc
 
 CTRL, STAT = 0, 100
 """Where the blocks lie in every server of these tests, in words."""
-TIMEOUT = 0.3
-"""Of every driver of these tests, in seconds."""
+TIMEOUT = 0.8
+"""Of every driver of these tests, in seconds: a busy PC stops a process for half of that."""
 
 
 class Peer(Protocol):

@@ -193,10 +193,10 @@ def test_a_dead_station_ends_the_run(tmp_path: Path) -> None:
 
 def test_a_part_without_an_answer_ends_the_run(tmp_path: Path) -> None:
     """Also when the station is well again at once: the client is to know of it."""
-    with place(tmp_path, result_timeout=0.3) as made:
+    with place(tmp_path, result_timeout=2.0) as made:
         made.begin(single=False)
         until(lambda: len(made.station.rows) > 2, 20, "parts")
-        made.station.takes = 0.6
+        made.station.takes = 4.0
         made.over()
         made.ready()
         assert made.outcomes()[-1] == "no_result"

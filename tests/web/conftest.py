@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 from store_samples import store_config
 from web_process import PASSWORD, WebProcess, add_people
 from web_shift import write_shift
 
 from inspection.store.config import StoreConfig
+
+expect.set_options(timeout=15_000)
 
 CHROMIUM = "/usr/bin/chromium"
 AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
