@@ -232,30 +232,30 @@ class _Counts:
         scores = detections.scores.astype(np.float64)
         self._t1 = large & (scores >= _per_class([x.t1 for x in limits], classes))
         self._t2 = large & (scores >= _per_class([x.t2 for x in limits], classes))
-        self.over_t1 = int((self._t1 & self._judged).sum())
+        self._doubts = self._of_each_class(self._t1)
+        self._fails = self._of_each_class(self._t2)
+        self.over_t1 = sum(self._doubts)
+
+    def _of_each_class(self, mask: NDArray[np.bool_]) -> list[int]:
+        """Return how many judged detections of each class are in the mask."""
+        classes = self._detections.classes[mask & self._judged]
+        return np.bincount(classes, minlength=len(self._detections.class_names)).tolist()
 
     def judge_class(self, index: int, limits: ClassLimits) -> Iterable[_Finding]:
+        fails, doubts = self._fails[index], self._doubts[index]
+        if limits.expected is None and max(fails, doubts) <= limits.allowed:
+            return []
         of_class = self._judged & (self._detections.classes == index)
         if limits.expected is not None:
             return self._judge_expected(index, of_class, limits.expected, "")
-        fails, doubts = int((self._t2 & of_class).sum()), int((self._t1 & of_class).sum())
         name, score = self._detections.class_names[index], self._best(self._t1 & of_class)
         if fails > limits.allowed:
             reason = Reason.TOO_MANY if limits.allowed else Reason.DEFECT
             return [
                 _Finding(Decision.FAIL, reason, index + 1, score, f"{fails} {name} at {score:.2f}")
             ]
-        if doubts > limits.allowed:
-            return [
-                _Finding(
-                    Decision.REVIEW,
-                    Reason.BORDERLINE,
-                    index + 1,
-                    score,
-                    f"{doubts} {name} at {score:.2f}",
-                )
-            ]
-        return []
+        detail = f"{doubts} {name} at {score:.2f}"
+        return [_Finding(Decision.REVIEW, Reason.BORDERLINE, index + 1, score, detail)]
 
     def judge_region(self, region: Region) -> Iterable[_Finding]:
         inside = self._placed & counted_in(self._detections, region)

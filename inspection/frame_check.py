@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.types import Frame, FrameLimits, Image, Reason, Result, Trigger
+from inspection.types import CoarseView, Frame, FrameLimits, Image, Reason, Result, Trigger
 
 PIXEL_DOUBTS = frozenset(
     {Reason.FRAME_IDENTICAL, Reason.FRAME_DARK, Reason.FRAME_BRIGHT, Reason.FRAME_FLAT}
@@ -79,7 +79,7 @@ def check_pixels(
     doubt = _first((one, _check_changed(one, before.get(one.camera), live=live)) for one in shots)
     if doubt is not None:
         return doubt
-    return _first((one, _check_light(one.coarse, limits)) for one in shots)
+    return _first((one, _check_light(one.light, limits)) for one in shots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,12 @@ class _Shot:
     @property
     def coarse(self) -> Image:
         """Every so many pixels of the image, uint8 [h, w, 3], C-contiguous."""
-        return _coarse(self.frame)[self.place]
+        return _coarse(self.frame)[self.place][0]
+
+    @property
+    def light(self) -> tuple[float, float]:
+        """Mean and standard deviation of these pixels."""
+        return _coarse(self.frame)[self.place][1]
 
 
 def _by_camera(frame: Frame | None) -> dict[str, _Shot]:
@@ -126,16 +131,24 @@ def _shots(frame: Frame) -> list[_Shot]:
     ]
 
 
-def _coarse(frame: Frame) -> tuple[Image, ...]:
-    """Return few pixels of the image, or of each view; a large image is read for it but once."""
+def _coarse(frame: Frame) -> tuple[CoarseView, ...]:
+    """Return few pixels of the image, or of each view, and their light; a large image is read but once."""
     kept = frame.coarse
     if kept and kept[0][0] is frame.image:
         return kept[0][1]
     image = frame.image
     boxes = [view.box for view in frame.views] or [(0, 0, image.shape[1], image.shape[0])]
-    found = tuple(_few(image[y1:y2, x1:x2]) for x1, y1, x2, y2 in boxes)
+    few = [_few(image[y1:y2, x1:x2]) for x1, y1, x2, y2 in boxes]
+    found = tuple((one, _light(one)) for one in few)
     kept[:] = [(image, found)]
     return found
+
+
+def _light(pixels: Image) -> tuple[float, float]:
+    if not pixels.size:
+        return 0.0, 0.0  # dark and flat; `check_told` refused it before
+    levels = pixels.reshape(-1).astype(np.float64)
+    return float(levels.mean()), float(levels.std())
 
 
 def _few(image: Image) -> Image:
@@ -197,9 +210,8 @@ def same_image(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
     return np.array_equal(image[::16, ::16], other[::16, ::16]) and np.array_equal(image, other)
 
 
-def _check_light(coarse: Image, limits: FrameLimits) -> Result | None:
-    levels = coarse.reshape(-1).astype(np.float64)
-    mean, std = float(levels.mean()), float(levels.std())
+def _check_light(light: tuple[float, float], limits: FrameLimits) -> Result | None:
+    mean, std = light
     if mean < limits.min_mean:
         return Result.not_inspected(
             Reason.FRAME_DARK, f"mean {mean:.1f} is under {limits.min_mean}"

@@ -49,6 +49,8 @@ def _left(
 ) -> NDArray[np.bool_]:
     """Return what regions leave, by what it means to lie in one that is looked at, or ignored."""
     left = np.ones(len(detections), bool)
+    if not recipe.regions:
+        return left
     for index, name in enumerate(detections.class_names):
         own = [
             looked_at(detections, region)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 """uint8 [H, W, 3], RGB."""
+CoarseView = tuple[Image, tuple[float, float]]
+"""Few pixels of an image, C-contiguous, and their mean and standard deviation."""
 Outline = tuple[tuple[float, float], ...]
 """Corners (x, y) of a closed polygon, image pixels."""
 Task = Literal["detect", "segment", "anomaly"]
@@ -241,7 +243,7 @@ class Frame:
         truth: what a simulator knows of the part: defect class to count; None from real cameras.
         views: where each camera's picture lies, when several are joined; each is checked by itself.
             `frame_id` is then that of the first, `exposed_mono` that of the earliest.
-        coarse: where `frame_check` keeps the image that it looked at, and few pixels of it or each view.
+        coarse: where `frame_check` keeps the image that it looked at, and what it saw of it or each view.
     """
 
     image: Image
@@ -251,8 +253,8 @@ class Frame:
     source: str = ""
     truth: dict[str, int] | None = None
     views: tuple[FrameView, ...] = ()
-    coarse: list[tuple[Image, tuple[Image, ...]]] = field(
-        default_factory=list[tuple[Image, tuple[Image, ...]]], repr=False, compare=False
+    coarse: list[tuple[Image, tuple[CoarseView, ...]]] = field(
+        default_factory=list[tuple[Image, tuple[CoarseView, ...]]], repr=False, compare=False
     )
 
 

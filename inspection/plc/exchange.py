@@ -24,6 +24,7 @@ from inspection.plc.words import (
     Ctrl,
     Stat,
     StatFlag,
+    changed,
 )
 from inspection.protocols import Plc
 from inspection.types import Reason, Result
@@ -157,7 +158,7 @@ class Exchange:
 
     def raise_flags(self, flags: StatFlag, *, drop: StatFlag = NO_FLAGS) -> None:
         """Raise some flags and drop others in one request; nothing is sent when nothing changes."""
-        wanted = self._stat.flags & ~drop | flags
+        wanted = changed(self._stat.flags, up=flags, down=drop)
         if wanted != self._stat.flags:
             self._stat = replace(self._stat, flags=wanted)
             self._write_flags()

@@ -135,7 +135,7 @@ class ModbusPlc:
             ValueError: address, count or a word is outside Modbus; nothing was sent.
         """
         _check_range(address, len(words), MAX_WRITE)
-        if not all(0 <= word <= 0xFFFF for word in words):
+        if not 0 <= min(words) <= max(words) <= 0xFFFF:
             raise ValueError(f"words to write must be 0..65535, got {words}")
         what = f"write of {len(words)} words at {address}"
         reply = self._ask(

@@ -66,9 +66,8 @@ _SQLITE_SAYS = {
 _logger = logging.getLogger(__name__)
 
 
-def dumps(value: object) -> str:
-    """JSON for the store: compact; NaN or infinity is an error, never a word no reader knows."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+dumps = json.JSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode
+"""JSON for the store: compact; NaN or infinity is an error, never a word no reader knows."""
 
 
 def make_engine(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -28,6 +30,8 @@ Values = dict[str, Any]
 """Column name to a plain value that JSON can hold."""
 
 
+_FINITE = json.JSONEncoder(allow_nan=False).encode
+"""Raises ValueError at a number that is not finite: in one call, where a walk takes hundreds."""
 REPLACED = "replaced before it was sent"
 """Why `late` keeps an answer that NOT_INSPECTED took the place of."""
 
@@ -99,6 +103,9 @@ def part_values(inspected: Inspected) -> Values:
             "simulated": frame.truth is not None,
             "image_state": "pending",
         }
+    with contextlib.suppress(ValueError, TypeError):  # or a value that the database will refuse
+        _FINITE(values)
+        return values
     cleaned = {name: _finite(value) for name, value in values.items()}
     if inspected.result.decision is Decision.PASS and cleaned != values:
         raise StoreError(

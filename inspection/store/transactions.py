@@ -11,6 +11,7 @@ for data it lost.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -35,6 +36,8 @@ class Transactions:
     def __init__(self, config: StoreConfig) -> None:
         self._config = config
         self._connection: sa.Connection | None = None
+        path = config.sqlite_path
+        self._files = [] if path is None else [str(path), f"{path}-wal"]
         self._identity: list[tuple[int, int]] = []
         self._check = True
         self._met_damage = False
@@ -114,11 +117,8 @@ class Transactions:
 
     def _file_identity(self) -> list[tuple[int, int]]:
         """Return which files lie where the database and its log should; empty on PostgreSQL."""
-        path = self._config.sqlite_path
-        if path is None:
-            return []
         try:
-            found = [path.stat(), path.with_name(path.name + "-wal").stat()]
+            found = [os.stat(file) for file in self._files]
         except OSError:
             return []
         return [(one.st_dev, one.st_ino) for one in found]
