@@ -25,8 +25,8 @@ from inspection.protocols import Plc
 OTHERWISE = {"remote_io": "test_plc_remote_io.py"}
 """Drivers that have no words to write and read back, and where the same is asked of them instead."""
 LATE = 2.5
-BACK = 10.0
-"""Seconds in which a link must be up again after its PLC is; on a quiet PC it takes a fraction of one."""
+BACK = 1.0
+"""Seconds in which a link must be up again after its PLC is; three tries are made in any case."""
 
 # A quiet pattern: no flag that the simulated PLC's program acts upon, unsigned extremes, no repeats.
 WORDS = [0, 65535, 32768, 32767, 1, 2, 3, 40000, 50000, 60000, 65534, 7, 8, 9, 10, 11]
@@ -155,7 +155,9 @@ def test_a_refused_address_is_an_error_and_closes(link: Link, plc: Plc) -> None:
     assert len(plc.read_words(STAT, 16)) == 16
 
 
-def test_after_a_restart_of_the_server_the_link_is_back(plc: Plc, peer: Peer) -> None:
+def test_after_a_restart_of_the_server_the_link_is_back_within_a_second(
+    plc: Plc, peer: Peer
+) -> None:
     plc.write_words(STAT, WORDS)
 
     def while_down() -> None:
@@ -165,13 +167,14 @@ def test_after_a_restart_of_the_server_the_link_is_back(plc: Plc, peer: Peer) ->
             reconnect_and_read(plc)  # the proxy accepts and finds nobody behind it
 
     peer.restart(while_down)
-    up, words = time.monotonic(), None
-    while words is None and time.monotonic() - up < BACK:
+    up, words, tries = time.monotonic(), None, 0
+    while words is None and (time.monotonic() - up < BACK or tries < 3):
+        tries += 1
         try:
             words = reconnect_and_read(plc)
         except PlcError:
             threading.Event().wait(0.02)
-    assert words is not None, f"no answer within {BACK} s"
+    assert words is not None, f"no answer within {BACK} s and {tries} tries"
     assert len(words) == 16
 
 

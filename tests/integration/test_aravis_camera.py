@@ -269,8 +269,8 @@ def test_power_off_and_on(device: FakeGigeCamera) -> None:
     assert frame.image.shape == (128, 160, 3)
     camera.close()
     print(f"noticed after {noticed:.2f} s, running {back:.2f} s after the return")
-    assert noticed < 6, "1 s on a quiet PC"
-    assert back < 10, "3 s on a quiet PC"
+    assert noticed < 2, "1 s on a quiet PC"
+    assert back < 6, "3 s on a quiet PC"
 
 
 def test_held_up_in_the_middle_of_a_grab(device: FakeGigeCamera) -> None:

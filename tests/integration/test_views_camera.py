@@ -218,7 +218,7 @@ def test_lost_late_and_hanging_cameras_are_named() -> None:
         began = time.monotonic()
         with pytest.raises(CameraTimeoutError, match="camera top does not answer"):
             camera.grab(trigger(), 0.3)
-        assert time.monotonic() - began < 2.9, "it hangs for 3 s"
+        assert time.monotonic() - began < 2
 
 
 def test_a_camera_that_cannot_be_opened_leaves_none_open(tmp_path: Path) -> None:
