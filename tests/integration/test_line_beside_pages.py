@@ -65,7 +65,9 @@ while True:
 
 def test_the_line_gets_its_turn_while_pages_write_without_a_pause(tmp_path: Path) -> None:
     """Three threads hold the store for 30 ms each, one after the other; the line waits 250 ms at most."""
-    config = store_config(tmp_path)
+    config = store_config(
+        tmp_path, busy_timeout=1.0
+    )  # who only takes its chance waits longer once in 60
     store = SqlStore(config)
     epoch = store.begin_epoch("st1", "start")
     pages, stop, held = WebStore(config), threading.Event(), threading.Event()
