@@ -1,6 +1,7 @@
 """`inspection bench`: ours against its peers, interleaved in one run, on the same frames.
 
 bench line | runtime | service ─▶ network and frames (made once, kept in --work) ─▶ turns ─▶ findings
+bench calls ─▶ the line of `bench line` under a profiler's hook                  ─▶ findings
 bench scale ─▶ the same network, frames of many sizes, stores of many results    ─▶ findings
 bench store | web | plc | train ─▶ their own rigs                                ─▶ findings
 findings ─▶ table, JSON, plot          bench report ─▶ JSON files ─▶ docs/performance.md
@@ -135,6 +136,27 @@ def hold(
     _check_names((side,), [name for name in side_names(network) if name.startswith("ours")])
     plan = HoldPlan(takt, minutes, deadline, side)
     _finish(hold_takt(network, folder, work, plan), as_json, plot)
+
+
+@app.command()
+def calls(
+    *,
+    work: Work = WORK,
+    weights: Weights = None,
+    activation: Activation = "own",
+    side: Annotated[str, typer.Option(help="`ours bf16`, `ours in process bf16`, …")] = "ours bf16",
+    parts: Annotated[int, typer.Option(help="parts that are counted", min=1)] = 30,
+    frame: FrameSize = FIVE_MEGAPIXELS,
+    frames: Frames = 6,
+    as_json: AsJson = None,
+) -> None:
+    """Calls of Python and C that the line makes for a part's answer: a cost that no other work changes."""
+    from inspection_bench.calls import count
+    from inspection_bench.line import side_names
+
+    network, folder = _open(work, weights, frame, frames, activation)
+    _check_names((side,), [name for name in side_names(network) if name.startswith("ours")])
+    _finish(count(network, folder, work, parts, side), as_json, None)
 
 
 @app.command()

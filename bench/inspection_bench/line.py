@@ -54,7 +54,8 @@ AFTER_ANSWER = 0.06
 """Seconds after an answer at which the service is asked for its times: nobody waits for it then."""
 APART = 0.15
 """Seconds from part to part, at least, for the service's times to be those of one part."""
-INFERENCE_TIMES = "inference.json"
+AFTER_LINE = "of-parts.json"
+"""What the line's process writes at its end, about each part, in their order."""
 WARM = 5
 """Parts at the start of a turn that do not count."""
 
@@ -165,7 +166,7 @@ def _turn(
             side.memory[name] = max(side.memory.get(name, 0.0), memory_mb(child.pid))
         side.parts += counted
     inferred = watch.seconds
-    times = folder / INFERENCE_TIMES
+    times = folder / AFTER_LINE
     if times.exists() and not begun.service:
         each: list[float] = json.loads(times.read_text())  # in the order of the parts
         inferred = (
@@ -264,9 +265,17 @@ def _alive(processes: dict[str, Child]) -> bool:
 
 @contextmanager
 def begin_ours(
-    side: Side, network: Network, frames: Path, folder: Path, port: int
+    side: Side,
+    network: Network,
+    frames: Path,
+    folder: Path,
+    port: int,
+    program: str = "inspection_bench.our_line",
 ) -> Iterator[Begun]:
-    """Start our line, with the service unless the side is `in process`; what it took is added to the side."""
+    """Start our line, with the service unless the side is `in process`; what it took is added to the side.
+
+    `program` runs the line; it is given the station's file, the frames, and where to write `AFTER_LINE`.
+    """
     precision = side.name.rpartition(" ")[2]
     with ExitStack() as stack:
         processes: dict[str, Child] = {}
@@ -284,9 +293,8 @@ def begin_ours(
             ]  # fmt: skip
             processes["service"] = stack.enter_context(Child(arguments, folder / "service.log"))
         write_station(network, folder, port, runtime, side.deadline)
-        times = folder / INFERENCE_TIMES
-        arguments = ["-m", "inspection_bench.our_line", str(folder / "station.yaml"), str(frames)]
-        with Child([*arguments, str(times)], folder / "line.log") as line:
+        arguments = ["-m", program, str(folder / "station.yaml"), str(frames)]
+        with Child([*arguments, str(folder / AFTER_LINE)], folder / "line.log") as line:
             yield Begun({"line": line, **processes}, service if processes else 0)
     side.stages += _stages(folder / "results.db")
 

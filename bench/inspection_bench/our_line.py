@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,16 @@ from inspection_bench.frames import PreparedCameraConfig
 class TimedRuntime:
     """A runtime's config whose driver notes the seconds of each `infer`."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, seconds: list[float]) -> None:
         self._config = config
-        self.seconds: list[float] = []
+        self._seconds = seconds
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)
 
     def open(self) -> Any:
         """Return the driver with its `infer` timed."""
-        driver, seconds = self._config.open(), self.seconds
+        driver, seconds = self._config.open(), self._seconds
         infer = driver.infer
 
         def timed(images: Any, timeout: float) -> Any:
@@ -46,18 +47,29 @@ class TimedRuntime:
         return driver
 
 
-def main() -> None:
-    station, frames, times = map(Path, sys.argv[1:])
+def run_prepared(station: Path, frames: Path, wrap: Callable[[Any], Any]) -> None:
+    """Run the station of a file on prepared frames until a signal says stop.
+
+    Args:
+        station: its file.
+        frames: folder of the frames.
+        wrap: given the runtime's config, returns what is run in its place.
+    """
     config = load_station(station)
-    runtime = TimedRuntime(config.runtime)
     camera = PreparedCameraConfig(folder=frames)
-    config = config.model_copy(update={"camera": camera, "runtime": runtime})
+    config = config.model_copy(update={"camera": camera, "runtime": wrap(config.runtime)})
     start_logging(False)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     run_station(config, stop)
-    times.write_text(json.dumps(runtime.seconds))
+
+
+def main() -> None:
+    station, frames, times = map(Path, sys.argv[1:])
+    seconds: list[float] = []
+    run_prepared(station, frames, lambda runtime: TimedRuntime(runtime, seconds))
+    times.write_text(json.dumps(seconds))
 
 
 if __name__ == "__main__":
