@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from inspection.errors import StoreError
+from inspection.store.prepared import Prepared
 from inspection.store.rows import (
     REPLACED,
     Values,
@@ -34,22 +35,24 @@ _KEY = sa.and_(
     parts.c.sequence == sa.bindparam("key_sequence"),
 )
 _FIND = sa.select(parts).where(_KEY)
-_CLOSE = (
-    sa.update(parts).where(_KEY, parts.c.state == PartState.TRIGGERED.value).returning(parts.c.id)
+_CLOSE = Prepared(
+    sa.update(parts).where(_KEY, parts.c.state == PartState.TRIGGERED.value).returning(parts.c.id),
+    parts,
 )
 _CHANGE = sa.update(parts).where(parts.c.id == sa.bindparam("record"))
 _INSERT = sa.insert(parts).returning(parts.c.id)
 _KEY_NAMES = ["station", "epoch", "sequence"]
 _INSERT_NEW = {
-    "sqlite": sqlite.insert(parts)
-    .on_conflict_do_nothing(index_elements=_KEY_NAMES)
-    .returning(parts.c.id),
-    "postgresql": postgresql.insert(parts)
-    .on_conflict_do_nothing(index_elements=_KEY_NAMES)
-    .returning(parts.c.id),
+    name: Prepared(
+        dialect.insert(parts)
+        .on_conflict_do_nothing(index_elements=_KEY_NAMES)
+        .returning(parts.c.id),
+        parts,
+    )
+    for name, dialect in {"sqlite": sqlite, "postgresql": postgresql}.items()
 }
 """By dialect: inserts a row unless its key is there, in one statement; returns its id, or nothing."""
-_MARK_SENT = (
+_MARK_SENT = Prepared(
     sa.update(parts)
     .where(_KEY, parts.c.decision.is_not(None))
     .values(
@@ -58,18 +61,20 @@ _MARK_SENT = (
         ),
         sent_mono=sa.func.coalesce(parts.c.sent_mono, sa.bindparam("mono")),
         sent_at=sa.func.coalesce(parts.c.sent_at, sa.bindparam("at")),
-    )
+    ),
+    parts,
 )
-_MARK_ACKNOWLEDGED = (
+_MARK_ACKNOWLEDGED = Prepared(
     sa.update(parts)
     .where(_KEY, parts.c.decision.is_not(None))
     .values(
         state=PartState.ACKNOWLEDGED.value,
         acknowledged_mono=sa.func.coalesce(parts.c.acknowledged_mono, sa.bindparam("mono")),
         acknowledged_at=sa.func.coalesce(parts.c.acknowledged_at, sa.bindparam("at")),
-    )
+    ),
+    parts,
 )
-_SET_IMAGES = sa.update(parts).where(_KEY)
+_SET_IMAGES = Prepared(sa.update(parts).where(_KEY), parts)
 
 
 class RowMissingError(StoreError):
@@ -94,7 +99,7 @@ def insert_triggered(connection: sa.Connection, trigger: Trigger, recipe_number:
         StoreError: another trigger has this key.
     """
     values = {**trigger_values(trigger), "recipe_number": recipe_number}
-    record = connection.execute(_INSERT_NEW[connection.dialect.name], values).scalar()
+    record = _INSERT_NEW[connection.dialect.name].returned(connection, values)
     if record is not None:
         return int(record)
     row = find(connection, trigger.key)
@@ -116,7 +121,7 @@ def write_decision(connection: sa.Connection, values: Values, *, was_sent: bool)
     """
     key = PartKey(values["station"], values["epoch"], values["sequence"])
     stamped = {**values, "committed_mono": time.monotonic()}
-    record = connection.execute(_CLOSE, {**_key(key), **stamped}).scalar()
+    record = _CLOSE.returned(connection, {**_key(key), **stamped})
     if record is not None:
         return int(record)
     row = find(connection, key)
@@ -172,23 +177,20 @@ def add_late(connection: sa.Connection, key: PartKey, entry: Values) -> None:
 
 def mark_sent(connection: sa.Connection, key: PartKey, mono: float, at: str) -> None:
     """The answer was written to the PLC; the first time counts. Raises RowMissingError."""
-    done = connection.execute(_MARK_SENT, {**_key(key), "mono": mono, "at": at})
-    if done.rowcount != 1:
+    if _MARK_SENT.changed(connection, {**_key(key), "mono": mono, "at": at}) != 1:
         raise RowMissingError(key, "its answer was sent")
 
 
 def mark_acknowledged(connection: sa.Connection, key: PartKey, mono: float, at: str) -> None:
     """The PLC acknowledged the answer; the first time counts. Raises RowMissingError."""
-    done = connection.execute(_MARK_ACKNOWLEDGED, {**_key(key), "mono": mono, "at": at})
-    if done.rowcount != 1:
+    if _MARK_ACKNOWLEDGED.changed(connection, {**_key(key), "mono": mono, "at": at}) != 1:
         raise RowMissingError(key, "its answer was acknowledged")
 
 
 def set_images(connection: sa.Connection, key: PartKey, state: str, files: list[Values]) -> None:
     """Record what became of the pictures. Raises RowMissingError."""
     row = {**_key(key), "image_state": state, "images": files or None}
-    done = connection.execute(_SET_IMAGES, row)
-    if done.rowcount != 1:
+    if _SET_IMAGES.changed(connection, row) != 1:
         raise RowMissingError(key, f"its pictures are {state}")
 
 
