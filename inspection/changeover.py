@@ -128,16 +128,8 @@ class Changeover:
 
     def _enforce(self, number: int, setup: Setup) -> None:
         self._refused, self.fault = None, None
-        if self.setup is not None and _is_same(self.setup, setup):
+        if self.setup == setup:
             return
         log.info("recipe %d: %s", number, setup.release.name)
         self.setup = setup
         self._load(setup)
-
-
-def _is_same(old: Setup, new: Setup) -> bool:
-    return (old.recipe.sha256, old.release.model_sha256, old.release.name) == (
-        new.recipe.sha256,
-        new.release.model_sha256,
-        new.release.name,
-    )

@@ -13,7 +13,6 @@ Limits that the file does not give are the release's own.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -31,7 +30,7 @@ from inspection.types import (
     Region,
     Release,
 )
-from inspection.yaml_file import read_yaml
+from inspection.yaml_file import read_hashed
 
 CodeFormat = Literal[
     "data_matrix", "qr_code", "micro_qr_code", "rmqr_code", "aztec", "pdf_417", "code_128", "code_39",
@@ -233,16 +232,16 @@ class RecipeBook:
             RecipeError: no such recipe, two files with this number, or a wrong one.
             ReleaseError: its release is missing or refused.
         """
-        found: dict[Path, RecipeConfig] = {}
+        found: dict[Path, tuple[RecipeConfig, str]] = {}
         broken: list[str] = []
         for path in sorted(self._folder.glob("*.yaml")):
             try:
-                config = read_yaml(path, RecipeConfig)
+                config, sha256 = read_hashed(path, RecipeConfig)
             except ConfigError as error:
                 broken.append(str(error))
                 continue
             if config.number == number:
-                found[path] = config
+                found[path] = config, sha256
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
             raise RecipeError(Reason.RECIPE_INVALID, f"recipe {number} is in {names}; keep one")
@@ -255,7 +254,6 @@ class RecipeBook:
                 Reason.RECIPE_UNKNOWN,
                 f"there is no recipe {number} in {self._folder}; add a file for it",
             )
-        path, config = next(iter(found.items()))
+        ((config, sha256),) = found.values()
         release = self._find(self._releases, config.part, config.release)
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         return config.recipe(release, sha256), release

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,12 @@ MAX_BYTES = 1 << 20
 
 
 def read_yaml(path: Path, model: type[M]) -> M:
-    """Read a YAML file strictly.
+    """Read a YAML file strictly. Raises ConfigError as `read_hashed` does."""
+    return read_hashed(path, model)[0]
+
+
+def read_hashed(path: Path, model: type[M]) -> tuple[M, str]:
+    """Read a YAML file strictly, once: what it says, and the sha256 of the very bytes that say so.
 
     Raises:
         ConfigError: unreadable, not YAML, or not what the model asks; the message lists every fault
@@ -28,10 +34,11 @@ def read_yaml(path: Path, model: type[M]) -> M:
             raise ConfigError(
                 f"{path} is larger than {MAX_BYTES >> 20} MiB; that is no settings file"
             )
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        text = data.decode("utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_aliases_and_doubles(path, node)
-        data = yaml.safe_load(text)
+        told = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path} cannot be read: {error}; check the path and its encoding (UTF-8)"
@@ -39,7 +46,7 @@ def read_yaml(path: Path, model: type[M]) -> M:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     try:
-        return model.model_validate(data)
+        return model.model_validate(told), hashlib.sha256(data).hexdigest()
     except ValidationError as error:
         faults = "\n".join(f"  {_explain(node, fault, model)}" for fault in error.errors())
         raise ConfigError(f"{path} is not valid:\n{faults}") from error

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 
 import pytest
 import yaml
 from station_rig import Rig
 
+from inspection.changeover import Changeover
 from inspection.config import load_station
 from inspection.errors import ConfigError, ReleaseError
+from inspection.part import Setup
 from inspection.recipe import RecipeBook, RecipeError
+from inspection.release import find_release
 from inspection.types import Reason
 
 
@@ -97,6 +103,42 @@ def test_recipe_limits_go_over_those_of_the_release(rig):
     assert recipe.limits["dent"].t2 == 0.9
     assert recipe.limits["scratch"] == release.limits["scratch"]
     assert set(recipe.limits) == set(release.classes)
+
+
+def test_a_recipe_has_the_hash_of_the_bytes_that_gave_its_limits(rig):
+    """A file that is written anew while its release is checked: limits and hash are of one form of it."""
+    path = rig.folder / "recipes" / "1.yaml"
+    hashes: dict[str, float] = {}
+
+    def written(t1: float) -> None:
+        rig.recipe(1, limits={"dent": {"t1": t1, "t2": 0.9}})
+        hashes[hashlib.sha256(path.read_bytes()).hexdigest()] = t1
+
+    def find(releases, part, number):
+        found = find_release(releases, part, number)
+        written(0.3)
+        return found
+
+    written(0.5)
+    recipe, _ = RecipeBook(rig.folder / "recipes", rig.releases, find).get(1)
+    assert recipe.limits["dent"].t1 == hashes[recipe.sha256]
+
+
+def test_limits_that_change_are_in_force_whatever_the_hash_says(rig):
+    """Setups are one only when all of them is the same, also the limits that a release's card gives."""
+    recipe, release = book(rig).get(1)
+    first = Setup(recipe, release)
+    strict = {name: replace(limits, t1=0.01) for name, limits in recipe.limits.items()}
+    second = Setup(replace(recipe, limits=strict), release)
+    setups, loaded, read = [first, second, second], [], threading.Event()
+    changeover = Changeover(lambda _number: setups.pop(0), loaded.append, read.set)
+    for wanted in (first, second, second):
+        read.clear()
+        changeover.request(1)
+        assert read.wait(5)
+        assert changeover.take() is not None
+        assert changeover.setup == wanted
+    assert loaded == [first, second]
 
 
 @pytest.mark.parametrize(

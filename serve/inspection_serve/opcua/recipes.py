@@ -7,7 +7,6 @@ while nobody else holds the control, and the line takes it between two parts.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import threading
@@ -25,7 +24,7 @@ from inspection.store.web.access import WebStore
 from inspection.store.web.commands import ControlHeldError
 from inspection.store.web.people import Person, Role
 from inspection.types import CommandState
-from inspection.yaml_file import read_yaml
+from inspection.yaml_file import read_hashed
 from inspection_serve.opcua.channel import CALLER, SignedIn
 from inspection_serve.opcua.model import Model
 
@@ -178,11 +177,10 @@ class Recipes:
         found: dict[int, tuple[str, bytes]] = {}
         for path in sorted(self._folder.glob("*.yaml")):
             try:
-                config = read_yaml(path, RecipeConfig)
-                digest = hashlib.sha256(path.read_bytes()).digest()
-            except (ConfigError, OSError):
+                config, sha256 = read_hashed(path, RecipeConfig)
+            except ConfigError:
                 continue  # the line refuses it too; the models page says why
-            found[config.number] = f"{config.part}/{config.release}", digest
+            found[config.number] = f"{config.part}/{config.release}", bytes.fromhex(sha256)
         return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -127,11 +126,11 @@ def _store(store: str, images: Path | None) -> StoreConfig:
 
 def _recipe(path: Path | None) -> tuple[RecipeConfig | None, str]:
     from inspection.recipe import RecipeConfig
-    from inspection.yaml_file import read_yaml
+    from inspection.yaml_file import read_hashed
 
     if path is None:
         return None, ""
-    return read_yaml(path, RecipeConfig), hashlib.sha256(path.read_bytes()).hexdigest()
+    return read_hashed(path, RecipeConfig)
 
 
 def _only_part(releases: Path) -> str:

@@ -8,7 +8,6 @@ stays. The line reads the file at its next recipe request.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass, replace
@@ -18,11 +17,10 @@ from typing import Any
 
 import yaml
 
-from inspection.errors import ConfigError, InspectionError
+from inspection.errors import ConfigError
 from inspection.recipe import RecipeConfig
 from inspection.release import ReleaseCard, write_atomic
-from inspection.yaml_file import read_yaml
-from inspection_serve.web.models.releases import hash_of
+from inspection.yaml_file import read_hashed, read_yaml
 
 HISTORY = "history"
 
@@ -51,10 +49,9 @@ def recipes(folder: Path | None) -> list[RecipeFile]:
     found: list[RecipeFile] = []
     for path in sorted(folder.glob("*.yaml")) if folder is not None else []:
         try:
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            config = read_yaml(path, RecipeConfig)
+            config, sha256 = read_hashed(path, RecipeConfig)
             found.append(RecipeFile(path, sha256, config, "", config.number))
-        except (ConfigError, OSError) as error:
+        except ConfigError as error:
             found.append(RecipeFile(path, "", None, str(error).replace(f"{path.parent}/", "")))
     numbers = [one.config.number for one in found if one.config]
     return [
@@ -96,10 +93,11 @@ def find_form(folder: Path, sha256: str) -> RecipeConfig | None:
     kept = sorted((folder / HISTORY).glob(f"*.{sha256[:12]}.yaml"))
     for path in [*sorted(folder.glob("*.yaml")), *kept]:
         try:
-            if hash_of(path) == sha256:
-                return read_yaml(path, RecipeConfig)
-        except (InspectionError, OSError):
+            config, found = read_hashed(path, RecipeConfig)
+        except ConfigError:
             continue
+        if found == sha256:
+            return config
     return None
 
 
