@@ -133,6 +133,7 @@ class OnnxRuntime:
             os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # TensorRT has no setting of its own for it
             wanted.insert(0, (_PROVIDERS["tensorrt"], {"trt_fp16_enable": 0, "trt_int8_enable": 0}))
         session = ort.InferenceSession(data, options, providers=wanted)
+        session.disable_fallback()  # or a `run` that fails on a device would be tried on another, unseen
         took = session.get_providers()
         if needed is not None and needed not in took:
             raise InferenceError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,34 @@ def test_a_device_that_is_not_there_is_refused(release: Release, name: str) -> N
     runtime = OnnxRuntimeConfig.model_validate({"type": "onnxruntime", "providers": name}).open()
     with pytest.raises(InferenceError, match=rf"providers is {name}, but .* set providers to cpu"):
         runtime.load(release, 60.0)
+    assert not runtime.alive(1.0)
+
+
+def test_a_device_that_fails_in_the_middle_is_never_replaced_in_silence(release: Release) -> None:
+    """The library would run the picture on its other devices, print a line, and stay there."""
+    import_onnxruntime()
+    from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
+
+    runtime = OnnxRuntimeConfig(providers="cpu").open()
+    runtime.load(release, 60.0)
+    assert runtime._loaded is not None
+    session = runtime._loaded[1]
+
+    class Failing:
+        """The library's own half of a session, on a device that fails."""
+
+        def __init__(self, real: Any) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def run(self, *_: object) -> None:
+            raise EPFail("CUDA failure 700: an illegal memory access")
+
+    session._sess = Failing(session._sess)
+    with pytest.raises(InferenceError, match="illegal memory access"):
+        runtime.infer(np.zeros((1, SIZE, SIZE, 3), np.uint8), 5.0)
     assert not runtime.alive(1.0)
 
 
