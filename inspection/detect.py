@@ -16,7 +16,12 @@ from collections.abc import Callable
 
 from inspection.channel import Channel, ChannelClosedError
 from inspection.decide import Evidence, decide
-from inspection.errors import InferenceError, InspectionError, ModelOutputError
+from inspection.errors import (
+    InferenceError,
+    InferenceTimeoutError,
+    InspectionError,
+    ModelOutputError,
+)
 from inspection.frame_check import PIXEL_DOUBTS, check_pixels
 from inspection.part import PartInFlight, Setup
 from inspection.protocols import Detect, FallsBack, Runtime
@@ -222,7 +227,8 @@ class DetectStage:
         if not part.settle(result) and not part.doubted:
             self._late(part, result)
         self._wake()
-        if failure is not None and not self._excused(part, failure):
+        left = part.trigger.deadline_mono - started
+        if failure is not None and not self._excused(part, failure, left):
             raise failure
 
     @staticmethod
@@ -233,12 +239,16 @@ class DetectStage:
             doubt = check_pixels(frame, part.previous, setup.recipe.frame, live=part.live)
         return doubt or Result.not_inspected(fault, detail)
 
-    def _excused(self, part: PartInFlight, failure: Exception) -> bool:
-        """Tell whether a model that is well gave nonsense for a picture that shows nothing."""
-        runtime = self._runtime
-        if not part.doubted or not isinstance(failure, ModelOutputError) or runtime is None:
-            return False
-        return runtime.alive(_ALIVE_TIMEOUT)
+    def _excused(self, part: PartInFlight, failure: Exception, left: float) -> bool:
+        """Tell whether the model is well: it gave nonsense for a picture that shows nothing, or had no time.
+
+        `left`: seconds that it had; of a part whose frame or code came late, less than half of the part's.
+        """
+        runtime, trigger = self._runtime, part.trigger
+        nonsense = part.doubted and isinstance(failure, ModelOutputError)
+        half = (trigger.deadline_mono - trigger.seen_mono) / 2
+        hurried = isinstance(failure, InferenceTimeoutError) and left < min(self._timeout, half)
+        return runtime is not None and (nonsense or hurried) and runtime.alive(_ALIVE_TIMEOUT)
 
     def _find_codes(self, part: PartInFlight) -> tuple[Reason | None, str]:
         """Read the part's own code, where its recipe wants one; the runtime is not to blame if that fails."""

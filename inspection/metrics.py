@@ -58,7 +58,7 @@ class LineMetrics:
             self._parts.labels(
                 self._station, part.recorded.decision, part.recorded.reason.name
             ).inc()
-        for stage, seconds in part.timings.items():
+        for stage, seconds in dict(part.timings).items():  # a late stage may add its own meanwhile
             if stage == "inference":
                 self._inference.labels(self._station).observe(seconds)
             else:

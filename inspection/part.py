@@ -106,18 +106,26 @@ class PartInFlight:
         self.timings[stage] = time.monotonic() - self.trigger.seen_mono
 
     def settle(self, result: Result) -> bool:
-        """Give the answer, if nobody has. Returns False when the part was settled before."""
+        """Give the answer, if nobody has and it is in time; past the deadline the answer is that.
+
+        Returns False when this result is not the part's answer.
+        """
         with self._lock:
             if self._result is not None:
                 return False
-            self._set(result)
+            now = time.monotonic()
+            in_time = now <= self.trigger.deadline_mono
+            if not in_time and result.decision is not Decision.NOT_INSPECTED:
+                self._set(Result.not_inspected(Reason.DEADLINE), now)
+                return False
+            self._set(result, now)
             return True
 
     def reject(self, reason: Reason, detail: str) -> Result:
         """Replace an answer that was never published by NOT_INSPECTED; the safe direction only."""
         with self._lock:
             if self._result is None or self._result.decision is not Decision.NOT_INSPECTED:
-                self._set(Result.not_inspected(reason, detail))
+                self._set(Result.not_inspected(reason, detail), time.monotonic())
             if self._result is None:
                 raise AssertionError("unreachable: _set always sets")
             return self._result
@@ -145,8 +153,8 @@ class PartInFlight:
                 codes=None if self.doubted else self.codes,
             )
 
-    def _set(self, result: Result) -> None:
-        self._decided_mono = time.monotonic()
+    def _set(self, result: Result, now: float) -> None:
+        self._decided_mono = now
         self._decided_at = utc_now()
         self.previous = None
         self.timings["decided"] = self._decided_mono - self.trigger.seen_mono

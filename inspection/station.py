@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from inspection.acquire import Acquire
 from inspection.changeover import Changeover, Taken
+from inspection.channel import Wake
 from inspection.detect import DetectStage
 from inspection.errors import InspectionError, PlcError
 from inspection.pace import Pace
@@ -144,8 +145,8 @@ class Station:
         """
         self._name = name
         self._exchange = exchange
-        self._wake_event = threading.Event()
-        wake = self._wake_event.set
+        self._news = Wake()
+        wake = self._news.set
         self._record = open_record(wake)
         self._detect = open_detect(wake, self._record.late)
         self._open_acquire = lambda last: open_acquire(wake, self._detect.deliver, last)
@@ -159,6 +160,7 @@ class Station:
 
         self._part: PartInFlight | None = None
         self._queued = False  # the decision was handed to record
+        self._queued_at = 0.0
         self._published: float | None = None  # when RESULT_VALID was raised
         self._ack_seen_low = False
         self._armed = True  # TRIGGER was seen low since the last one was taken
@@ -231,11 +233,10 @@ class Station:
                 except (PlcError, ValueError) as error:
                     self._link_lost(error)
                     self._advance()
-                    self._wake_event.wait(_RECONNECT[min(attempt, len(_RECONNECT) - 1)])
+                    self._news.wait(_RECONNECT[min(attempt, len(_RECONNECT) - 1)])
                     attempt += 1
                 self._watch_stages()
-                self._wake_event.wait(self._pause())
-                self._wake_event.clear()
+                self._news.wait(self._pause())
                 self._advance()  # what a stage decided goes to record before the PLC is asked anything
                 self._let_record_begin()
         finally:
@@ -253,7 +254,7 @@ class Station:
     def _let_record_begin(self) -> None:
         part = self._part
         if part is not None and part.result is not None and part.recorded is None:
-            self._wake_event.wait(_ROW_FIRST)
+            self._news.wait(_ROW_FIRST)
 
     def _may_answer(self) -> bool:
         """Tell whether an answer waits and CTRL was read just now: then it need not be read once more."""
@@ -282,6 +283,7 @@ class Station:
             )  # STAT was written again: the PLC gets its time again
         if part is not None and part.trigger.key.sequence != ctrl.trig_seq and not part.attempted:
             self._abandon_part(Reason.SUPERSEDED, "the PLC came back with another sequence")
+            self._exchange.drop_flags(StatFlag.EXPOSURE_DONE)  # or the next part would seem exposed
         return ctrl
 
     def _link_lost(self, error: Exception) -> None:
@@ -301,7 +303,11 @@ class Station:
             self._count.reset()
             self._last = None
             self._exchange.drop_flags(
-                StatFlag.MISSED_TRIGGER | StatFlag.ERROR | StatFlag.RESULT_VALID | StatFlag.BUSY
+                StatFlag.MISSED_TRIGGER
+                | StatFlag.ERROR
+                | StatFlag.RESULT_VALID
+                | StatFlag.EXPOSURE_DONE
+                | StatFlag.BUSY
             )
         self._reset_up = up
 
@@ -418,7 +424,7 @@ class Station:
         if part.result is None:
             return
         if not self._queued:
-            self._queued = True
+            self._queued, self._queued_at = True, now
             self._record.decided(part)
         elif (
             late
@@ -430,21 +436,21 @@ class Station:
                 part, Reason.DEADLINE, "decided in time, but could not be published in time"
             )
 
-    def _reject(self, part: PartInFlight, reason: Reason, detail: str) -> None:
-        """Turn an unpublished answer into NOT_INSPECTED, in the store first."""
-        part.reject(reason, detail)
+    def _reject(self, part: PartInFlight, reason: Reason, detail: str) -> Result:
+        """Turn an unpublished answer into NOT_INSPECTED, in the store first; return what it is now."""
+        result = part.reject(reason, detail)
         part.recorded = None
         self._record.decided(part)
+        return result
 
     def _publish(self, part: PartInFlight, ctrl: Ctrl) -> None:
         result = part.recorded
         now = time.monotonic()
         if result is None:
-            grace_over = now > part.trigger.deadline_mono + self._timing.record_grace
-            if part.result is None or not grace_over:
+            asked = max(part.trigger.deadline_mono, self._queued_at)
+            if part.result is None or now <= asked + self._timing.record_grace:
                 return
-            self._reject(part, Reason.STORE_FAILED, "the store did not answer in time")
-            result = Result.not_inspected(Reason.STORE_FAILED)
+            result = self._reject(part, Reason.STORE_FAILED, "the store did not answer in time")
         cycle = now - part.trigger.seen_mono
         self._exchange.write_result(
             part.trigger.key.sequence, result, record_id=part.record_id, cycle=cycle
@@ -470,9 +476,9 @@ class Station:
         if published is None:
             return
         acknowledged = ctrl.has(CtrlFlag.RESULT_ACK)
-        self._repeat_until = float("inf")
+        repeat_until = float("inf")
         if acknowledged and self._ack_seen_low:
-            self._repeat_until = time.monotonic() + _REPEAT_FOR
+            repeat_until = time.monotonic() + _REPEAT_FOR
             self._record.acknowledged(part.trigger.key)
             if self._unacknowledged:
                 self._unacknowledged = False
@@ -485,7 +491,8 @@ class Station:
         else:
             self._ack_seen_low = self._ack_seen_low or not acknowledged
             return
-        self._last, self._part, self._published = part, None, None
+        self._last, self._repeat_until = part, repeat_until
+        self._part, self._published = None, None
         self._exchange.drop_flags(StatFlag.RESULT_VALID | StatFlag.EXPOSURE_DONE)
 
     def _abandon_part(self, reason: Reason, detail: str) -> None:

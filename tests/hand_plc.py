@@ -103,12 +103,15 @@ class HandProgram:
         until(lambda: not self.stat.has(StatFlag.RESULT_VALID), what="RESULT_VALID off")
         self.down(CtrlFlag.RESULT_ACK)
 
-    def throws_away(self, reason: Reason | None = None) -> None:
-        """Take an answer for a part that was given up: it must be NOT INSPECTED."""
-        until(lambda: self.sees(StatFlag.RESULT_VALID), what="the answer nobody waits for")
-        assert self.stat.result_code == 4
-        assert reason in (None, self.stat.reason)
+    def throws_away(self, reason: Reason | None = None) -> Stat:
+        """Take the answer for a part that was given up, and return it: it must be NOT INSPECTED."""
+        stat = until(
+            lambda: self.sees(StatFlag.RESULT_VALID) and self.stat, what="the answer to nobody"
+        )
+        assert stat.result_code == 4
+        assert reason in (None, stat.reason)
         self.acknowledge()
+        return stat
 
     def passes(self, seq: int) -> None:
         """One whole part as a good PLC does it; the station inspects again by itself."""

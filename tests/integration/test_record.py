@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,29 @@ def test_an_answer_that_was_taken_back_is_never_the_recorded_one(tmp_path: Path)
     part.record_answer(part.inspected().result)
     assert part.recorded is not None
     assert part.recorded.decision is Decision.NOT_INSPECTED
+
+
+def test_a_pass_that_comes_too_late_is_no_fault_of_the_store(tmp_path: Path) -> None:
+    """The store refuses a PASS decided past its deadline; it must never be asked to keep one."""
+    record, store, images = opened(tmp_path)
+    late = trigger(1, deadline=0.0)
+    part = PartInFlight(late, None)
+    part.frame, part.detections = frame(1), detections(0)
+    try:
+        record.triggered(part)
+        if not part.settle(PASSED):
+            record.late(part, PASSED)
+        record.decided(part)
+    finally:
+        record.stop(20)
+        images.close()
+        store.close()
+    assert record.healthy
+    assert part.recorded == Result.not_inspected(Reason.DEADLINE)
+    with closing(sqlite3.connect(tmp_path / "results.db")) as connection:
+        told = connection.execute("select decision, reason, late from parts").fetchall()
+    assert [row[:2] for row in told] == [("NOT_INSPECTED", "DEADLINE")]
+    assert json.loads(told[0][2])[0]["decision"] == "PASS"
 
 
 def test_a_pass_that_was_taken_back_while_it_waited_is_never_written(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sqlite3
 from typing import get_args
 
 from bad_service import BadService, Mode
@@ -51,4 +54,26 @@ def test_every_kind_of_nonsense(tmp_path):
     decisions = set(rig.decisions())
     assert {d for d, _ in decisions} == {"FAIL", "NOT_INSPECTED"}
     assert {reason for d, reason in decisions if d == "NOT_INSPECTED"} <= REASONS
+    rig.verify()
+
+
+def test_a_late_frame_is_not_held_against_the_model(tmp_path):
+    """The frame leaves the model less time than it needs: that part is late, and READY comes back at once."""
+    rig = Rig(
+        tmp_path,
+        camera={"defect_rate": 0.0, "faults": ["late@2:1.8"]},
+        runtime={"type": "service"},
+        recipe={"deadline": 2.0},
+        timing={"camera_timeout": 4.0, "inference_timeout": 3.0},
+        variant="slow",
+    )
+    with rig.service(), rig.plc_running(parts=4, takt=0.5) as plc, rig.line() as line:
+        assert plc.wait(60)
+        log = line.text
+    assert [row["decision"] for row in rig.rows()] == ["PASS", "NOT_INSPECTED", "PASS", "PASS"]
+    assert {"DEADLINE", "INFERENCE_TIMEOUT"} & set(json.loads(rig.rows()[1]["reasons"]))
+    assert log.count("is loaded and warm") == 1
+    with contextlib.closing(sqlite3.connect(rig.database)) as connection:
+        alarms = connection.execute("select reason from alarms").fetchall()
+    assert ("INFERENCE_TIMEOUT",) not in alarms
     rig.verify()

@@ -52,3 +52,17 @@ def test_nobody_sees_a_decision_without_its_time(monkeypatch, rejected):
     assert inspected.result is part.result
     assert inspected.decided_at == "then"
     assert inspected.decided_mono > 0
+
+
+@pytest.mark.parametrize("decision", [Decision.PASS, Decision.FAIL, Decision.REVIEW])
+def test_what_is_found_after_the_deadline_is_not_the_answer(decision):
+    """The deadline may pass between the look at the clock in `decide` and this."""
+    now = time.monotonic()
+    part = PartInFlight(Trigger(PartKey("s", 1, 1), 1, "", now - 2, "at", now - 1), None)
+    assert not part.settle(Result(decision, Reason.NONE))
+    told = part.inspected()
+    assert told.result == Result.not_inspected(Reason.DEADLINE)
+    assert told.decided_mono > part.trigger.deadline_mono
+    refused = PartInFlight(part.trigger, None)
+    assert refused.settle(Result.not_inspected(Reason.CAMERA_LOST)), "it says why more closely"
+    assert refused.inspected().result.reason is Reason.CAMERA_LOST
