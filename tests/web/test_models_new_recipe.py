@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from release_builder import write_release
@@ -23,8 +23,10 @@ from inspection.errors import StoreError
 from inspection.recipe import RecipeBook
 from inspection.release import read_card, write_card
 from inspection.store.web import audit
+from inspection.variants import VariantCard, VariantParity
 from inspection_serve.web.models import recipes, releases, switching
 from inspection_serve.web.models.switching import Asked, SwitchError
+from inspection_serve.web.results import proof
 from inspection_serve.web.results.in_force import in_force
 from inspection_serve.web.review import rules
 from inspection_serve.web.review.rules import limits_in_force
@@ -282,6 +284,50 @@ def test_the_limits_of_earlier_parts_are_known_after_a_switch(place: Place) -> N
     assert found.limits["scratch"].t1 == 0.2
     for strange in ("*", "../x", "0" * 64):
         assert in_force(place.site, {**part, "recipe_sha256": strange}).recipe == "changed"
+
+
+@pytest.mark.parametrize(("precision", "digest"), [("bf16", ""), ("int8", "7" * 64)])
+def test_a_part_judged_by_a_variant_is_proven_as_any_other(
+    place: Place, precision: Literal["bf16", "int8"], digest: str
+) -> None:
+    """Its row names the precision before the hash; the file is the release's own, or the variant's."""
+    number = 120 + len(digest)
+    assert place.make(1, number).status_code == 201
+    folder, text = place.releases / PART / "1", place.recipes / f"{PART}-{number}.yaml"
+    base = read_card(folder).files["model.onnx"]
+    digest = digest or base
+    part = {
+        "release": f"{PART}/1", "model_sha256": f"{precision}:{digest}", "part_name": PART,
+        "recipe_sha256": hashlib.sha256(text.read_bytes()).hexdigest(), "release_number": 1,
+    }  # fmt: skip
+    assert in_force(place.site, part).release == "missing", "no such variant here"
+    write_variant_card(folder, precision, base, digest)
+    found = in_force(place.site, part)
+    assert (found.release, found.certain) == ("found", True)
+    claim = proof._model(place.site.texts.choose("en"), part, found)
+    assert (claim.holds, "same hash" in claim.text) == (True, True)
+    other = {**part, "model_sha256": f"{precision}:{'8' * 64}"}
+    assert in_force(place.site, other).release == "altered"
+    plain = {**part, "model_sha256": digest}
+    assert in_force(place.site, plain).release == ("found" if digest == base else "altered")
+
+
+def write_variant_card(folder: Path, name: Literal["bf16", "int8"], base: str, digest: str) -> None:
+    """The card of a variant that passed; nobody looks for its files here."""
+    parity = VariantParity(
+        images=60, defective=30, equal=60, min_equal=0.99, lost=0, changed=[], max_score_difference=0.0,
+        mean_score_difference=0.0, min_iou=1.0, unmatched=0,
+    )  # fmt: skip
+    card = VariantCard(
+        name=name, created_at="2026-11-23T00:00:00+00:00", release=f"{PART}/1", base_sha256=base,
+        files=dict.fromkeys(("model.xml", "model.bin"), digest) if name == "int8" else {},
+        model_sha256=digest, runtimes=["openvino"], dataset={}, splits=["val"], limits={},
+        calibration_images=0, kept_float=[], float_arithmetic="f32", quantised=0, tries=[],
+        selected_on=[], parity={"openvino": parity}, metrics={}, latency={}, machine="", libraries={},
+    )  # fmt: skip
+    path = folder / "variants" / name / "variant.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(card.model_dump_json())
 
 
 def test_comparisons_wait_for_each_other_and_then_say_so(

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from inspection.errors import InspectionError
-from inspection.release import MODEL, PART_NAME, LimitsCard, read_card, sha256_file
+from inspection.errors import InspectionError, ReleaseError
+from inspection.release import (
+    MODEL,
+    PART_NAME,
+    LimitsCard,
+    ReleaseCard,
+    read_card,
+    sha256_file,
+)
+from inspection.variants import read_variant
 from inspection_serve.web.models.recipes import find_form
 from inspection_serve.web.site import Site
 
@@ -17,8 +26,8 @@ class InForce:
     """What is known of release and recipe of a part.
 
     Attributes:
-        release: `found`, `missing` (no such folder here), `altered` (its model is another one), `none`
-            (no release judged it) or `unread`.
+        release: `found`, `missing` (no such folder or variant here), `altered` (its model is another
+            one), `none` (no release judged it) or `unread`.
         card_sha256: hash of `release.json`; empty when there is none.
         claim: what the release's limits support, in its own words.
         recipe: `found`, `changed` (no file has this hash, nor had it before a switch), `unknown` (no folder
@@ -59,8 +68,25 @@ def _release(site: Site, row: dict[str, Any], found: InForce) -> None:
         found.release = "unread" if folder.is_dir() else "missing"
         return
     found.claim, found.limits = card.claim, dict(card.limits)
-    same = card.files.get(MODEL) == row["model_sha256"]
-    found.release = "found" if same else "altered"
+    precision, _, digest = str(row["model_sha256"] or "").rpartition(":")
+    try:
+        there = _model_hash(folder, card, precision)
+    except ReleaseError:
+        found.release = "missing"  # the release is here, the variant that judged is not
+        return
+    found.release = "found" if there == digest else "altered"
+
+
+def _model_hash(folder: Path, card: ReleaseCard, precision: str) -> str | None:
+    """Return the hash of the file that a release computes with in a precision; empty: f32.
+
+    Raises:
+        ReleaseError: it has no such variant, or its card cannot be read.
+    """
+    variant = read_variant(folder, precision) if precision else None
+    if variant is None or not variant.files:  # bf16 computes the release's own file in 16 bits
+        return card.files.get(MODEL)
+    return variant.model_sha256
 
 
 def _recipe(site: Site, row: dict[str, Any], found: InForce) -> None:
