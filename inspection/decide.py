@@ -201,7 +201,7 @@ def judge(detections: Detections, recipe: Recipe) -> Result:
     if detections.anomaly_score is not None:
         findings += _judge_anomaly(detections, recipe)
     if not findings:
-        return Result(Decision.PASS, Reason.NONE, over_t1=counts.over_t1)
+        return Result(Decision.PASS, Reason.NONE, over_t1=counts.over_t1, counted=counts.counted())
     findings.sort(key=lambda f: (_SEVERITY[f.decision], f.score), reverse=True)
     worst = findings[0]
     return Result(
@@ -212,6 +212,7 @@ def judge(detections: Detections, recipe: Recipe) -> Result:
         deciding_score=worst.score,
         over_t1=counts.over_t1,
         detail="; ".join(f.detail for f in findings[:4]),
+        counted=counts.counted(),
     )
 
 
@@ -235,6 +236,10 @@ class _Counts:
         self._doubts = self._of_each_class(self._t1)
         self._fails = self._of_each_class(self._t2)
         self.over_t1 = sum(self._doubts)
+
+    def counted(self) -> tuple[int, ...]:
+        """Return the places of the judged detections at or over T1."""
+        return tuple(np.flatnonzero(self._t1 & self._judged).tolist()) if self.over_t1 else ()
 
     def _of_each_class(self, mask: NDArray[np.bool_]) -> list[int]:
         """Return how many judged detections of each class are in the mask."""

@@ -75,6 +75,7 @@ def join(result: Result, identity: Identity) -> Result:
             identity.reason,
             (identity.reason, *result.reasons),
             over_t1=result.over_t1,
+            counted=result.counted,
             detail="; ".join(filter(None, (identity.detail, result.detail))),
         )
     return replace(

@@ -9,7 +9,7 @@ Every `*_at` is UTC, a label for people. Pixels are (x right, y down), origin to
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -302,10 +302,11 @@ class Detections:
             areas=None if areas is None else areas[rows],
         )
 
-    def as_rows(self) -> list[dict[str, Any]]:
+    def as_rows(self, counted: Sequence[int] = ()) -> list[dict[str, Any]]:
         """One plain dictionary for each detection: class, score, box (rounded to 0.1 pixel).
 
-        Task `segment` adds `outline`, [[x, y], …], and `area`, rounded alike.
+        Task `segment` adds `outline`, [[x, y], …], and `area`, rounded alike. Those at the places `counted`
+        have `counted`, true; no other has it.
         """
         rows: list[dict[str, Any]] = [
             {
@@ -319,6 +320,8 @@ class Detections:
             for row, outline, area in zip(rows, self.outlines, self.areas, strict=True):
                 row["outline"] = [[round(float(x), 1), round(float(y), 1)] for x, y in outline]
                 row["area"] = round(float(area), 1)
+        for place in counted:
+            rows[place]["counted"] = True
         return rows
 
 
@@ -507,6 +510,7 @@ class Result:
         deciding_class: 1-based class index of the deciding detection; 0 when there is none.
         deciding_score: its score 0..1.
         over_t1: number of counted detections at or over T1.
+        counted: their places among the detections.
         detail: a short English text for the log and the engineer, never parsed.
     """
 
@@ -517,6 +521,7 @@ class Result:
     deciding_score: float = 0.0
     over_t1: int = 0
     detail: str = ""
+    counted: tuple[int, ...] = ()
 
     @classmethod
     def not_inspected(cls, reason: Reason, detail: str = "") -> Result:

@@ -25,7 +25,7 @@ from inspection.types import (
 
 RECIPE = Recipe(1, "bottle", 3, {"scratch": ClassLimits(0.3, 0.6)}, sha256="ab" * 32)
 PASSED = Result(Decision.PASS, Reason.NONE)
-FAILED = Result(Decision.FAIL, Reason.DEFECT, (Reason.DEFECT,), 1, 0.91, 1, "scratch")
+FAILED = Result(Decision.FAIL, Reason.DEFECT, (Reason.DEFECT,), 1, 0.91, 1, "scratch", (0,))
 REVIEWED = Result(Decision.REVIEW, Reason.BORDERLINE, (Reason.BORDERLINE,), 1, 0.4, 1)
 MODEL = "cd" * 32
 

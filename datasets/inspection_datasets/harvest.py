@@ -11,10 +11,11 @@
 A part that still waits in the review (for a second person, for the engineer) gives no sample: it is taken
 by the first harvest after it is settled.
 
-The store keeps how many detections counted (`over_t1`), not which: the ones with the highest scores
-are taken. Where a class that the dataset does not have is among them, or none counted, the sample stays
-unlabelled. In a dataset without any good picture (a thing that must be there is on all of them), a
-false call stays unlabelled too: it has boxes that nobody drew.
+Which detections counted stands in the row; where an older row tells only how many, and there were more,
+the sample stays unlabelled: a box that did not count is no defect, and one that is left out would be
+learned as good. So it does where a class that the dataset does not have is among them, or none counted.
+In a dataset without any good picture (a thing that must be there is on all of them), a false call stays
+unlabelled too: it has boxes that nobody drew.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from inspection.errors import DatasetError
 from inspection.store.config import StoreConfig
 from inspection.store.images import picture_stem
 from inspection.store.queries import PartFilter, StoreReader
-from inspection.store.rows import stored_images
+from inspection.store.rows import counted, stored_images
 from inspection.types import Decision, PartKey, StoredImage, Verdict
 from inspection_datasets.incoming import inside, settle_box
 from inspection_datasets.manifest import (
@@ -184,8 +185,7 @@ def _label(
 
 
 def _counted(row: dict[str, Any]) -> list[Box]:
-    rows = sorted(row["detections"] or [], key=lambda r: -r["score"])[: row["over_t1"] or 0]
-    boxes = [_corners(found) for found in rows]
+    boxes = [_corners(found) for found in counted(row) or []]
     return boxes if all(b[3] > b[1] and b[4] > b[2] for b in boxes) else []
 
 

@@ -87,7 +87,7 @@ def part_values(inspected: Inspected) -> Values:
     if detections is not None:
         score = detections.anomaly_score
         values |= {
-            "detections": detections.as_rows(),
+            "detections": detections.as_rows(inspected.result.counted),
             "release": detections.release,
             "model_sha256": detections.model_sha256,
             "anomaly_score": None if score is None else float(score),
@@ -131,6 +131,19 @@ def result_values(result: Result) -> Values:
         "deciding_score": float(result.deciding_score),
         "over_t1": int(result.over_t1),
     }
+
+
+def counted(row: Mapping[str, Any]) -> list[Values] | None:
+    """Return the detections of a row that counted for its decision, the highest score first.
+
+    None: the row does not tell which, only how many; it is older than that, or was cut short.
+    """
+    found: list[Values] = sorted(row["detections"] or [], key=lambda one: -one["score"])
+    number = row["over_t1"] or 0
+    told = [one for one in found if one.get("counted")]
+    if len(told) != number and len(found) == number:
+        return found
+    return told if len(told) == number else None
 
 
 def late_entry(values: Mapping[str, Any], why: str) -> Values:
@@ -184,6 +197,7 @@ def stored_answer(row: Mapping[str, Any]) -> StoredAnswer:
             deciding_score=row["deciding_score"] or 0.0,
             over_t1=row["over_t1"] or 0,
             detail=row["detail"] or "",
+            counted=tuple(n for n, one in enumerate(row["detections"] or []) if one.get("counted")),
         )
     return StoredAnswer(
         key=PartKey(row["station"], row["epoch"], row["sequence"]),

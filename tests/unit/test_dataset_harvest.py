@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from inspection.errors import DatasetError, StoreError
 from inspection.store.images import write_picture
 from inspection.store.queries import StoreReader
+from inspection.store.rows import counted
 from inspection.store.sql import SqlStore
 from inspection.store.web import review
 from inspection.store.web.access import WebStore
@@ -141,7 +143,7 @@ def test_each_verdict_becomes_what_it_says(plant):
         "store:st1/1/7 record 7 (false call)",
     }
     confirmed = by_origin["store:st1/1/2 record 2 (boxes by model, confirmed)"]
-    assert confirmed.boxes == [("scratch", 1.0, 2.0, 30.0, 40.0)], "over_t1 is 1: the best one only"
+    assert confirmed.boxes == [("scratch", 1.0, 2.0, 30.0, 40.0)], "the one that counted"
     assert (confirmed.split, confirmed.group) == ("train", "serial:S2")
     assert by_origin["store:st1/1/7 record 7 (false call)"].split == "test", "its serial is in test"
     check_version(found.version, decode=False)
@@ -235,6 +237,35 @@ def test_no_label_is_made_up(plant):
     write_version(other, "x", ["dent"], [sample.model_copy(update={"boxes": boxes})])
     plant.part(5, FAILED, (Verdict.REAL_DEFECT,))
     assert harvest(plant.config, other).added["unlabelled (unknown class)"] == 1
+
+
+def test_the_boxes_are_those_that_counted_not_the_surest(plant):
+    """The surest lay in an ignored region: it is no defect, and the one that failed the part is one."""
+    plant.labelled()
+    boxes = np.array([[1, 2, 30, 40], [3, 4, 20, 20]], np.float32)
+    found = replace(detections([0.95, 0.6]), boxes=boxes)
+    told = replace(FAILED, deciding_score=0.6, counted=(1,))
+    plant.part(1, told, (Verdict.REAL_DEFECT,), detections=found)
+    plant.part(2, replace(FAILED, counted=()), (Verdict.REAL_DEFECT,), detections=found)
+    assert harvest(plant.config, plant.dataset).added == {
+        "labelled": 1,
+        "unlabelled (no usable detection counted)": 1,  # a row that tells only how many
+    }
+    by_origin = harvested(plant)
+    assert by_origin["store:st1/1/1 record 1 (boxes by model, confirmed)"].boxes == [
+        ("scratch", 3.0, 4.0, 20.0, 20.0)
+    ]
+
+
+def test_which_detections_of_a_row_counted():
+    one, other = {"class": "a", "score": 0.9}, {"class": "b", "score": 0.5}
+    told = other | {"counted": True}
+    assert counted({"detections": [one, told], "over_t1": 1}) == [told]
+    assert counted({"detections": [other, one], "over_t1": 2}) == [one, other], "all of them"
+    assert counted({"detections": [one, other], "over_t1": 0}) == []
+    assert counted({"detections": [one, other], "over_t1": 1}) is None
+    assert counted({"detections": None, "over_t1": 1}) is None, "cut short"
+    assert counted({"detections": None, "over_t1": None}) == []
 
 
 def test_since_and_split(plant):

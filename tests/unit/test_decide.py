@@ -211,7 +211,10 @@ def test_pass_means_nothing_over_the_limits(items):
     holes = [i for i in items if i[0] == "hole" and np.float32(i[1]) >= 0.25]
     screws = [i for i in items if i[0] == "screw" and np.float32(i[1]) >= 0.25]
     assert (result.decision is Decision.PASS) == (not scratches and len(holes) <= 1)
-    assert result.over_t1 == len(scratches) + len(holes) + len(screws)
+    assert result.over_t1 == len(result.counted) == len(scratches) + len(holes) + len(screws)
+    seen = detections(*items)
+    told = sorted((seen.class_names[seen.classes[n]], seen.scores[n]) for n in result.counted)
+    assert told == sorted((name, np.float32(s)) for name, s, _ in scratches + holes + screws)
 
 
 BOX = (10.0, 10.0, 30.0, 30.0)

@@ -23,7 +23,7 @@ from inspection.errors import ConfigError, DatasetError
 from inspection.recipe import RecipeConfig
 from inspection.store.config import StoreConfig
 from inspection.store.queries import PartFilter, StoreReader
-from inspection.store.rows import stored_images
+from inspection.store.rows import counted, stored_images
 from inspection.types import (
     Decision,
     Detections,
@@ -339,15 +339,10 @@ def decide_row(
     found.parts.append(
         Replayed(
             key, row["id"], row["triggered_at"], path, row["release"] or "", Decision(row["decision"]),
-            result, baseline, verdict, row["detail"] or "", _counted(row) if changed else [],
+            result, baseline, verdict, row["detail"] or "", (counted(row) or []) if changed else [],
             after if changed else None,
         )
     )  # fmt: skip
-
-
-def _counted(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the detections that counted: the row says how many, not which; the highest are taken."""
-    return sorted(row["detections"] or [], key=lambda r: -r["score"])[: row["over_t1"] or 0]
 
 
 def _picture(row: dict[str, Any], asked: Asked) -> tuple[str, Image] | str:

@@ -73,7 +73,7 @@ class Box(BaseModel):
     score: float = Field(description="0..1")
     box: list[float] = Field(description="x1 y1 x2 y2, image pixels")
     outline: list[list[float]] | None = Field(description="corners, where the release gives them")
-    counted: bool = Field(description="it counted for the decision")
+    counted: bool | None = Field(description="it counted for the decision; none: not told")
 
 
 class Picture(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from inspection.store.rows import stored_images
+from inspection.store.rows import counted, stored_images
 from inspection.store.web.people import Person, Role
 from inspection.store.web.review import ALLOWED, Word, is_blind
 from inspection_serve.web.reasons import reason_text
@@ -73,17 +73,18 @@ def _allowed(review: Row, part: Row, person: Person) -> list[str]:
 
 
 def boxes_of(part: Row) -> list[answers.Box]:
-    """Return what the model found, best first; the store tells how many counted: the best ones."""
+    """Return what the model found, best first, and what of it counted, where the row tells that."""
     found: list[Row] = sorted(part["detections"] or [], key=lambda row: -row["score"])
+    counts = counted(part)
     return [
         answers.Box(
             name=row["class"],
             score=row["score"],
             box=row["box"],
             outline=row.get("outline"),
-            counted=place < (part["over_t1"] or 0),
+            counted=None if counts is None else row in counts,
         )
-        for place, row in enumerate(found)
+        for row in found
     ]
 
 
