@@ -1,8 +1,9 @@
 """For all tests: no example of hypothesis is too slow, speed is measured elsewhere; Ctrl+C is heard; files
-that take long come first; what failed is kept for the end of `make test`, whose output a log may hold only
-the last lines of; Python's searches for garbage are short."""
+that take long come first; what asks for bf16 where there is none is skipped; what failed is kept for the
+end of `make test`, whose output a log may hold only the last lines of; searches for garbage are short."""
 
 import gc
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -44,6 +45,33 @@ def _short_searches_for_garbage() -> Iterator[None]:
     yield
     gc.collect()
     gc.freeze()
+
+
+NO_BF16 = re.compile("computes in bf16, which .* of this machine has not")
+"""How OpenVINO's driver refuses what a processor would have to imitate."""
+HAS_BF16 = re.search(r"\b(avx512_|amx_|sve)?bf16\b", Path("/proc/cpuinfo").read_text()) is not None
+"""By the kernel's own word: where it has, a refusal is a failure."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    """Skip a test whose fixtures ask for bf16 on a processor without it; small PCs have none."""
+    yield from _skipped_without_bf16()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip a test that itself asks for it."""
+    yield from _skipped_without_bf16()
+
+
+def _skipped_without_bf16() -> Iterator[None]:
+    try:
+        return (yield)
+    except Exception as error:
+        if not HAS_BF16 and NO_BF16.search(str(error)):
+            pytest.skip(f"this processor has no bf16: {error}")
+        raise
 
 
 def longest_seconds(item: pytest.Item) -> float:
