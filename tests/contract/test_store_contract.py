@@ -103,7 +103,9 @@ def test_one_part_from_trigger_to_acknowledgement(store: SqlStore, config: Store
         "deciding_class": 1,
         "deciding_score": 0.91,
         "over_t1": 1,
-        "detections": [{"class": "scratch", "score": 0.25, "box": [1.0, 2.0, 30.0, 40.0], "counted": True}],
+        "detections": [
+            {"class": "scratch", "score": 0.25, "box": [1.0, 2.0, 30.0, 40.0], "counted": True}
+        ],
         "release": "bottle/3",
         "release_number": 3,
         "recipe_number": 1,
