@@ -198,7 +198,12 @@ def fill_store(config: StoreConfig) -> None:
         told = {
             "step": EVIL,
             "said": EVIL,
-            "harvest": {"added": {EVIL: 1}, "written": EVIL},
+            "harvest": {
+                "added": {EVIL: 1},
+                "corrected": {EVIL: 1},
+                "look_at": [EVIL],
+                "written": EVIL,
+            },
             "release": EVIL,
         }
         counts = {f"{SHORT} -> {SHORT}": 1}

@@ -40,6 +40,11 @@ TEXTS: Table = {
     "other_group": ("그룹 변경", "other group"),
     "taken": ("추가 {number}건: {what}", "added {number}: {what}"),
     "left_out": ("제외 {number}건: {why}", "left out {number}: {why}"),
+    "corrected": ("바로잡음 {number}건: {what}", "corrected {number}: {what}"),
+    "look_at": (
+        "재검 결과가 바뀌었지만 사람이 고친 라벨은 그대로 둡니다. 다음 이미지를 확인하십시오",
+        "the verdict changed, and labels that a person edited are left as they are: look at",
+    ),
     "nothing_to_add": ("추가할 것이 없습니다", "nothing to add"),
     "exported": (
         "{version}의 이미지 {images}장을 {to}에 {layout} 형식으로 저장",
@@ -54,6 +59,7 @@ HARVEST: Table = {
     "labelled": ("라벨 있음", "labelled"),
     "good": ("양품", "good"),
     "unlabelled": ("라벨 없음, 상자를 그려야 함", "unlabelled"),
+    "set aside": ("라벨 없음, 재검 결과 없음", "set aside"),
     "missed": ("미검", "missed"),
     "borderline": ("한도", "borderline"),
     "no good picture here": ("이 데이터셋에는 양품이 없음", "no good picture here"),
@@ -67,6 +73,11 @@ HARVEST: Table = {
         "이미 데이터셋에 있는 이미지",
         "the picture is in the dataset already",
     ),
+    "the verdict changed, and the labels were edited by hand": (
+        "재검 결과가 바뀌었으나 사람이 라벨을 고침",
+        "the verdict changed, and the labels were edited by hand",
+    ),
+    "other boxes": ("상자가 바뀜", "other boxes"),
     "no picture was kept": ("이미지를 저장하지 않음", "no picture was kept"),
     "the picture is gone": ("이미지 파일이 없음", "the picture is gone"),
     "the picture was altered": ("이미지가 변경됨", "the picture was altered"),
@@ -75,14 +86,14 @@ HARVEST: Table = {
         "the row of its picture is malformed",
     ),
 }
-"""What a harvest took or left out, by the words that it counts under."""
+"""What a harvest took, corrected or left out, by the words that it counts under."""
 
 
 def harvest_words(counted: str, language: str) -> str:
     """Return what a harvest counted, in words; what is not known is said as it stands."""
     words = phrases(HARVEST, language)
     plain, _, why = counted.removesuffix(")").partition(" (")
-    told = words.get(plain, plain)
+    told = " -> ".join(words.get(kind, kind) for kind in plain.split(" -> "))
     return f"{told} ({words.get(why, why)})" if why else told
 
 

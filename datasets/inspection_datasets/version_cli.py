@@ -133,7 +133,9 @@ def harvest_command(
     to: Annotated[Path, typer.Option("--to", help="dataset folder; it must exist")],
     since: Annotated[
         str | None,
-        typer.Option(help="only parts from this date or time on, ISO 8601, UTC without a zone"),
+        typer.Option(
+            help="new samples only from parts of this date or time on, ISO 8601, UTC without a zone"
+        ),
     ] = None,
     split: Annotated[
         HarvestSplit,
@@ -148,7 +150,8 @@ def harvest_command(
     """Take parts with a verdict from a results store into the next version.
 
     False calls become good images, confirmed defects are labelled with the detections that counted, misses
-    stay unlabelled until somebody draws the boxes. No image is taken twice.
+    stay unlabelled until somebody draws the boxes. No image is taken twice. A sample whose verdict changed
+    is corrected in its place, or set aside; one whose labels a person edited since is named and left.
     """
     from inspection.errors import ConfigError
     from inspection.store.config import StoreConfig
@@ -168,14 +171,26 @@ def harvest_command(
     found = harvest(config, to, since and read_since(since), split.value)
     if as_json:
         written = found.version and found.version.version
-        told = {"written": written, "added": found.added, "left_out": found.left_out}
+        told = {
+            "written": written,
+            "added": found.added,
+            "corrected": found.corrected,
+            "left_out": found.left_out,
+            "look_at": found.look_at,
+        }
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
     words = texts(language)
     for what, number in found.added.items():
         typer.echo(words["taken"].format(number=number, what=harvest_words(what, language)))
+    for what, number in found.corrected.items():
+        typer.echo(words["corrected"].format(number=number, what=harvest_words(what, language)))
     for why, number in found.left_out.items():
         typer.echo(words["left_out"].format(number=number, why=harvest_words(why, language)))
+    if found.look_at:
+        typer.echo(words["look_at"])
+        for image in found.look_at:
+            typer.echo(f"    {image}")
     if found.version:
         typer.echo(words["wrote"].format(file=to / f"{found.version.version}.jsonl"))
     else:

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_samples import FAILED, PASSED, frame, inspected, store_config, trigger
+from store_samples import (
+    FAILED,
+    PASSED,
+    RECIPE,
+    REVIEWED,
+    frame,
+    inspected,
+    store_config,
+    trigger,
+)
 from typer.testing import CliRunner
 
 from inspection.errors import DatasetError, StoreError
@@ -21,9 +30,10 @@ from inspection.store.web import review
 from inspection.store.web.access import WebStore
 from inspection.store.web.intake import Intake, insert, row_of
 from inspection.store.web.people import Person, Role
-from inspection.types import Detections, Result, Verdict
+from inspection.types import Code, CodeRule, Detections, Result, Verdict
 from inspection_datasets.check import check_version
 from inspection_datasets.cli import app
+from inspection_datasets.difference import compare_versions
 from inspection_datasets.harvest import harvest, read_since
 from inspection_datasets.manifest import Sample, load_version, sha256_of, write_version
 
@@ -42,16 +52,33 @@ class Plant:
         """One decided part with a picture (unless `picture` is False) and its verdicts."""
         has_picture = changes.pop("picture", True)
         asked = trigger(sequence, epoch=self._epoch)
+        asked = replace(asked, serial=changes.pop("serial", asked.serial))
+        if code := changes.pop("code", ""):
+            changes["recipe"] = replace(RECIPE, code=CodeRule("picture", ("data_matrix",)))
+            changes["codes"] = (Code(code, "data_matrix"),)
         record = self._store.triggered(asked, 1)
         changes.setdefault("detections", detections([0.9, 0.2]))
         part = inspected(asked, result, frame=frame(changes.pop("looks", sequence)), **changes)
         self._store.decided(part)
         files = [write_picture(self.config.images, part)] if has_picture else []
         self._store.images(asked.key, "saved" if files else "shed", files)
-        with StoreReader(self.config) as reader:
-            for seen, verdict in enumerate(verdicts):
-                reader.add_verdict(record, verdict, "kim", version_seen=seen)
+        for verdict in verdicts:
+            self.say(record, verdict)
         return record
+
+    def say(self, record: int, verdict: Verdict) -> None:
+        """One more verdict of a part, by a program."""
+        with StoreReader(self.config) as reader:
+            _, given = reader.part(record)
+            reader.add_verdict(record, verdict, "kim", version_seen=len(given))
+
+    def undo(self, record: int, version: int, *, who="kim") -> None:
+        """What a person takes back on the pages."""
+        store = WebStore(self.config)
+        person = Person(1, who, who, Role.OPERATOR, "ko", False, {}, "", "", "")
+        with store.write("a test") as connection:
+            review.undo(connection, record, version, f"undo-{version}", person)
+        store.close()
 
     def word(self, record, verdict, boxes, *, second=(), who="kim", version=0) -> None:
         """What a person says on the pages."""
@@ -63,9 +90,8 @@ class Plant:
                 insert(connection, [row_of(connection, record)], b"", 0.0, why="asked")
             _, part = review.find_review(connection, record)
             seen = {"image_sha256": part["images"][0]["sha256"]}
-            word = review.Word(
-                verdict, version, f"{who}-{record}", "", "scratch", boxes=boxes, seen=seen
-            )
+            client = f"{who}-{record}-{version}"
+            word = review.Word(verdict, version, client, "", "scratch", boxes=boxes, seen=seen)
             rules = review.Rules(frozenset(), frozenset(second))
             review.decide(connection, record, word, person, rules)
         store.close()
@@ -111,6 +137,23 @@ def detections(scores: list[float], box: tuple[float, ...] = (1, 2, 30, 40)) -> 
 def harvested(plant: Plant) -> dict[str, Sample]:
     samples = load_version(plant.dataset).samples
     return {s.origin: s for s in samples if s.origin.startswith("store:")}
+
+
+def sample_of(plant: Plant, record: int) -> Sample:
+    (found,) = [s for o, s in harvested(plant).items() if f" record {record} " in o]
+    return found
+
+
+def sequence_of(sample: Sample) -> int:
+    return int(sample.origin.split()[0].rpartition("/")[2])
+
+
+def groups(plant: Plant) -> dict[int, str]:
+    return {sequence_of(s): s.group for s in harvested(plant).values()}
+
+
+def splits(plant: Plant) -> dict[int, str]:
+    return {sequence_of(s): s.split for s in harvested(plant).values()}
 
 
 def test_each_verdict_becomes_what_it_says(plant):
@@ -202,6 +245,248 @@ def test_no_picture_is_taken_twice(plant):
     assert load_version(plant.dataset).version == "v0003"
 
 
+def test_a_verdict_that_was_corrected_corrects_the_sample(plant):
+    """False call, harvested, taken back, confirmed: a defect may not stay a good part."""
+    plant.labelled()
+    record = plant.part(7, replace(REVIEWED, counted=(0,)))
+    plant.word(record, Verdict.FALSE_CALL, None)
+    harvest(plant.config, plant.dataset)
+    first = sample_of(plant, record)
+    assert (first.state, first.split, first.group) == ("good", "test", "serial:S7")
+
+    plant.undo(record, 1)
+    taken_back = harvest(plant.config, plant.dataset)
+    assert taken_back.corrected == {"good -> set aside (the verdict was taken back)": 1}
+    assert (taken_back.added, taken_back.left_out) == ({}, {})
+    assert sample_of(plant, record) == first.model_copy(
+        update={
+            "state": "unlabelled",
+            "origin": "store:st1/1/7 record 1 "
+            "(set aside: the verdict was taken back; corrected, until v0002: false call)",
+        }
+    )
+    assert harvest(plant.config, plant.dataset).version is None, "once"
+
+    plant.word(record, Verdict.REAL_DEFECT, None, version=2)
+    confirmed = harvest(plant.config, plant.dataset)
+    assert confirmed.corrected == {"set aside -> labelled": 1}
+    assert sample_of(plant, record) == first.model_copy(
+        update={
+            "state": "labelled",
+            "boxes": [("scratch", 1.0, 2.0, 30.0, 40.0)],
+            "origin": "store:st1/1/7 record 1 (boxes by model, confirmed; "
+            "corrected, until v0003: set aside: the verdict was taken back)",
+        }
+    )
+    again = harvest(plant.config, plant.dataset)
+    assert again.version is None
+    assert again.left_out == {"the picture is in the dataset already": 1}
+    old = [load_version(plant.dataset, f"v000{number}") for number in (2, 4)]
+    check_version(old[1], decode=False)
+    found = compare_versions(*old)
+    assert (found.added, found.removed, found.split, found.group) == ([], [], {}, {})
+    assert [one.state for one in found.relabelled] == [("good", "labelled")]
+
+
+def test_every_change_of_a_verdict_is_told_once(plant):
+    plant.labelled()
+    records = {
+        "to good": plant.part(1, FAILED, (Verdict.REAL_DEFECT,)),
+        "to unlabelled": plant.part(2, FAILED, (Verdict.REAL_DEFECT,)),
+        "to nothing": plant.part(3, PASSED, (Verdict.MISSED,)),
+        "to other words": plant.part(4, PASSED, (Verdict.MISSED,)),
+        "and back": plant.part(5, FAILED, (Verdict.FALSE_CALL,)),
+        "waits": plant.part(6, REVIEWED, (Verdict.FALSE_CALL,)),
+    }
+    harvest(plant.config, plant.dataset)
+    plant.say(records["to good"], Verdict.FALSE_CALL)
+    plant.say(records["to unlabelled"], Verdict.BORDERLINE)
+    plant.say(records["to nothing"], Verdict.ABORTED)
+    plant.say(records["to other words"], Verdict.BORDERLINE)
+    plant.say(records["and back"], Verdict.REAL_DEFECT)
+    plant.say(records["and back"], Verdict.FALSE_CALL)
+    plant.say(records["waits"], Verdict.UNSURE)
+    found = harvest(plant.config, plant.dataset)
+    assert found.corrected == {
+        "labelled -> good": 1,
+        "labelled -> unlabelled (borderline)": 1,
+        "unlabelled -> set aside (the review was aborted)": 1,
+        "good -> set aside (the person was not sure)": 1,
+    }
+    assert found.left_out == {"the picture is in the dataset already": 2}
+    assert not [s for s in load_version(plant.dataset).samples if s.state != "labelled" and s.boxes]
+
+
+def test_other_boxes_of_a_person_take_the_place_of_the_first(plant):
+    plant.labelled()
+    record = plant.part(1, REVIEWED)
+    boxes = [{"class": "scratch", "box": [3.0, 4.0, 20.0, 30.0]}]
+    plant.word(record, Verdict.REAL_DEFECT, boxes)
+    harvest(plant.config, plant.dataset)
+    plant.undo(record, 1)
+    plant.word(
+        record, Verdict.REAL_DEFECT, [{**boxes[0], "box": [5.0, 6.0, 20.0, 30.0]}], version=2
+    )
+    found = harvest(plant.config, plant.dataset)
+    assert found.corrected == {"labelled -> labelled (other boxes)": 1}
+    assert sample_of(plant, record).boxes == [("scratch", 5.0, 6.0, 20.0, 30.0)]
+
+
+def test_a_correction_needs_neither_the_time_nor_the_picture_in_the_store(plant):
+    plant.labelled()
+    record = plant.part(1, FAILED, (Verdict.FALSE_CALL,))
+    plant.part(2, FAILED, (Verdict.FALSE_CALL,))
+    harvest(plant.config, plant.dataset)
+    plant.say(record, Verdict.REAL_DEFECT)
+    for picture in plant.config.images.folder.rglob("*.png"):
+        picture.unlink()
+    found = harvest(plant.config, plant.dataset, read_since("2999-01-01"))
+    assert (found.corrected, found.left_out) == ({"good -> labelled": 1}, {})
+
+
+def test_an_old_version_that_was_taken_up_again_is_corrected_as_well(plant):
+    plant.labelled()
+    record = plant.part(1, FAILED, (Verdict.FALSE_CALL,))
+    harvest(plant.config, plant.dataset)
+    plant.say(record, Verdict.REAL_DEFECT)
+    harvest(plant.config, plant.dataset)
+    write_version(
+        plant.dataset, "bottle", ["scratch"], load_version(plant.dataset, "v0002").samples
+    )
+    assert harvest(plant.config, plant.dataset).corrected == {"good -> labelled": 1}
+    assert sample_of(plant, record).state == "labelled"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"state": "labelled", "boxes": [("scratch", 9.0, 9.0, 12.0, 12.0)]},
+        {"origin": "coco:annotations.json"},
+        {"origin": "store:st1/1/1 record 1 (looked at by lee)"},
+    ],
+    ids=["other boxes", "imported", "other words"],
+)
+def test_what_a_person_edited_is_left_and_told(plant, edit):
+    plant.labelled()
+    record = plant.part(1, FAILED, (Verdict.FALSE_CALL,))
+    harvest(plant.config, plant.dataset)
+    before = load_version(plant.dataset)
+    edited = sample_of(plant, record).model_copy(update=edit)
+    samples = [edited if s.image == edited.image else s for s in before.samples]
+    write_version(plant.dataset, "bottle", ["scratch"], samples)
+    assert harvest(plant.config, plant.dataset).look_at == [], "the verdict is what it was"
+    plant.say(record, Verdict.REAL_DEFECT)
+    found = harvest(plant.config, plant.dataset)
+    assert (found.version, found.corrected, found.look_at) == (None, {}, [edited.image])
+    assert found.left_out == {"the verdict changed, and the labels were edited by hand": 1}
+    assert edited in load_version(plant.dataset).samples
+    mended = edited.model_copy(
+        update={"state": "labelled", "boxes": [("scratch", 1.0, 2.0, 30.0, 40.0)]}
+    )
+    samples = [mended if s.image == edited.image else s for s in before.samples]
+    write_version(plant.dataset, "bottle", ["scratch"], samples)
+    done = harvest(plant.config, plant.dataset)
+    assert (done.look_at, done.version) == ([], None), "the person says what the verdict says"
+
+
+def test_boxes_that_a_person_drew_are_no_correction(plant):
+    """The harvest asked for them."""
+    plant.labelled()
+    record = plant.part(1, PASSED, (Verdict.MISSED,))
+    harvest(plant.config, plant.dataset)
+    asked = sample_of(plant, record)
+    drawn = asked.model_copy(
+        update={"state": "labelled", "boxes": [("scratch", 3.0, 3.0, 9.0, 9.0)], "origin": "cvat"}
+    )
+    samples = [drawn if s == asked else s for s in load_version(plant.dataset).samples]
+    write_version(plant.dataset, "bottle", ["scratch"], samples)
+    assert harvest(plant.config, plant.dataset).look_at == []
+    plant.say(record, Verdict.NOT_REVIEWED)
+    assert harvest(plant.config, plant.dataset).look_at == [asked.image]
+    assert drawn in load_version(plant.dataset).samples
+
+
+def test_boxes_that_were_confirmed_stay_while_the_verdict_does(plant):
+    """An older program took boxes of a row that the program of today would not take."""
+    plant.labelled()
+    uncounted = Result(FAILED.decision, FAILED.reason, FAILED.reasons, over_t1=0)
+    record = plant.part(1, uncounted, (Verdict.REAL_DEFECT,))
+    harvest(plant.config, plant.dataset)
+    asked = sample_of(plant, record)
+    boxes = {"state": "labelled", "boxes": [("scratch", 1.0, 2.0, 30.0, 40.0)]}
+    origin = "store:st1/1/1 record 1 (boxes by model, confirmed)"
+    before = asked.model_copy(update={**boxes, "origin": origin})
+    samples = [before if s == asked else s for s in load_version(plant.dataset).samples]
+    write_version(plant.dataset, "bottle", ["scratch"], samples)
+    assert harvest(plant.config, plant.dataset).version is None
+    plant.say(record, Verdict.FALSE_CALL)
+    assert harvest(plant.config, plant.dataset).corrected == {"labelled -> good": 1}
+
+
+def test_what_was_removed_on_purpose_stays_away_whatever_is_said_of_it(plant):
+    plant.labelled()
+    record = plant.part(1, FAILED, (Verdict.FALSE_CALL,))
+    harvest(plant.config, plant.dataset)
+    rest = [s for s in load_version(plant.dataset).samples if s.origin == "test"]
+    write_version(plant.dataset, "bottle", ["scratch"], rest)
+    plant.say(record, Verdict.REAL_DEFECT)
+    found = harvest(plant.config, plant.dataset)
+    assert (found.version, found.corrected, found.look_at) == (None, {}, [])
+    assert found.left_out == {"the picture is in the dataset already": 1}
+
+
+def test_a_row_of_another_store_corrects_nothing(plant, tmp_path):
+    """The same record and key, another picture: a store that was made anew."""
+    plant.labelled()
+    plant.part(1, FAILED, (Verdict.FALSE_CALL,))
+    harvest(plant.config, plant.dataset)
+    other = Plant(tmp_path / "other")
+    other.part(1, FAILED, (Verdict.REAL_DEFECT,), looks=99)
+    found = harvest(other.config, plant.dataset)
+    other.close()
+    assert (found.added, found.corrected) == ({"labelled": 1}, {})
+    assert {s.state for s in harvested(plant).values()} == {"good", "labelled"}
+
+
+def test_a_part_is_known_by_its_code_where_it_has_no_serial(plant):
+    plant.labelled()
+    told = {"serial": "", "code": "DM-1"}
+    plant.part(1, FAILED, (Verdict.FALSE_CALL,), **told)
+    plant.part(2, FAILED, (Verdict.REAL_DEFECT,), **told)
+    plant.part(3, FAILED, (Verdict.FALSE_CALL,), serial="")
+    plant.part(4, FAILED, (Verdict.FALSE_CALL,), code="DM-1")
+    harvest(plant.config, plant.dataset, None, "test")
+    assert groups(plant) == {1: "code:DM-1", 2: "code:DM-1", 3: "st1/1/3", 4: "serial:S4"}
+    plant.part(5, FAILED, (Verdict.FALSE_CALL,), **told)
+    harvest(plant.config, plant.dataset, None, "train")
+    assert groups(plant)[5] == "code:DM-1"
+    assert splits(plant) == dict.fromkeys(range(1, 6), "test")
+
+
+def test_a_code_joins_the_group_that_an_earlier_harvest_named_by_the_key(plant):
+    """Datasets of before codes were looked at; also where the picture was imported again since."""
+    plant.labelled()
+    told = {"serial": "", "code": "DM-1"}
+    plant.part(1, FAILED, (Verdict.FALSE_CALL,), **told)
+    harvest(plant.config, plant.dataset, None, "test")
+    as_before = [
+        s.model_copy(update={"group": "st1/1/1"}) if s.origin.startswith("store:") else s
+        for s in load_version(plant.dataset).samples
+    ]
+    write_version(plant.dataset, "bottle", ["scratch"], as_before)
+    plant.part(2, FAILED, (Verdict.REAL_DEFECT,), **told)
+    harvest(plant.config, plant.dataset, None, "train")
+    assert (groups(plant)[2], splits(plant)[2]) == ("st1/1/1", "test")
+    imported = [
+        s.model_copy(update={"origin": "yolo", "group": f"g{i}", "split": "val"})
+        for i, s in enumerate(load_version(plant.dataset).samples)
+    ]
+    write_version(plant.dataset, "bottle", ["scratch"], imported)
+    plant.part(3, FAILED, (Verdict.FALSE_CALL,), **told)
+    harvest(plant.config, plant.dataset, None, "train")
+    assert (groups(plant)[3], splits(plant)[3]) == ("g2", "val")
+
+
 def test_pictures_that_are_gone_or_altered_are_left_out(plant):
     plant.labelled()
     for sequence in (1, 2, 3):
@@ -287,12 +572,29 @@ def test_the_command(plant):
     runner = CliRunner()
     done = runner.invoke(app, ["harvest", store, "--to", to, "--json"])
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout) == {"written": "v0002", "added": {"good": 1}, "left_out": {}}
+    assert json.loads(done.stdout) == {
+        "written": "v0002",
+        "added": {"good": 1},
+        "corrected": {},
+        "left_out": {},
+        "look_at": [],
+    }
     told = runner.invoke(app, ["harvest", store, "--to", to]).stdout
     assert "이미 데이터셋에 있는 이미지" in told
     assert "추가할 것이 없습니다" in told
     english = ["harvest", store, "--to", to, "--language", "en"]
     assert "nothing to add" in runner.invoke(app, english).stdout
+    plant.say(1, Verdict.REAL_DEFECT)
+    corrected = runner.invoke(app, ["harvest", store, "--to", to]).stdout
+    assert "바로잡음 1건: 양품 -> 라벨 있음" in corrected
+    edited = sample_of(plant, 1).model_copy(update={"boxes": [("scratch", 3.0, 3.0, 9.0, 9.0)]})
+    samples = [
+        edited if s.image == edited.image else s for s in load_version(plant.dataset).samples
+    ]
+    write_version(plant.dataset, "bottle", ["scratch"], samples)
+    plant.say(1, Verdict.FALSE_CALL)
+    left = runner.invoke(app, english).stdout
+    assert f"look at\n    {edited.image}\n" in left
     nowhere = runner.invoke(app, ["harvest", str(plant.folder / "no.db"), "--to", to])
     assert isinstance(nowhere.exception, StoreError)
     empty = runner.invoke(app, ["harvest", store, "--to", str(plant.folder / "none")])
@@ -306,8 +608,12 @@ def test_everything_that_a_harvest_counts_can_be_told_in_korean() -> None:
     from inspection_datasets import harvest as module
     from inspection_datasets.text import HARVEST, harvest_words
 
-    said = set(re.findall(r'"((?:the|no|unknown) [a-z ]+)"', getsource(module)))
+    said = set(re.findall(r'"((?:the|no|unknown|other) [a-z ,]+)"', getsource(module)))
     assert said - {"the results store"} <= set(HARVEST), said
     assert harvest_words("unlabelled (missed)", "ko") == "라벨 없음, 상자를 그려야 함 (미검)"
     assert harvest_words("unlabelled (missed)", "en") == "unlabelled (missed)"
+    changed = "unlabelled -> set aside (the review is not done)"
+    assert harvest_words(changed, "en") == changed
+    korean = "라벨 없음, 상자를 그려야 함 -> 라벨 없음, 재검 결과 없음 (재검이 끝나지 않음)"
+    assert harvest_words(changed, "ko") == korean
     assert harvest_words("what comes later", "ko") == "what comes later"

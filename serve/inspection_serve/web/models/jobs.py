@@ -233,7 +233,8 @@ class Jobs:
             names = ("release", "decided_again", "changes", "counts", "reviewed", "lossy_pictures")
             return {n: told[n] for n in names if n in told} if isinstance(told, dict) else {}
         if isinstance(told := _read(folder / "harvest.out"), dict):
-            found["harvest"] = {n: told[n] for n in ("written", "added", "left_out") if n in told}
+            names = ("written", "added", "corrected", "left_out", "look_at")
+            found["harvest"] = {n: told[n] for n in names if n in told}
         if isinstance(told := _read(folder / "train.out"), dict):
             if told.get("release"):
                 found["release"] = str(told["release"])
