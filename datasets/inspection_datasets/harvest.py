@@ -164,7 +164,7 @@ def harvest(
             if state is None or isinstance(picture, str):
                 _count(report.left_out, why if state is None else str(picture))
             elif picture.sha256 in known:
-                _count(report.left_out, "the picture is in the dataset already")
+                _count(report.left_out, _THERE)
             else:
                 known.add(picture.sha256)
                 note = _note(state, boxes, why, drawn=last["boxes"] is not None)
@@ -221,8 +221,7 @@ class _Revision:
         self.settled.add(before.image)
         if held.is_edited:
             self.report.look_at.append(before.image)
-            told = "the verdict changed, and the labels were edited by hand"
-            _count(self.report.left_out, told)
+            _count(self.report.left_out, _EDITED)
         else:
             self.corrected[before.image] = today
             is_moved = state == before.state == "labelled"
