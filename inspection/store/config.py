@@ -28,7 +28,9 @@ class ImagesConfig(BaseModel):
     format: Literal["jpg", "png", "bmp"] = Field("jpg", description="file format of the pictures")
     quality: int = Field(90, ge=1, le=100, description="JPEG quality, 1 to 100; jpg only")
     ok_every: int = Field(
-        1, ge=0, description="keep one of this many pictures of passed parts: 1 all, 0 none"
+        1,
+        ge=0,
+        description="keep one of this many pictures of passed parts, drawn at random: 1 all, 0 none",
     )
     queue: int = Field(
         16, ge=1, le=1024, description="pictures that may wait in memory to be written"

@@ -60,8 +60,16 @@ def find_picture(folder: Path, key: PartKey) -> StoredImage | None:
 
 
 def is_sampled(key: PartKey, every: int) -> bool:
-    """Tell whether a passed part's picture is kept; the same part always gets the same answer."""
-    return every > 0 and (key.epoch * 65536 + key.sequence) % every == 0
+    """Tell whether a passed part's picture is kept: one of `every`, 1 all, 0 none.
+
+    A hash of the part's key decides, so the same part always gets the same answer, and a line with a period
+    of its own (nests of a carousel, cavities of a mould) gets every place into the sample alike.
+    """
+    if every <= 1:
+        return every == 1
+    named = f"{key.epoch}/{key.sequence}/{key.station}".encode()
+    drawn = int.from_bytes(hashlib.blake2b(named, digest_size=8).digest())
+    return drawn * every < 2**64
 
 
 class ImageWriter:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from inspection.store.outbox_final import Final, see_each_commit
+from inspection.store.final import Final, see_each_commit
 from inspection.store.rows import Values, utc_now
 from inspection.store.tables import (
     alarms,

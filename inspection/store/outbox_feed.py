@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from inspection.errors import InspectionError, StoreError
+from inspection.store.final import Final, newest, see_each_commit
 from inspection.store.outbox import Told, load
-from inspection.store.outbox_final import Final, newest, see_each_commit
 from inspection.store.rows import REPLACED
 from inspection.store.tables import outbox, parts, verdicts
 from inspection.store.web.access import WebStore

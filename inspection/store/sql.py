@@ -129,7 +129,9 @@ class SqlStore:
             self._claim(station)
             number = self._transact(
                 f"station {station}: a new epoch ({cause})",
-                lambda c: writes.insert_epoch(c, station, cause, above),
+                lambda c: writes.insert_epoch(
+                    c, station, cause, above, self._config.images.ok_every
+                ),
             )
             epochs = {**marks.epochs, station: number}
             self._journal.mark(Marks(epochs, marks.record or RESERVE))

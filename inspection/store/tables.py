@@ -25,7 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration: what this program reads and writes."""
 
 MAX_RECORD = 2**32 - 1
@@ -80,6 +80,8 @@ epochs = sa.Table(
     sa.Column("boot_id", sa.Text, nullable=False),
     sa.Column("started_at", sa.Text, nullable=False),
     sa.Column("started_mono", sa.Double, nullable=False),
+    # one of so many pictures of passed parts is kept; NULL where an older program did not note it
+    sa.Column("ok_every", sa.Integer),
 )
 
 parts = sa.Table(

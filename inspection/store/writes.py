@@ -222,8 +222,13 @@ def alarm_values(station: str, reason: Reason, detail: str, *, on: bool) -> Valu
     }
 
 
-def insert_epoch(connection: sa.Connection, station: str, cause: str, above: int) -> int:
-    """Insert the next epoch of a station, higher than all in the store and than `above`."""
+def insert_epoch(
+    connection: sa.Connection, station: str, cause: str, above: int, ok_every: int
+) -> int:
+    """Insert the next epoch of a station, higher than all in the store and than `above`.
+
+    `ok_every` is that of `ImagesConfig`: it holds for the epoch, since only a new process changes it.
+    """
     in_epochs = sa.select(sa.func.max(epochs.c.epoch)).where(epochs.c.station == station)
     in_parts = sa.select(sa.func.max(parts.c.epoch)).where(parts.c.station == station)
     highest = [connection.execute(query).scalar() or 0 for query in (in_epochs, in_parts)]
@@ -236,6 +241,7 @@ def insert_epoch(connection: sa.Connection, station: str, cause: str, above: int
         "boot_id": _boot_id(),
         "started_at": utc_now(),
         "started_mono": time.monotonic(),
+        "ok_every": ok_every,
     }
     connection.execute(sa.insert(epochs), row)
     return number

@@ -252,10 +252,33 @@ def test_lots_to_sort_again_count_every_passed_part(store: WebStore) -> None:
     with store.read("lots") as connection:
         expected = looked(connection, dataclasses.replace(wanted, decision="PASS"))
         number, lots = story.lots(connection, wanted)
-        good = story.last_good(connection, "st1", until)
     assert number == len(expected) == sum(lot["number"] for lot in lots)
-    assert good is not None
-    assert good["triggered_at"] < until
+
+
+@pytest.mark.parametrize("chunks", [search.CHUNKS, (2, 5, 1000)], ids=["usual", "small"])
+def test_the_last_good_part_is_that_of_a_look_at_every_row(
+    store: WebStore, monkeypatch: pytest.MonkeyPatch, chunks: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(story, "CHUNKS", chunks)
+    query = sa.select(parts.c.id, parts.c.triggered_at, *(parts.c[name] for name in story.ALIKE))
+    good = (reviews.c.state == "done", reviews.c.verdict == "false_call")
+    joined = query.join(reviews, reviews.c.record == parts.c.id).where(*good)
+    with store.read("the last good one") as connection:
+        confirmed = [
+            dict(row)
+            for row in connection.execute(joined.where(parts.c.decision == "PASS")).mappings()
+        ]
+        for record in (3, 700, 1900, 2996, 2999, 3200):
+            part = story.part_at(connection, record)
+            before = [
+                (row["triggered_at"], row["id"])
+                for row in confirmed
+                if row["triggered_at"] < part["triggered_at"]
+                and all(row[name] == part[name] for name in story.ALIKE)
+            ]
+            found = story.last_good(connection, part)
+            expected = max(before) if before and part["model_sha256"] else None
+            assert (found and (found["triggered_at"], found["record"])) == expected
 
 
 def test_the_form_offers_what_there_is(store: WebStore) -> None:

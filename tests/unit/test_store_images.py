@@ -103,15 +103,39 @@ def test_other_formats(tmp_path: Path, told: Told, kind: str) -> None:
 def test_passed_parts_are_sampled_the_others_are_not(tmp_path: Path, told: Told) -> None:
     config = store_config(tmp_path, images={"ok_every": 3, "queue": 100})
     writer = ImageWriter(config, told)
-    answers = {n: writer.offer(inspected(trigger(n), PASSED)) for n in range(1, 10)}
-    assert sum(answer is None for answer in answers.values()) == 3
+    answers = {n: writer.offer(inspected(trigger(n), PASSED)) for n in range(1, 31)}
+    kept = {n for n, answer in answers.items() if answer is None}
+    assert kept == {n for n in answers if is_sampled(trigger(n).key, 3)}
+    assert 4 <= len(kept) <= 18
     assert set(answers.values()) == {None, "sampled_out"}
-    for n, result in ((11, FAILED), (12, REVIEWED)):
+    for n, result in ((41, FAILED), (42, REVIEWED)):
         assert writer.offer(inspected(trigger(n), result)) is None
-    assert writer.offer(not_inspected(trigger(13), Reason.FRAME_DARK, frame=frame(13))) is None
+    assert writer.offer(not_inspected(trigger(43), Reason.FRAME_DARK, frame=frame(43))) is None
     writer.close()
-    assert {n for n in told.states if n > 10} == {11, 12, 13}
+    assert {n for n in told.states if n > 40} == {41, 42, 43}
     assert not any(is_sampled(PartKey("s", 1, n), 0) for n in range(1, 100))
+    assert all(is_sampled(PartKey("s", 1, n), 1) for n in range(1, 100))
+
+
+@pytest.mark.parametrize("every", [2, 8, 10, 64])
+@pytest.mark.parametrize("nests", [2, 8, 10])
+def test_each_nest_of_a_carousel_is_sampled_alike(every: int, nests: int) -> None:
+    """Whatever the line's own period: each place gets the share, over epochs and sequences."""
+    number = 40_000
+    keys = [PartKey("st1", 1 + n // 20_000, 1 + n % 20_000) for n in range(number)]
+    kept = [n % nests for n, key in enumerate(keys) if is_sampled(key, every)]
+    share, each = 1 / every, number / nests
+    spread = (each * share * (1 - share)) ** 0.5
+    found = [kept.count(nest) for nest in range(nests)]
+    assert all(abs(one - each * share) < 5 * spread for one in found), found
+
+
+def test_which_part_is_sampled_is_the_same_in_every_process() -> None:
+    """Python's own hash() of a text would differ from start to start."""
+    kept = [n for n in range(1, 60) if is_sampled(PartKey("st1", 7, n), 10)]
+    assert kept == [4, 23, 27, 32, 41, 44, 46, 54]
+    assert kept != [n for n in range(1, 60) if is_sampled(PartKey("st2", 7, n), 10)]
+    assert kept != [n for n in range(1, 60) if is_sampled(PartKey("st1", 8, n), 10)]
 
 
 def test_a_full_queue_sheds_passed_parts_first(tmp_path: Path, told: Told) -> None:

@@ -104,6 +104,7 @@ def test_sorting_begins_at_the_last_part_that_people_confirmed(
             values = {
                 "record": record, "state": "done", "why": "sample", "probability": 0.1, "version": 1,
                 "verdict": verdict, "who": "kim", "station": "st1", "decision": "PASS", "reason": "NONE",
+                "recipe_number": 1, "part_name": "plate", "release": "plate/1",
                 "triggered_at": row["triggered_at"], "changed_at": row["triggered_at"],
             }  # fmt: skip
             connection.execute(sa.insert(reviews), values)
@@ -114,6 +115,9 @@ def test_sorting_begins_at_the_last_part_that_people_confirmed(
     page.get_by_text("what must be sorted again?").click()
     expect(page.locator("h2")).to_contain_text("13 passed parts")
     expect(page.locator("main")).to_contain_text("Part 10 passed and was bad")
+    expect(page.locator("main")).to_contain_text(
+        "same recipe and model judged (1, plate/1, with the same"
+    )
     expect(page.locator("main")).to_contain_text("is 4 of")
     page.get_by_role("link", name="Show the parts").click()
     expect(page.locator("#found")).to_contain_text("13 parts")

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from inspection.errors import StoreError
+from inspection.store.final import Final
 from inspection.store.rows import Values, utc_now
 from inspection.store.tables import alarms, epochs, parts
 from inspection.store.web import audit
@@ -62,6 +63,46 @@ class Computed:
     record: int
     at: str
     number: float
+
+
+class Followed:
+    """Which alarms are on, from look to look. Used by one thread at a time.
+
+    PostgreSQL gives ids before it commits: a row may appear below others that were read. So what is known
+    for good ends where the rows are final, see `Final`; those above it are read anew at each look.
+    """
+
+    def __init__(self) -> None:
+        self._final = Final(alarms)
+        self._upto = self._read = 0
+        self._known: dict[tuple[str, str], Values] = {}
+
+    def look(self, connection: sa.Connection) -> dict[tuple[str, str], Values]:
+        """Return the row with which each alarm came last, by station and reason.
+
+        `gone` is added: it tells whether a later row says that the alarm went.
+        """
+        found, last = None, self._read
+        while rows := since(connection, last):
+            for row in rows:
+                if row["id"] <= self._upto:
+                    _take(self._known, row)
+                    continue
+                found = dict(self._known) if found is None else found
+                _take(found, row)
+            last = rows[-1]["id"]
+        self._read = self._upto
+        self._upto = max(self._upto, self._final.up_to(connection))  # holds from the next look on
+        return dict(self._known) if found is None else found
+
+
+def _take(known: dict[tuple[str, str], Values], row: Values) -> None:
+    """Follow one row: the latest time an alarm came, and whether it has gone since."""
+    key = (row["station"], row["reason"])
+    if row["on"]:
+        known[key] = {**row, "gone": False}
+    elif key in known:
+        known[key] = {**known[key], "gone": True}
 
 
 def stations(connection: sa.Connection) -> list[str]:

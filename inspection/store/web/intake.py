@@ -7,7 +7,8 @@ decision can never change (`counting.SETTLED`): a PASS that is replaced before i
 passed. Other rows, and ids that another transaction may yet fill, are looked at again; none is passed by.
 
 A passed part is drawn when HMAC-SHA256(seed, record) is below the share in force, so nobody can tell
-beforehand which, and the draw can be repeated afterwards. `reviews.probability` keeps that share.
+beforehand which, and the draw can be repeated afterwards. Only parts whose picture is kept are drawn, one of
+`epochs.ok_every`: `reviews.probability` is the share in force by that number, the chance of a passed part.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from inspection.errors import StoreError
 from inspection.store.rows import Values, utc_now
-from inspection.store.tables import parts, verdicts
+from inspection.store.tables import epochs, parts, verdicts
 from inspection.store.web import settings
 from inspection.store.web.access import WebStore
 from inspection.store.web.counting import SETTLED, Filled
@@ -186,6 +187,7 @@ def insert(
 
 def _review(row: Values, given: Sequence[Values], seed: bytes, share: float, why: str) -> Values:
     drawn = is_drawn(row, seed, share)
+    chance = share / max(row["ok_every"] or 1, 1)
     last = given[-1] if given else None
     state = "open"
     if last is not None and last["verdict"] != Verdict.NOT_REVIEWED:
@@ -194,7 +196,7 @@ def _review(row: Values, given: Sequence[Values], seed: bytes, share: float, why
         "record": row["id"],
         "state": state,
         "why": why or ("flagged" if is_flagged(row) else "sample" if drawn else "asked"),
-        "probability": share if drawn and not why else 1.0,
+        "probability": chance if drawn and not why else 1.0,
         "version": 0 if last is None else last["version"],
         "verdict": None if last is None else last["verdict"],
         "who": None if last is None else last["who"],
@@ -219,7 +221,10 @@ _COLUMNS = (
 
 def _rows(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Values]:
     settled = sa.func.coalesce(SETTLED, sa.false()).label("settled")
-    query = sa.select(*(parts.c[name] for name in _COLUMNS), settled).where(*where)
+    begun = epochs.alias("begun")  # `SETTLED` looks at other epochs
+    same = sa.and_(begun.c.station == parts.c.station, begun.c.epoch == parts.c.epoch)
+    columns = (*(parts.c[name] for name in _COLUMNS), begun.c.ok_every, settled)
+    query = sa.select(*columns).select_from(parts.outerjoin(begun, same)).where(*where)
     found = connection.execute(query.order_by(parts.c.id).limit(BATCH)).mappings()
     return [dict(row) for row in found]
 

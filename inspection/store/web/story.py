@@ -10,13 +10,16 @@ import sqlalchemy as sa
 from inspection.store.rows import Values
 from inspection.store.tables import MAX_RECORD, parts, verdicts
 from inspection.store.web import audit
-from inspection.store.web.kinds import PARTS, among
-from inspection.store.web.search import Search, SearchError, kinds_like
+from inspection.store.web.kinds import PARTS, REVIEWS, Span, among, newest, numbers
+from inspection.store.web.plan import kinds_that_match
+from inspection.store.web.search import CHUNKS, Search, SearchError, kinds_like
 from inspection.store.web.tables import reviews
 from inspection.types import Decision, Verdict
 
 LOTS = 500
 """Lots named one by one when parts must be sorted again."""
+LOOKED = sum(CHUNKS)
+"""Confirmed parts that are looked at for the last good one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,13 @@ def _neighbour(connection: sa.Connection, station: str, record: int, *, newer: b
     return None if found is None else int(found)
 
 
+ALIKE = ("station", "recipe_number", "recipe_sha256", "part_name", "release", "model_sha256")
+"""Columns of `parts` that say what judged a part: the recipe's file, with its limits, and the model's."""
+
+
 def part_at(connection: sa.Connection, record: int) -> Values:
-    """Return station, time, decision and serial of a part. Raises SearchError when there is none."""
-    names = ("id", "station", "triggered_at", "decision", "serial")
+    """Return time, decision, serial and `ALIKE` of a part. Raises SearchError when there is none."""
+    names = ("id", "triggered_at", "decision", "serial", *ALIKE)
     row = None
     if 0 < record <= MAX_RECORD:
         query = sa.select(*(parts.c[name] for name in names)).where(parts.c.id == record)
@@ -96,23 +103,44 @@ def part_at(connection: sa.Connection, record: int) -> Values:
     return dict(row)
 
 
-def last_good(connection: sa.Connection, station: str, before: str) -> Values | None:
-    """Return the station's last passed part before a time that people confirmed to be good; else None."""
-    names = ("record", "triggered_at", "who")
-    query = (
-        sa.select(*(reviews.c[name] for name in names))
-        .where(
-            reviews.c.state == "done",
-            reviews.c.verdict == Verdict.FALSE_CALL.value,
-            reviews.c.station == station,
-            reviews.c.decision == Decision.PASS.value,
-            reviews.c.triggered_at < before,
-        )
-        .order_by(reviews.c.triggered_at.desc(), reviews.c.record.desc())
-        .limit(1)
+def last_good(connection: sa.Connection, part: Values) -> Values | None:
+    """Return the last passed part before this one that people confirmed to be good, judged alike; else None.
+
+    Alike: all of `ALIKE` is the same. A good part that other limits, another region or another model let
+    pass tells nothing of this one. Where it is not known what judged the part, no other is alike. The latest
+    `LOOKED` confirmed parts of the same recipe number and release are looked at, none before.
+
+    Args:
+        connection: from `WebStore.read`.
+        part: from `part_at`.
+    """
+    if not part["recipe_sha256"] or not part["model_sha256"]:
+        return None
+    wanted = Search(
+        station=part["station"],
+        recipe_number=part["recipe_number"],
+        release=part["release"],
+        decision=Decision.PASS.value,
+        review="done",
+        verdict=Verdict.FALSE_CALL.value,
     )
-    row = connection.execute(query).mappings().first()
-    return None if row is None else dict(row)
+    kinds = kinds_that_match(connection, REVIEWS, wanted)
+    alike = [parts.c[name] == part[name] for name in ALIKE]
+    span = Span(until=part["triggered_at"])
+    for size in CHUNKS:
+        places = newest(connection, REVIEWS, kinds, span, size)
+        among_them = numbers(connection, [record for _, record in places])
+        same = set(connection.execute(sa.select(parts.c.id).where(among_them, *alike)).scalars())
+        found = next(((at, record) for at, record in places if record in same), None)
+        if found is not None:
+            at, record = found
+            query = sa.select(reviews.c.who).where(reviews.c.record == record)
+            who = connection.execute(query).scalar()
+            return {"record": record, "triggered_at": at, "who": who}
+        if len(places) < size:
+            break
+        span = Span(until=part["triggered_at"], after=places[-1])
+    return None
 
 
 def last_missed(connection: sa.Connection, station: str) -> int | None:

@@ -20,7 +20,7 @@ from inspection.readiness import FAULTS
 from inspection.store.outbox_standing import Standing, standings
 from inspection.store.rows import Values
 from inspection.store.web import alarms, commands, settings
-from inspection.store.web.alarms import Computed, Rules
+from inspection.store.web.alarms import Computed, Followed, Rules
 from inspection.store.web.commands import Control
 from inspection.store.web.people import after
 from inspection.store.web.place import Place, place_of
@@ -146,9 +146,8 @@ class Watch:
         self._news: dict[str, tuple[tuple[float, str], float]] = {}
         self._names: list[str] = []
         self._names_due = self._store_due = self._beat_due = 0.0
-        self._alarms_read = 0
+        self._followed = Followed()
         self._place: Place = ()
-        self._on: dict[tuple[str, str], Values] = {}
         self._rules = Rules()
         self._judged: dict[str, list[Values]] = {}
         self._shifts: object = DEFAULT_SHIFTS
@@ -227,8 +226,7 @@ class Watch:
         """Forget what was read where the store is not any more: in a backup ids come again."""
         if place != self._place:
             self._place = place
-            self._alarms_read, self._names_due = 0, 0.0
-            self._on.clear()
+            self._followed, self._names_due = Followed(), 0.0
 
     def _read_store(self, now: float) -> dict[str, StationLook]:
         file = self._site.store.file
@@ -243,21 +241,16 @@ class Watch:
                     for name in self._names
                 }
                 self._names_due = now + NAMES_EVERY
-            while rows := alarms.since(connection, self._alarms_read):
-                for row in rows:
-                    self._take(row)
-                self._alarms_read = rows[-1]["id"]
+            came = self._followed.look(connection)
             held = commands.holders(connection)
-            acknowledged = alarms.acknowledgements(
-                connection, [row["id"] for row in self._on.values()]
-            )
+            acknowledged = alarms.acknowledgements(connection, [row["id"] for row in came.values()])
             upward = standings(connection)
             found: dict[str, StationLook] = {}
             for name in self._names:
                 parts = alarms.latest_parts(
                     connection, name, max(STRIP + 1, self._rules.window, self._rules.repeated)
                 )
-                listed = self._listed(name, acknowledged)
+                listed = _listed(name, came, acknowledged)
                 overruled = alarms.compute_overruled(self._judged.get(name, []), self._rules)
                 for computed in [*alarms.compute(parts, self._rules), *overruled]:
                     done = alarms.computed_acknowledgement(connection, name, computed)
@@ -278,26 +271,21 @@ class Watch:
         self._names_due = 0.0
         self.refresh()
 
-    def _take(self, row: Values) -> None:
-        """Follow one row: the latest time each alarm came, and whether it has gone since."""
-        key = (row["station"], row["reason"])
-        if row["on"]:
-            self._on[key] = {**row, "gone": False}
-        elif key in self._on:
-            self._on[key] = {**self._on[key], "gone": True}
 
-    def _listed(self, station: str, acknowledged: dict[int, Values]) -> list[Alarm]:
-        listed: list[Alarm] = []
-        recent = after(-_GONE_FOR)
-        for (name, reason), row in list(self._on.items()):
-            done = acknowledged.get(row["id"])
-            if name != station:
-                continue
-            if row["gone"] and (done is not None or reason not in _KEPT or row["at"] < recent):
-                del self._on[name, reason]
-                continue
-            listed.append(_line_alarm(row, done))
-        return listed
+def _listed(
+    station: str, came: dict[tuple[str, str], Values], acknowledged: dict[int, Values]
+) -> list[Alarm]:
+    """Return the alarms of a station that are on, and those that are gone but should still be seen."""
+    listed: list[Alarm] = []
+    recent = after(-_GONE_FOR)
+    for (name, reason), row in came.items():
+        done = acknowledged.get(row["id"])
+        if name != station:
+            continue
+        if row["gone"] and (done is not None or reason not in _KEPT or row["at"] < recent):
+            continue
+        listed.append(_line_alarm(row, done))
+    return listed
 
 
 def _ageless(stations: dict[str, StationLook]) -> list[StationLook]:

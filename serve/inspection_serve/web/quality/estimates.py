@@ -1,7 +1,8 @@
 """Escapes and overkill from what people judged: never more than was reviewed.
 
-A passed part counts only when the draw chose it (`why` is `sample`), weighted by 1 / its probability. A part
-that people doubt (unsure, or a second person was asked) is not in the estimate until it is settled; each
+A passed part counts only when the draw chose it (`why` is `sample`), weighted by 1 / its probability: the
+share of pictures that are kept, by the share of those that is drawn; see `inspection.store.web.intake`. A
+part that people doubt (unsure, or a second person was asked) is not in the estimate until it is settled; each
 limit takes it as what is worse for that limit. What promises are compared with takes borderline parts alike.
 """
 

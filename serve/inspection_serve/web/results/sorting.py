@@ -2,6 +2,10 @@
 
 a time, or a part  ─┐
 the missed part ────┴▶ last passed part that people confirmed good ─▶ passed parts from there, by lot
+
+That part must have been judged by the recipe and the model of the missed one: a good part of another
+recipe, or of other limits, tells nothing of it. All passed parts of the station from there are in doubt,
+those of other recipes too: what spoiled one may have spoiled all.
 """
 
 from __future__ import annotations
@@ -36,7 +40,8 @@ class AskedSorting(BaseModel):
     good: Record = Field(None, description="record of a part that was checked and good")
     missed: Record = Field(
         None,
-        description="record of a passed part that was bad: the last confirmed good part before it",
+        description="record of a passed part that was bad: from the last confirmed good part before it that "
+        "the same recipe and model judged",
     )
     until: Moment = Field(None, description="the fault was mended at this time; none: now")
 
@@ -55,12 +60,15 @@ class Sorting(BaseModel):
 
     station: str = Field(description="name of the station")
     chosen: str = Field(
-        description="how the start was found: time, part, confirmed; beginning: no part was ever confirmed"
+        description="how the start was found: time, part, confirmed; beginning: no confirmed part was found "
+        "that the same recipe and model judged"
     )
     good: int | None = Field(description="record of the part that was good; it is not in the list")
     good_at: str | None = Field(description="when it was triggered, UTC")
     good_who: str | None = Field(description="who confirmed it")
     missed: int | None = Field(description="record of the part that was missed; it is in the list")
+    recipe: int | None = Field(description="recipe that judged the part that was missed")
+    release: str | None = Field(description="release that judged it; none: no model did")
     since: str | None = Field(description="from here, UTC; none: from the first part")
     until: str | None = Field(description="up to here, UTC, not included; none: now")
     number: int = Field(description="passed parts in the span")
@@ -76,6 +84,8 @@ class _Start:
     at: str | None = None
     who: str | None = None
     missed: int | None = None
+    recipe: int | None = None
+    release: str | None = None
 
 
 def answer(store: WebStore, asked: AskedSorting) -> Sorting:
@@ -105,6 +115,8 @@ def answer(store: WebStore, asked: AskedSorting) -> Sorting:
         good_at=start.at,
         good_who=start.who,
         missed=start.missed,
+        recipe=start.recipe,
+        release=start.release,
         since=start.since,
         until=until,
         number=number,
@@ -130,11 +142,14 @@ def _start(connection: Any, asked: AskedSorting, station: str) -> _Start:
             )
         )
     row = _of_station(connection, missed, station)
-    good = story.last_good(connection, station, row["triggered_at"])
+    told: dict[str, Any] = {
+        "missed": missed, "recipe": row["recipe_number"], "release": row["release"]
+    }  # fmt: skip
+    good = story.last_good(connection, row)
     if good is None:
-        return _Start("beginning", None, missed=missed)
+        return _Start("beginning", None, **told)
     at = good["triggered_at"]
-    return _Start("confirmed", _just_after(at), good["record"], at, good["who"], missed)
+    return _Start("confirmed", _just_after(at), good["record"], at, good["who"], **told)
 
 
 def _of_station(connection: Any, record: int, station: str) -> dict[str, Any]:
@@ -167,17 +182,28 @@ def sentence(request: Request, found: Sorting) -> str:
             record=found.good,
             at=when(found.good_at),
         )
+    judged = {"recipe": _or_dash(found.recipe), "release": _or_dash(found.release)}
     if found.chosen == "confirmed":
         return _(
-            "Part {missed} passed and was bad. The last passed part before it that people confirmed to be "
-            "good is {record} of {at} ({who}). Everything after it is in doubt.",
+            "Part {missed} passed and was bad. The last passed part before it that the same recipe and model "
+            "judged ({recipe}, {release}, with the same limits) and that people confirmed to be good is "
+            "{record} of {at} ({who}). Everything after it is in doubt, parts of other recipes too.",
             missed=found.missed,
             record=found.good,
             at=when(found.good_at),
             who=found.good_who or "–",
+            **judged,
         )
     return _(
-        "Part {missed} passed and was bad. No passed part before it was ever confirmed to be good: "
-        "everything from the first part on is in doubt.",
+        "Part {missed} passed and was bad. Of the passed parts before it that the same recipe and model "
+        "judged ({recipe}, {release}, with the same limits) none was found that people confirmed to be good; "
+        "at most {looked} confirmed parts were looked at. Everything from the first part on is in doubt, "
+        "parts of other recipes too.",
         missed=found.missed,
+        looked=language.number(story.LOOKED),
+        **judged,
     )
+
+
+def _or_dash(value: int | str | None) -> str:
+    return "–" if value is None else str(value)

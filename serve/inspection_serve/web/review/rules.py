@@ -50,7 +50,9 @@ class ReviewRules(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     pass_share: float = Field(
-        ge=0, le=1, description="share of the passed parts that a person looks at, 0..1"
+        ge=0,
+        le=1,
+        description="share of the passed parts with a kept picture that a person looks at, 0..1",
     )
     reasons: dict[
         Annotated[str, Field(pattern=r"^(default|[1-9]\d{0,4})$")],
