@@ -36,13 +36,21 @@ class ImagesConfig(BaseModel):
         16, ge=1, le=1024, description="pictures that may wait in memory to be written"
     )
     min_free_gb: float = Field(
-        2.0, ge=0, le=100_000, description="free disk space to keep, gigabytes (10^9 bytes)"
+        2.0,
+        ge=0,
+        le=100_000,
+        description="free disk space to keep, gigabytes (10^9 bytes); below it pictures of passed parts go, "
+        "those that people need last",
     )
     min_free_percent: float = Field(
         5.0, ge=0, le=90, description="free disk space to keep, percent of the volume"
     )
     keep_ok_days: float = Field(
-        30.0, gt=0, le=36_500, description="days a picture of a passed part is kept"
+        30.0,
+        gt=0,
+        le=36_500,
+        description="days a picture of a passed part is kept; one that waits for a person, or on which a "
+        "person found a defect, as long as any other part's",
     )
     keep_ng_days: float = Field(
         365.0, gt=0, le=36_500, description="days a picture of any other part is kept, at least"

@@ -4,6 +4,14 @@
 
 The row goes first, so a row never claims a file that is gone; after a crash `expiring` rows are
 done again. Only files named in a row are ever deleted: a new or empty database deletes nothing.
+
+    passed parts, oldest first ─▶ sweep: a page at a time ─┬▶ still needed: passed by
+                                                           └▶ the others go
+
+A passed part's picture is still needed while a person is to judge the part, and when somebody found a defect
+on it: it is the proof, and the rarest picture to learn from. It is kept like that of a part that did not
+pass, and for room it goes last. A sweep remembers where it is, so what it passed by is not read again with
+every picture.
 """
 
 from __future__ import annotations
@@ -12,6 +20,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,16 +31,50 @@ from sqlalchemy.exc import SQLAlchemyError
 from inspection.store.config import StoreConfig
 from inspection.store.database import discard, make_engine, move_log
 from inspection.store.rows import stored_images
-from inspection.store.tables import parts
-from inspection.types import Decision
+from inspection.store.tables import parts, verdicts
+from inspection.store.web.tables import reviews
+from inspection.types import Decision, Verdict
 
 BATCH = 32
 """Pictures of one transaction, so that the line's own commits never wait long."""
+PAGE = 1000
+"""Pictures of passed parts looked at together."""
 
 _AGE_SECONDS = 60.0
 _LOG_SECONDS = 2.0
 _TRUSTED_JUMP = timedelta(days=7)
+_SWEEP_SECONDS = {"room": 60.0, "age": 86_400.0}
+"""From the end of a sweep until the next begins at the oldest: what was needed may not be any more."""
+_DEFECT = (Verdict.MISSED.value, Verdict.REAL_DEFECT.value, Verdict.BORDERLINE.value)
+_last_word = (
+    sa.select(verdicts.c.verdict)
+    .where(verdicts.c.record == parts.c.id)
+    .order_by(verdicts.c.version.desc())
+    .limit(1)
+    .correlate(parts)
+    .scalar_subquery()
+)
+_NEEDED = sa.or_(
+    sa.exists().where(reviews.c.record == parts.c.id, reviews.c.state != "done").correlate(parts),
+    sa.func.coalesce(_last_word, "").in_(_DEFECT),
+)
+"""Somebody is to judge the part, or found a defect on it. Both are looked up by the part's record."""
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Sweep:
+    """A walk through the pictures of passed parts, from the oldest on.
+
+    Attributes:
+        at: time of the last row looked at, as in `triggered_at`.
+        record: its id.
+        ended: when it first came to the newest, monotonic; None: not yet.
+    """
+
+    at: str = ""
+    record: int = 0
+    ended: float | None = None
 
 
 class DiskGuard:
@@ -47,19 +90,24 @@ class DiskGuard:
         self._next_age = self._next_log = time.monotonic()
         self._started = time.monotonic()
         self._newest: datetime | None = None
+        self._sweeps: dict[str, _Sweep] = {}
 
     def watch(self, station: str) -> None:
         """Look after this station's pictures: others in the same store lie on other machines."""
-        self._stations.add(station)
+        if station not in self._stations:
+            self._stations.add(station)
+            self._sweeps.clear()
 
     def has_room(self) -> bool:
-        """Tell whether a picture may be written; if not, first delete the oldest of passed parts."""
+        """Tell whether a picture may be written; if not, first delete the oldest of passed parts.
+
+        Those that are still needed go when no other of a passed part is left.
+        """
         if not self._short():
             return True
-        passed = self._saved(Decision.PASS)
         try:
             while self._short():
-                if not self._expire(passed):
+                if not self._make_room():
                     return False
         except SQLAlchemyError:
             _logger.exception("no room can be made for pictures: the store cannot be used")
@@ -83,14 +131,16 @@ class DiskGuard:
         self._next_age = time.monotonic() + _AGE_SECONDS
         try:
             deleted = [self._expire(query) for query in self._due()]
+            swept, more = self._sweep("age", parts.c.triggered_at < self._before("ok"))
         except SQLAlchemyError:
             self.close()
             raise
-        if any(deleted):
+        if any(deleted) or swept or more:
             self._next_age = time.monotonic()
 
     def close(self) -> None:
-        """Close the connections. May be called twice."""
+        """Close the connections, and begin at the oldest picture again. May be called twice."""
+        self._sweeps.clear()
         connection, self._writing = self._writing, None
         if connection is not None:
             discard(connection)
@@ -120,15 +170,54 @@ class DiskGuard:
         return sa.select(parts.c.id, parts.c.images).where(parts.c.image_state == state, mine)
 
     def _due(self) -> list[sa.Select[Any, Any]]:
-        """Return what to delete now: deletions cut short, then pictures past their time."""
-        now, settings = self._trusted_now(), self._config.images
+        """Return what to delete now: deletions cut short, then pictures that nobody keeps longer."""
         queries = [self._pictures("expiring").limit(BATCH)]
         for decision in Decision:
-            passed = decision is Decision.PASS
-            days = settings.keep_ok_days if passed else settings.keep_ng_days
-            before = (now - timedelta(days=days)).isoformat(timespec="microseconds")
+            before = self._before("needed" if decision is Decision.PASS else "ng")
             queries.append(self._saved(decision).where(parts.c.triggered_at < before))
         return queries
+
+    def _before(self, kind: str) -> str:
+        """Return before which time pictures are past theirs: `ok`, `ng`, or `needed` of passed parts."""
+        settings = self._config.images
+        days = {"ok": settings.keep_ok_days, "ng": settings.keep_ng_days}
+        kept = timedelta(days=max(days.values()) if kind == "needed" else days[kind])
+        return (self._trusted_now() - kept).isoformat(timespec="microseconds")
+
+    def _make_room(self) -> bool:
+        """Delete some pictures of passed parts, those that are still needed last; False: there are none."""
+        more = True
+        while more:
+            deleted, more = self._sweep("room")
+            if deleted:
+                return True
+        return self._expire(self._saved(Decision.PASS)) > 0
+
+    def _sweep(self, why: str, *where: sa.ColumnElement[bool]) -> tuple[int, bool]:
+        """Look at a page of passed parts behind the sweep; delete the pictures that nobody needs.
+
+        Returns:
+            How many rows, and whether there is more to look at.
+        """
+        now, at, sweep = time.monotonic(), parts.c.triggered_at, self._sweeps.get(why)
+        if sweep is None or (sweep.ended is not None and now >= sweep.ended + _SWEEP_SECONDS[why]):
+            sweep = self._sweeps[why] = _Sweep()
+        behind = sa.and_(at >= sweep.at, sa.or_(at > sweep.at, parts.c.id > sweep.record))
+        query = self._saved(Decision.PASS).with_only_columns(
+            parts.c.id, at, _NEEDED.label("needed")
+        )
+        page = self._read(query.where(behind, *where).order_by(parts.c.id).limit(PAGE))
+        found = [row for row in page if not row.needed][:BATCH]
+        more = len(page) == PAGE or len(found) == BATCH
+        if page:
+            last = found[-1] if len(found) == BATCH else page[-1]
+            sweep.at, sweep.record = last.triggered_at, last.id
+        if not more and sweep.ended is None:
+            sweep.ended = now
+        if not found:
+            return 0, more
+        unneeded = parts.c.id.in_([row.id for row in found])
+        return self._expire(self._pictures("saved").where(unneeded)), more
 
     def _trusted_now(self) -> datetime:
         """Return the time, at most a week past what the store knew: a wrong clock deletes little."""

@@ -17,12 +17,17 @@ from inspection.store.sql import SqlStore
 from inspection.store.tables import parts
 from inspection.store.web import alarms, audit, review, review_queue, settings
 from inspection.store.web.access import WebStore
-from inspection.store.web.intake import PASS_SHARE, Intake, is_drawn, read_mark
+from inspection.store.web.counts import Wanted
+from inspection.store.web.intake import PASS_SHARE, Intake, insert, is_drawn, read_mark, row_of
 from inspection.store.web.people import Person, Role
 from inspection.store.web.review import RefusedVerdictError, Rules, Saved, Word
 from inspection.store.web.review_queue import QueueFilter
 from inspection.store.web.tables import reviews
+from inspection.store.web.tallies import judged as judged_reviews
+from inspection.store.web.tallies import tally_step
 from inspection.types import ClassLimits, StoredImage, Verdict
+from inspection_serve.web.quality.answers import Estimate
+from inspection_serve.web.quality.estimates import group
 from inspection_serve.web.review.middles import middles
 from inspection_serve.web.site import open_site
 
@@ -188,10 +193,110 @@ def test_the_sample_of_passed_parts(config: StoreConfig) -> None:
         assert [row["record"] for row in rows] == drawn
         assert not any(seed.hex() in row["detail"] for row in audit.rows(connection))
     record = rows[0]["record"]
-    with pytest.raises(RefusedVerdictError, match="not the stored one"):
+    with pytest.raises(RefusedVerdictError, match="cannot be judged"):
         say(store, record, Verdict.FALSE_CALL)
     assert say(store, record, Verdict.UNSURE).state == "engineer"
     store.close()
+
+
+def put_in_sample(store: WebStore, record: int) -> None:
+    """Put a passed part into the sample, as the draw would have."""
+    with store.write("a draw") as connection:
+        row = row_of(connection, record)
+        assert row is not None
+        insert(connection, [row], b"", 0.0, why="sample")
+
+
+def lose_picture(store: WebStore, record: int, state: str, **changes) -> None:
+    with store.write("a picture is gone") as connection:
+        change = sa.update(parts).where(parts.c.id == record)
+        connection.execute(change.values(image_state=state, **changes))
+
+
+GONE = ("lost", "shed", "disk_full", "failed", "sampled_out", "expiring", "expired")
+
+
+@pytest.mark.parametrize("state", GONE)
+def test_a_part_whose_picture_is_gone_can_be_ended_and_not_judged(
+    store: WebStore, state: str
+) -> None:
+    """A row may still name the deleted picture; its hash proves no sight."""
+    put_in_sample(store, 1)
+    for record, verdicts in {
+        1: (Verdict.FALSE_CALL, Verdict.MISSED, Verdict.BORDERLINE),
+        3: (Verdict.REAL_DEFECT, Verdict.FALSE_CALL, Verdict.BORDERLINE),
+        6: (Verdict.REAL_DEFECT, Verdict.FALSE_CALL),
+    }.items():
+        lose_picture(store, record, state)
+        for verdict in verdicts:
+            with pytest.raises(RefusedVerdictError) as caught:
+                say(store, record, verdict, reason_code="dust", defect_class="dent")
+            assert caught.value.code == "gone"
+        assert say(store, record, Verdict.ABORTED).state == "done"
+        with StoreReader(store.config) as reader:
+            found = reader.part(record)
+        assert found is not None
+        assert found[1][0]["seen"]["picture"] == state
+
+
+def test_the_engineer_ends_what_operators_left_without_a_picture(store: WebStore) -> None:
+    put_in_sample(store, 1)
+    lose_picture(store, 1, "lost", images=None)
+    assert say(store, 1, Verdict.UNSURE, seen={"image_sha256": ""}).state == "engineer"
+    assert say(store, 1, Verdict.ABORTED, 1, who=CHOI, seen={"image_sha256": ""}).state == "done"
+
+
+def test_a_passed_part_with_a_picture_cannot_be_left_unjudged(store: WebStore) -> None:
+    """Nor while it may still come, nor by an engineer; who alone ends a part whose file is away."""
+    for record in (1, 2, 4):
+        put_in_sample(store, record)
+    lose_picture(store, 2, "pending", images=None)
+    for record, who in ((1, KIM), (1, CHOI), (2, KIM), (2, CHOI)):
+        with pytest.raises(RefusedVerdictError) as caught:
+            say(store, record, Verdict.ABORTED, who=who)
+        assert caught.value.code == "verdict"
+    with pytest.raises(RefusedVerdictError) as caught:
+        say(store, 4, Verdict.ABORTED, unreadable="file_missing")
+    assert caught.value.code == "verdict"
+    with pytest.raises(RefusedVerdictError) as caught:
+        say(store, 4, Verdict.FALSE_CALL, who=CHOI, unreadable="file_missing")
+    assert caught.value.code == "gone"
+    assert say(store, 4, Verdict.ABORTED, who=CHOI, unreadable="file_missing").state == "done"
+
+
+def test_what_nobody_can_judge_is_left_out_and_what_was_seen_stays_in_doubt(
+    store: WebStore,
+) -> None:
+    """Nobody takes an escape out of the sample by waiting until its picture is gone."""
+    good, lost, unsure, missed, blind, taken_back = 1, 2, 4, 5, 7, 8
+    for record in (good, lost, unsure, missed, blind, taken_back):
+        put_in_sample(store, record)
+    say(store, good, Verdict.FALSE_CALL)
+    say(store, unsure, Verdict.UNSURE)
+    say(store, missed, Verdict.MISSED, rules=TWICE, defect_class="dent")
+    say(store, taken_back, Verdict.MISSED, defect_class="dent")
+    with store.write("taken back") as connection:
+        review.undo(connection, taken_back, 1, "undo-one", KIM)
+    for record in (lost, unsure, missed, blind, taken_back):
+        lose_picture(store, record, "expired")
+    say(store, blind, Verdict.UNSURE, seen={"image_sha256": ""})
+    say(store, lost, Verdict.ABORTED, seen={"image_sha256": ""})
+    assert say(store, missed, Verdict.ABORTED, 1, who=LEE).state == "engineer"
+    for record, version in ((unsure, 1), (blind, 1), (missed, 2), (taken_back, 2)):
+        gone = {"seen": {"image_sha256": ""}}
+        assert say(store, record, Verdict.ABORTED, version, who=CHOI, **gone).state == "done"
+    for counted in (False, True):
+        while counted and tally_step(store):
+            pass
+        with store.read("the estimate") as connection:
+            rows = judged_reviews(connection, Wanted())
+        found = group(((), row) for row in rows)[()]
+        told = found.by["PASS"]
+        assert (told.good, told.doubted, told.other, told.waiting) == (1, 3, 2, 0)
+        found.passed, found.failed = 100, 8
+        escape = Estimate.of(found, group="all", name="").escape
+        assert (escape.reviewed, escape.found, escape.unjudged) == (1, 0, 2)
+        assert found.escape().high > 0.98, "the upper limit takes what was seen as defective"
 
 
 def test_a_verdict_is_written_once(store: WebStore) -> None:

@@ -33,7 +33,7 @@ def summary(name: str) -> Summary:
         Point(start="2026-11-21T08:00", end="2026-11-21T09:00", shift=name, PASS=90, FAIL=10)
         for _ in range(2)
     )
-    share = ShareAnswer.of(Group().escape())
+    share = ShareAnswer.of(Group().escape(), 2)
     promise = Promise(
         what="escape", recipe=1, release=name, claimed=0.05, confidence=0.95, why_none="", older=False,
         state="open", estimate=None, low=0.0, upper=1.0, more=-3, missing="",

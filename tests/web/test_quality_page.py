@@ -10,12 +10,13 @@ from web_process import WebProcess
 
 from inspection.store.config import StoreConfig
 from inspection.store.web.access import WebStore
-from inspection.store.web.intake import Intake
+from inspection.store.web.intake import Intake, insert, row_of
+from inspection.store.web.tables import reviews
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _judged(shop: StoreConfig, web: WebProcess) -> None:
-    """Judge every part that failed: one of two was good."""
+    """Judge every part that failed: one of two was good. One passed part was drawn and lost its picture."""
     store = WebStore(shop)
     intake = Intake(store)
     intake.take_all()
@@ -26,6 +27,11 @@ def _judged(shop: StoreConfig, web: WebProcess) -> None:
                 " THEN 'false_call' ELSE 'real_defect' END WHERE decision = 'FAIL'"
             )
         )
+        row = row_of(connection, 1)
+        assert row is not None
+        insert(connection, [row], b"", 0.0, why="sample")
+        change = sa.update(reviews).where(reviews.c.record == 1)
+        connection.execute(change.values(state="done", verdict="aborted"))
     store.close()
 
 
@@ -52,6 +58,7 @@ def test_numbers_links_and_words(visit: Callable[..., Any]) -> None:
         assert text in " ".join(totals.split())
     promise = page.locator(".promise").inner_text()
     assert "nothing can be said" in promise, "no passed part was drawn and judged"
+    assert "Not in it: 1 that nobody can judge." in promise
     assert "Not enough reviews (4 of 4)" in promise or "Not enough reviews" in promise
     page.locator(".totals a").nth(1).click()
     page.wait_for_url("**/results?**")

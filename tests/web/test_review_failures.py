@@ -19,7 +19,7 @@ from inspection.store.queries import StoreReader
 from inspection.store.tables import parts
 from inspection.store.web import review, review_queue, settings
 from inspection.store.web.access import WebStore
-from inspection.store.web.intake import Intake
+from inspection.store.web.intake import Intake, insert, row_of
 from inspection.store.web.people import Person, Role
 from inspection.store.web.review_queue import QueueFilter
 from inspection.types import Verdict
@@ -236,3 +236,47 @@ def test_a_picture_that_comes_after_its_part_is_filled_in(
         expect(page.locator("#outcome")).to_contain_text("part 3")
         visitor.close()
     engine.dispose()
+
+
+def test_parts_whose_picture_is_gone_are_ended_by_a_key(
+    visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Deleted, lost before it was written, and a file that is away: the page says why, and is not stuck."""
+    config = write_shift(tmp_path, 9)
+    add_people(config)
+    store = WebStore(config)
+    with store.write("a draw, and what became of the pictures") as connection:
+        passed = row_of(connection, 1)
+        assert passed is not None
+        insert(connection, [passed], b"", 0.0, why="sample")
+        change = sa.update(parts)
+        connection.execute(change.where(parts.c.id == 1).values(image_state="lost", images=None))
+        connection.execute(change.where(parts.c.id == 3).values(image_state="expired"))
+        images = connection.execute(sa.select(parts.c.images).where(parts.c.id == 6)).scalar_one()
+    store.close()
+    (tmp_path / "images" / images[0]["path"]).unlink()
+    with WebProcess(config.url, log=tmp_path / "web.log") as web:
+        visitor = visit(address=web.address)
+        visitor.expected = ["404"]
+        page: Page = visitor.sign_in("operator")
+        visitor.go("/review")
+        told = {
+            1: "The picture was lost: the line stopped before it was written.",
+            3: "The picture was deleted",
+            6: "The picture file is missing from its folder.",
+        }
+        for record, text in told.items():
+            free = f'#review[data-painted="{record}"][data-phase="shown"][data-free="true"]'
+            expect(page.locator(free)).to_be_attached(timeout=WAIT)
+            expect(page.locator(".viewer-notice")).to_contain_text(text)
+            expect(page.locator("#gone")).to_be_visible()
+            expect(page.locator("#unsure")).to_be_enabled()
+            expect(page.locator("#aborted")).to_be_enabled()
+            for judging in ("#ng", "#ok", "#borderline"):
+                expect(page.locator(judging)).not_to_be_enabled()
+            page.keyboard.press("x")
+            expect(page.locator("#outcome")).to_contain_text(f"part {record}")
+        expect(page.locator('#review[data-painted="9"]')).to_be_attached(timeout=WAIT)
+        expect(page.locator("#gone")).to_be_hidden()
+        expect(page.locator("#ng")).to_be_enabled()
+        visitor.close()

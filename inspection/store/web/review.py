@@ -6,6 +6,9 @@
 
 Every verdict is a new row of `verdicts`; `reviews` says where the part stands. `false_call` means "the
 part is good", whatever the machine said: on a passed part it confirms the pass.
+
+A part whose picture is gone is ended with `aborted`, which says nothing of the part. While its picture is
+there a passed part cannot be aborted: nobody takes a part that is hard to judge out of the sample.
 """
 
 from __future__ import annotations
@@ -20,12 +23,12 @@ from sqlalchemy.exc import IntegrityError
 from inspection.errors import InspectionError
 from inspection.store.plant.tables import is_plant
 from inspection.store.queries import VersionConflictError
-from inspection.store.rows import Values, utc_now
+from inspection.store.rows import Values, stored_images, utc_now
 from inspection.store.tables import parts, verdicts
 from inspection.store.web import audit
 from inspection.store.web.people import Person, Role
 from inspection.store.web.tables import reviews
-from inspection.types import Decision, Verdict
+from inspection.types import Decision, StoredImage, Verdict
 
 UNDO = "UNDO"
 """Reason code of a `not_reviewed` that takes a verdict back."""
@@ -45,9 +48,9 @@ ALLOWED: dict[str, tuple[Verdict, ...]] = {
         Verdict.REAL_DEFECT, Verdict.FALSE_CALL, Verdict.ABORTED, Verdict.UNSURE,
     ),
 }  # fmt: skip
-"""What can be said of a part, by the machine's decision."""
+"""What can be said of a part whose picture is kept, by the machine's decision."""
 UNSEEN = (Verdict.UNSURE, Verdict.ABORTED)
-"""What can be said of a part that nobody can see."""
+"""What can be said of a part that nobody can see, whatever the machine's decision."""
 
 
 class RefusedVerdictError(InspectionError):
@@ -71,6 +74,7 @@ class Word:
         comment: may be empty.
         boxes: corrected boxes, [{class, box: [x1, y1, x2, y2]}] in image pixels; None: as found.
         seen: what was on the screen: release, limits, image_sha256, shown (seconds).
+        unreadable: why the picture that the row names cannot be shown, as the server found; empty: it can.
     """
 
     verdict: Verdict
@@ -81,6 +85,7 @@ class Word:
     comment: str = ""
     boxes: list[Values] | None = None
     seen: Values = field(default_factory=dict[str, Any])
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,33 @@ class Saved:
     told: str | None
 
 
+def pictures_kept(part: Values) -> list[StoredImage]:
+    """Return the pictures of a part that can be seen; none where they are gone, or the row is malformed."""
+    if part["image_state"] != "saved":
+        return []
+    try:
+        return stored_images(part["images"])
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def words_of(part: Values) -> tuple[Verdict, ...]:
+    """Return what can be said of a part as its row is."""
+    if pictures_kept(part):
+        return ALLOWED[part["decision"]]
+    coming = part["image_state"] == "pending"
+    return (Verdict.UNSURE,) if coming and part["decision"] == Decision.PASS else UNSEEN
+
+
+def words_unreadable(part: Values, person: Person) -> tuple[Verdict, ...]:
+    """Return what this person can say where the picture that the row names cannot be shown.
+
+    Somebody may have taken the file away: only an engineer ends the review of a passed part then.
+    """
+    ends = part["decision"] != Decision.PASS or person.role.covers(Role.ENGINEER)
+    return UNSEEN if ends else (Verdict.UNSURE,)
+
+
 def decide(
     connection: sa.Connection, record: int, word: Word, person: Person, rules: Rules
 ) -> Saved:
@@ -131,7 +163,10 @@ def decide(
         raise VersionConflictError(f"part {record} was judged meanwhile; look at it again")
     _check(review, part, word, person, rules)
     state, first = _next_state(review, word, person, rules)
-    _add(connection, review, person, _verdict_row(word, review["state"]))
+    row = _verdict_row(word, review["state"])
+    if word.unreadable or not pictures_kept(part):
+        row["seen"]["picture"] = word.unreadable or part["image_state"]
+    _add(connection, review, person, row)
     changes: Values = {"state": state, "verdict": word.verdict.value, "who": person.name, **first}
     return _move(connection, review, part, changes, person, "review.verdict")
 
@@ -227,8 +262,15 @@ def _is_repeat(connection: sa.Connection, record: int, client: str, person: Pers
 
 
 def _check(review: Values, part: Values, word: Word, person: Person, rules: Rules) -> None:
-    record = review["record"]
-    if word.verdict not in ALLOWED[part["decision"]]:
+    record, words = review["record"], words_of(part)
+    if word.unreadable:
+        words = words_unreadable(part, person)
+    if word.verdict not in words:
+        if word.verdict in ALLOWED[part["decision"]]:
+            raise RefusedVerdictError(
+                "gone",
+                f"part {record} cannot be judged: its picture is {word.unreadable or part['image_state']}",
+            )
         raise RefusedVerdictError(
             "verdict",
             f"{word.verdict} cannot be said of a part that the machine called {part['decision']}",
@@ -239,7 +281,7 @@ def _check(review: Values, part: Values, word: Word, person: Person, rules: Rule
         raise RefusedVerdictError("engineer", f"part {record} waits for the engineer")
     if review["state"] == "second" and review["first_who"] == person.name:
         raise RefusedVerdictError("second", f"part {record} waits for a second person")
-    pictures = {str(image.get("sha256")) for image in part["images"] or []}
+    pictures = {image.sha256 for image in pictures_kept(part)}
     if word.verdict not in UNSEEN and word.seen.get("image_sha256") not in pictures:
         raise RefusedVerdictError(
             "unseen",

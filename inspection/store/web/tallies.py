@@ -18,9 +18,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from inspection.store.rows import Values
+from inspection.store.tables import verdicts
 from inspection.store.web.access import WebStore
 from inspection.store.web.counts import NONE, Wanted, half_hour, or_else, same_state, sums
 from inspection.store.web.tables import changes, reviews, tallies, tally_days
+from inspection.types import Decision, Verdict
 
 NOTES = 500
 """Notes taken at a time."""
@@ -31,6 +33,21 @@ DAYS = 3
 _MOST_READ = 200
 """Half hours with notes over which all reviews are read: a bulk of reviews is not counted yet."""
 _CHUNK = 500
+_LOOKED = sa.or_(
+    verdicts.c.verdict.not_in(
+        [Verdict.ABORTED.value, Verdict.UNSURE.value, Verdict.NOT_REVIEWED.value]
+    ),
+    verdicts.c.seen["image_sha256"].as_string() != "",
+)
+"""A person said this before a picture: without one only `unsure` and `aborted` can be said."""
+_LOST = sa.and_(
+    reviews.c.decision == Decision.PASS.value,
+    reviews.c.state == "done",
+    reviews.c.verdict == Verdict.ABORTED.value,
+    sa.exists().where(verdicts.c.record == reviews.c.record, _LOOKED),
+)
+"""A passed part that was seen and not settled before its picture was lost. It counts as in doubt for ever:
+who saw it did not find it good, and nobody can wait until the picture of an escape is gone."""
 _KEYS: dict[str, sa.ColumnElement[Any]] = {
     "slot": half_hour("reviews"),
     "station": reviews.c.station,
@@ -39,7 +56,7 @@ _KEYS: dict[str, sa.ColumnElement[Any]] = {
     "release": or_else(reviews.c.release, "''"),
     "decision": reviews.c.decision,
     "why": reviews.c.why,
-    "state": reviews.c.state,
+    "state": sa.case((_LOST, "engineer"), else_=reviews.c.state),
     "verdict": or_else(reviews.c.verdict, "''"),
     "probability": reviews.c.probability,
 }

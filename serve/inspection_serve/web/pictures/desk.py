@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -58,9 +59,15 @@ def answer(request: Request, data: bytes, sha256: str, kind: str, **headers: str
 
 def refuse(request: Request, error: PictureError) -> Response:
     """Return why there is no picture, in the language of who asks."""
-    _ = texts_of(request)
     at_plant = error.code == "file_missing" and site_of(request).store.is_plant
     code = "at_station" if at_plant else error.code
+    detail = picture_text(texts_of(request), code)
+    body = {"type": "about:blank", "status": error.status, "code": code, "detail": detail}
+    return JSONResponse(body, error.status, media_type="application/problem+json")
+
+
+def picture_text(_: Callable[[str], str], code: str) -> str:
+    """Return the code of a `PictureError` in the language of the texts."""
     texts = {
         "at_station": _("The picture is at the station; it was not copied to the plant."),
         "no_part": _("There is no part with this record number."),
@@ -69,6 +76,7 @@ def refuse(request: Request, error: PictureError) -> Response:
             "Only one of several pictures of OK parts is kept; this one was not."
         ),
         "picture_shed": _("Too many pictures were waiting; this one was not saved."),
+        "picture_lost": _("The picture was lost: the line stopped before it was written."),
         "picture_failed": _("The picture could not be written when the part was judged."),
         "picture_disk_full": _("The picture was not saved: the disk was full."),
         "picture_pending": _("The picture is still being written. Try again in a moment."),
@@ -98,6 +106,4 @@ def refuse(request: Request, error: PictureError) -> Response:
         "not_written": _("The picture could not be copied into the book. Is the disk full?"),
         "no_entry": _("There is no such entry in the book."),
     }
-    detail = texts.get(code, code)
-    body = {"type": "about:blank", "status": error.status, "code": code, "detail": detail}
-    return JSONResponse(body, error.status, media_type="application/problem+json")
+    return texts.get(code, code)

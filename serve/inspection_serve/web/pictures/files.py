@@ -59,7 +59,16 @@ def find_file(row: Values | None, index: int) -> StoredImage:
     except (KeyError, TypeError, ValueError) as error:
         raise PictureError(409, "altered") from error
     if row["image_state"] != "saved":
-        known = {"sampled_out", "shed", "failed", "disk_full", "pending", "expiring", "expired"}
+        known = {
+            "sampled_out",
+            "shed",
+            "failed",
+            "disk_full",
+            "lost",
+            "pending",
+            "expiring",
+            "expired",
+        }
         state = row["image_state"]
         raise PictureError(404, f"picture_{state}" if state in known else "no_picture")
     if not 0 <= index < len(images):

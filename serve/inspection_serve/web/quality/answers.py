@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.quality.intervals import Share, round_down, round_up
+from inspection.types import Decision
 from inspection_serve.web.quality.estimates import ENOUGH, Group, Judged
 
 Measure = Literal["fail", "flagged", "not_inspected"]
@@ -69,10 +70,13 @@ class ShareAnswer(_Answer):
     high: float = Field(description="upper end of the 95 % interval")
     upper: float = Field(description="with 95 % confidence the share is no higher")
     effective: float = Field(description="effective number of reviewed parts")
+    unjudged: int = Field(
+        description="parts put before people that nobody can judge: not in the estimate"
+    )
 
     @classmethod
-    def of(cls, share: Share) -> ShareAnswer:
-        """Return what may be told of a share."""
+    def of(cls, share: Share, unjudged: int) -> ShareAnswer:
+        """Return what may be told of a share, beside so many parts that nobody can judge."""
         enough = share.reviewed >= ENOUGH
         return cls(
             reviewed=share.reviewed,
@@ -83,6 +87,7 @@ class ShareAnswer(_Answer):
             high=round_up(share.high, _DIGITS),
             upper=round_up(share.upper, _DIGITS),
             effective=share.effective,
+            unjudged=unjudged,
         )
 
 
@@ -102,13 +107,15 @@ class Estimate(_Answer):
     @classmethod
     def of(cls, found: Group, **named: object) -> Estimate:
         """Return what may be told of a group."""
+        escape = ShareAnswer.of(found.escape(), found.by[Decision.PASS].other)
+        overkill = ShareAnswer.of(found.overkill(), found.by[Decision.FAIL].other)
         return cls.model_validate(
             {
                 **named,
                 "passed": found.passed,
                 "failed": found.failed,
-                "escape": ShareAnswer.of(found.escape()),
-                "overkill": ShareAnswer.of(found.overkill()),
+                "escape": escape,
+                "overkill": overkill,
             }
         )
 
@@ -152,7 +159,9 @@ class Confusion(_Answer):
     defective: int = Field(description="judged defective")
     good: int = Field(description="judged good")
     borderline: int = Field(description="judged borderline")
-    doubted: int = Field(description="a second person or an engineer is asked")
+    doubted: int = Field(
+        description="a second person or an engineer is asked, or was when the picture was lost"
+    )
     other: int = Field(description="no judgement possible")
     waiting: int = Field(description="not judged yet")
 

@@ -4,6 +4,10 @@ A passed part counts only when the draw chose it (`why` is `sample`), weighted b
 share of pictures that are kept, by the share of those that is drawn; see `inspection.store.web.intake`. A
 part that people doubt (unsure, or a second person was asked) is not in the estimate until it is settled; each
 limit takes it as what is worse for that limit. What promises are compared with takes borderline parts alike.
+
+A passed part that nobody can judge is left out, and told beside the estimate: pictures are lost by load,
+disk, kill or age, whatever is on them. Where somebody had seen the part before, and did not settle it, that
+is no chance any more: it stays in doubt (`inspection.store.web.tallies`).
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ class Judged:
         defective: judged defective.
         good: judged good.
         borderline: judged borderline; not counted as defective, nor as overkill.
-        doubted: a second person or an engineer is asked.
+        doubted: a second person or an engineer is asked, or was when the picture was lost.
         other: no judgement possible.
         waiting: not judged yet.
     """

@@ -14,7 +14,7 @@ NAMES = ("time", "defects", "reasons", "estimates", "promises", "confusion", "co
 _FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@＝＋－＠]|[\t\r\n])")
 """Where a spreadsheet would begin a formula; some begin a cell after a semicolon."""
 _DECISIONS = ("PASS", "FAIL", "REVIEW", "NOT_INSPECTED")
-_SHARE = ("reviewed", "found", "estimate", "low", "high", "upper")
+_SHARE = ("reviewed", "found", "estimate", "low", "high", "upper", "unjudged")
 _JUDGED = (
     "decision", "parts", "drawn", "defective", "good", "borderline", "doubted", "other", "waiting",
 )  # fmt: skip

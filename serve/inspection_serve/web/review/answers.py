@@ -117,11 +117,17 @@ class Part(Item):
     t1: float | None = Field(description="below it passes; null where it is not known any more")
     t2: float | None = Field(description="at or above it fails")
     image_state: str = Field(description="saved, or why there is no picture")
+    picture_text: str = Field(
+        description="why there is no picture, in the language of who asks; empty: there is one"
+    )
     pictures: list[Picture] = Field(description="may be empty")
     boxes: list[Box] = Field(description="what the model found")
     classes: list[str] = Field(description="classes that can be chosen")
     reasons: list[ReasonChoice] = Field(description="in the order of the keys 1 to 9")
     allowed: list[str] = Field(description="verdicts that can be given")
+    unseen: list[str] = Field(
+        description="verdicts that can be given when the picture is named here and cannot be shown"
+    )
     blind: bool = Field(description="a first person judged; their word is not told")
     said: list[Said] = Field(description="what was said before, oldest first")
     who: str | None = Field(description="who judged it last")

@@ -13,13 +13,20 @@ from inspection.store.web.intake import insert, row_of, seed_of
 from inspection.store.web.people import Person, Role
 from inspection.store.web.review import RefusedVerdictError, Saved, Word
 from inspection.store.web.review_queue import Order, QueueFilter, State
-from inspection.types import Decision, PartState
+from inspection.types import Decision, PartState, Verdict
 from inspection_serve.web.guard import Needs, site_of
 from inspection_serve.web.pages import language_of
+from inspection_serve.web.pictures.desk import desk_of
 from inspection_serve.web.review import answers
 from inspection_serve.web.review.keys import DEFAULT_KEYS, keys_of, problem_of
 from inspection_serve.web.review.middles import middles
-from inspection_serve.web.review.part import check_boxes, part_answer, seen_of, strip_answer
+from inspection_serve.web.review.part import (
+    check_boxes,
+    part_answer,
+    seen_of,
+    strip_answer,
+    unreadable,
+)
 from inspection_serve.web.review.rules import ReviewRules, change_rules, read_rules, rules_of
 
 router = APIRouter(prefix="/api/v1", tags=["review"])
@@ -181,6 +188,7 @@ def verdict(request: Request, person: Operator, record: Record, word: answers.Wo
         rules = read_rules(connection)
     if found is None:
         raise HTTPException(404, "not_in_review")
+    looked = word.verdict is not Verdict.UNSURE
     given = Word(
         verdict=word.verdict,
         version=word.version,
@@ -189,6 +197,7 @@ def verdict(request: Request, person: Operator, record: Record, word: answers.Wo
         defect_class=word.defect_class,
         comment=word.comment,
         boxes=boxes,
+        unreadable=unreadable(site, desk_of(request).checked, found[1]) if looked else "",
         seen=seen_of(site, found[1])
         | {"image_sha256": word.image_sha256, "shown": round(word.shown, 3)},
     )

@@ -8,9 +8,11 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from inspection.store.rows import counted, stored_images
+from inspection.store.rows import counted
 from inspection.store.web.people import Person, Role
-from inspection.store.web.review import ALLOWED, Word, is_blind
+from inspection.store.web.review import Word, is_blind, pictures_kept, words_of, words_unreadable
+from inspection_serve.web.pictures.desk import picture_text
+from inspection_serve.web.pictures.files import Checked, PictureError, find_file, media_type
 from inspection_serve.web.reasons import reason_text
 from inspection_serve.web.review import answers
 from inspection_serve.web.review.rules import ReviewRules, limits_in_force, reasons_of
@@ -38,6 +40,7 @@ def part_answer(
     blind = is_blind(review, person)
     reasons = reasons_of(rules, review["recipe_number"])
     decided = {name: part[name] for name in ("decision", "reason")}  # as it is now
+    turn = not site.store.is_plant and _is_turn(review, person)
     return answers.Part(
         **({name: review[name] for name in answers.Item.model_fields} | decided),
         part_id=part["part_id"],
@@ -49,6 +52,7 @@ def part_answer(
         t1=t1,
         t2=t2,
         image_state=part["image_state"],
+        picture_text=_why_gone(part, language),
         pictures=pictures_of(part),
         boxes=boxes,
         classes=sorted(known),
@@ -56,7 +60,8 @@ def part_answer(
             answers.ReasonChoice(code=r.code, name=r.ko if language.code == "ko" else r.en)
             for r in reasons
         ],
-        allowed=[] if site.store.is_plant else _allowed(review, part, person),
+        allowed=[verdict.value for verdict in words_of(part)] if turn else [],
+        unseen=[verdict.value for verdict in words_unreadable(part, person)] if turn else [],
         blind=blind,
         said=[_said(row) for row in said],
         who=None if blind else review["who"],
@@ -64,12 +69,30 @@ def part_answer(
     )
 
 
-def _allowed(review: Row, part: Row, person: Person) -> list[str]:
+def _is_turn(review: Row, person: Person) -> bool:
     state = review["state"]
     waits = state == "open" or (state == "second" and review["first_who"] != person.name)
-    if waits or (state == "engineer" and person.role.covers(Role.ENGINEER)):
-        return [verdict.value for verdict in ALLOWED[part["decision"]]]
-    return []
+    return waits or (state == "engineer" and person.role.covers(Role.ENGINEER))
+
+
+def _why_gone(part: Row, language: Language) -> str:
+    """Return why there is no picture; empty where the row names one."""
+    try:
+        find_file(part, 0)
+    except PictureError as error:
+        return picture_text(language.text, error.code)
+    return ""
+
+
+def unreadable(site: Site, checked: Checked, part: Row) -> str:
+    """Return why the picture that a row names cannot be shown, a code; empty: it can, or none is named."""
+    try:
+        for file in pictures_kept(part)[:1]:
+            media_type(file.path)
+            checked.read(site.images, file.path, file.sha256)
+    except PictureError as error:
+        return error.code
+    return ""
 
 
 def boxes_of(part: Row) -> list[answers.Box]:
@@ -89,11 +112,7 @@ def boxes_of(part: Row) -> list[answers.Box]:
 
 
 def pictures_of(part: Row) -> list[answers.Picture]:
-    """Return the pictures that are kept; none where the row is malformed."""
-    try:
-        files = stored_images(part["images"])
-    except (KeyError, TypeError, ValueError):
-        return []
+    """Return the pictures that are kept; see `pictures_kept`."""
     return [
         answers.Picture(
             url=f"/pictures/{part['id']}/{index}",
@@ -101,7 +120,7 @@ def pictures_of(part: Row) -> list[answers.Picture]:
             width=file.width,
             height=file.height,
         )
-        for index, file in enumerate(files)
+        for index, file in enumerate(pictures_kept(part))
     ]
 
 

@@ -101,16 +101,23 @@ async function open(record, { fresh = false, press = null } = {}) {
     const part = await dataOf(record);
     if (turn !== station.turn) return;
     const picture = part.pictures[0] ?? null;
-    const unseen = part.allowed.filter((verdict) => ["unsure", "aborted"].includes(verdict));
-    station.part = { ...part, picture, can: picture ? part.allowed : unseen };
+    station.part = { ...part, picture, can: part.allowed };
     view.showPart(part);
     boxes.show(null);
     notes.show(record);
     document.getElementById("samples").href = `/book?part=${encodeURIComponent(part.part_name ?? "")}&recipe=${part.recipe_number ?? ""}`;
-    const why = isPending(part) ? _("The picture is still being written.") : undefined;
+    const why = isPending(part) ? _("The picture is still being written.") : part.picture_text;
     const show = { ...pictureOf(part), why, boxes: part.boxes, heat: part.anomaly_score === null ? null : `/pictures/${record}/heat`, golden: null };
     golden(part).then((found) => { show.golden = found; if (found && viewer.state.golden && station.turn === turn) viewer.toggle("golden", true); });
-    if (!(await viewer.show(show)) || turn !== station.turn) return;
+    let gone = null;
+    try {
+      if (!(await viewer.show(show))) return;
+    } catch (problem) {
+      if (!isGone(problem)) throw problem;
+      gone = problem;
+    }
+    if (turn !== station.turn) return;
+    if (gone) unreadable(record, gone);
     station.shownAt = performance.now();
     root.dataset.painted = String(record);
     boxes.show(station.part);
@@ -131,6 +138,16 @@ async function open(record, { fresh = false, press = null } = {}) {
       [_("Next part"), () => step(1)],
     ]);
   }
+}
+
+// The server says that it has no such picture; anything else may pass by itself.
+const isGone = (problem) => [404, 409].includes(problem.status);
+
+// The picture that the row names cannot be shown: only what can be said without it is left.
+function unreadable(record, problem) {
+  Object.assign(station.part, { picture: null, can: station.part.unseen });
+  view.showWords(station.part.can, false);
+  view.showBanner(_("This part cannot be shown: {why}", { why: problem.message }), [[_("Try again"), () => open(record, { fresh: true })]]);
 }
 
 const pictureOf = ({ pictures: [picture] }) => ({ picture: picture?.url ?? null, width: picture?.width ?? 1, height: picture?.height ?? 1 });

@@ -106,9 +106,13 @@ export function showPart(part) {
   const failed = part.decision === "FAIL";
   byId("ng").firstElementChild.textContent = `▲ ${failed ? _("Confirm NG") : passed ? _("Missed defect") : _("NG")}`;
   byId("ok").firstElementChild.textContent = `● ${failed ? _("Overrule: OK") : passed ? _("Confirm OK") : _("OK")}`;
-  for (const [id, verdict] of [["borderline", "borderline"], ["aborted", "aborted"]]) {
-    byId(id).hidden = part.allowed.length > 0 && !part.allowed.includes(verdict);
-  }
+  showWords(part.allowed, part.pictures.length > 0 || part.image_state === "pending");
+}
+
+// allowed: verdicts that can be given of this part; none: it is not this person's turn. seen: there is a picture.
+export function showWords(allowed, seen) {
+  for (const verdict of ["borderline", "aborted"]) byId(verdict).hidden = allowed.length > 0 && !allowed.includes(verdict);
+  byId("gone").hidden = seen || !allowed.includes("aborted");
 }
 
 export function showNothing() {
@@ -116,7 +120,7 @@ export function showNothing() {
   byId("machine").className = "machine";
   byId("machine").textContent = _("New parts are told above the list.");
   for (const id of ["facts", "said"]) byId(id).replaceChildren();
-  for (const id of ["blind", "sampled"]) byId(id).hidden = true;
+  for (const id of ["blind", "sampled", "gone"]) byId(id).hidden = true;
 }
 
 // allowed: verdicts that may be given now.
@@ -193,7 +197,7 @@ export function refusal(problem) {
     not_signed_in: _("you are not signed in any more"), engineer: _("this part waits for the engineer"),
     second: _("this part waits for a second person"), reason: _("the reason is not in the list any more"),
     at_station: _("verdicts are given at the station"),
-    unseen: _("the stored picture is not the one you saw"), not_yours: _("it is not among your last decisions"),
+    unseen: _("the stored picture is not the one you saw"), gone: _("its picture is gone"), not_yours: _("it is not among your last decisions"),
     boxes: _("a box is not in the picture"), csrf: _("this page is too old; load it again"),
   };
   return texts[problem.code] ?? problem.message;
