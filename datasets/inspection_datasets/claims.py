@@ -1,8 +1,9 @@
 """What the number of parts in a dataset can support, before anything is trained.
 
 With n held-back defective parts and not one missed, the escape rate is below 1 - (1 - C)^(1/n) with
-confidence C (exact binomial, zero failures). No result can be better, so this is the best claim. A
-picture counts as a part. The bound is shown rounded up, as `inspection limits` shows it.
+confidence C (exact binomial, zero failures). No result can be better, so this is the best claim. A part
+counts once, however many pictures there are of it: see `parts`. The bound is shown rounded up, as
+`inspection limits` shows it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from inspection.errors import DatasetError
 from inspection.sentences.shares import exactly, percent
 from inspection_datasets.findings import Finding
 from inspection_datasets.manifest import SPLITS, DatasetVersion, Sample
+from inspection_datasets.parts import count_parts, count_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +95,27 @@ def check_counts(version: DatasetVersion, claim: Claim) -> Iterator[Finding]:
         yield _supports(" + ".join(version.classes), defective, boxes, claim)
     good = [sample for sample in used if sample.state == "good"]
     wanted = claim.max_overkill
-    if wanted is not None and best_bound(len(good), claim.confidence) > wanted + 1e-12:
+    if wanted is not None and best_bound(count_parts(good), claim.confidence) > wanted + 1e-12:
         yield Finding("few_good", _values(good, wanted, claim))
+    pictures = count_pictures(defective) + count_pictures(good)
+    parts = count_parts(defective) + count_parts(good)
+    if pictures > parts:
+        yield Finding("counted_once", {"pictures": pictures, "parts": parts})
 
 
 def _supports(name: str, members: list[Sample], boxes: int, claim: Claim) -> Finding:
     wanted = claim.max_escape
     values = {"name": name, "defects": boxes, **_values(members, wanted, claim)}
-    enough = wanted is None or len(members) >= parts_needed(wanted, claim.confidence)
+    enough = wanted is None or count_parts(members) >= parts_needed(wanted, claim.confidence)
     return Finding("claim" if enough else "few_defects", values)
 
 
 def _values(members: list[Sample], wanted: float | None, claim: Claim) -> dict[str, object]:
     found: dict[str, object] = {
-        "parts": len(members),
-        "bound": percent(best_bound(len(members), claim.confidence)),
+        "parts": count_parts(members),
+        "bound": percent(best_bound(count_parts(members), claim.confidence)),
         "confidence": exactly(claim.confidence),
-        "held_back": sum(sample.split != "train" for sample in members),
+        "held_back": count_parts(sample for sample in members if sample.split != "train"),
     }
     if wanted is not None:
         found |= {

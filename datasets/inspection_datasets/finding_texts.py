@@ -293,6 +293,23 @@ TEXTS: dict[str, Kind] = {
             "양품을 더 수집하세요.",
         ),
     ),
+    "counted_once": Kind(
+        "note",
+        Words(
+            "Several pictures of a part",
+            "{pictures} labelled and good pictures are of {parts} parts: a claim counts each part (group) "
+            "once, by its worst picture",
+            "A group is what is alike: name the part or serial, not the lot, where parts of a lot differ as "
+            "parts of other lots do.",
+        ),
+        Words(
+            "한 부품의 이미지 여러 장",
+            "라벨된 이미지와 양품 이미지 {pictures}장이 부품 {parts}개의 것입니다. 보증에는 부품(그룹)마다 "
+            "가장 나쁜 이미지로 한 번씩만 셉니다",
+            "서로 비슷한 것이 한 그룹입니다. 한 로트의 부품이 다른 로트의 부품만큼 서로 다르면 로트가 아니라 "
+            "부품이나 시리얼로 그룹을 정하세요.",
+        ),
+    ),
     "suspect_no_label": Kind(
         "warning",
         Words(

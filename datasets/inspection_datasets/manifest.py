@@ -77,7 +77,9 @@ class Sample(BaseModel):
     width: int = Field(ge=1, description="pixels")
     height: int = Field(ge=1, description="pixels")
     split: Split = Field(description="train, val or test")
-    group: str = Field(description="samples of one group (part, lot, pair) are never in two splits")
+    group: str = Field(
+        description="samples of one group (part, lot, pair) are never in two splits and count as one part"
+    )
     boxes: list[Annotated[Box, Field(description="class, x1, y1, x2, y2")]] = Field(
         default_factory=list[Box]
     )

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inspection.sentences.language import phrase
-from inspection.sentences.shares import at_most, exactly, percent
+from inspection.sentences.shares import at_most, counted_of, counted_once, exactly, percent
 
 Stored = Mapping[str, Any]
 ALL = "all defects"
@@ -24,9 +24,10 @@ NAMES = {ALL: ("모든 불량", "all defects"), COUNT: ("수량 불일치", "wro
 
 ESCAPE = {
     "facts": (
-        "불량 부품 {parts}개, 그룹 {groups}개, 미검 {missed}개{where}",
-        "{parts} defective parts from {groups} groups, {missed} missed{where}",
+        "불량 부품 {parts}개, 그룹 {groups}개, 미검 {missed}개{where}{once}",
+        "{parts} defective parts from {groups} groups, {missed} missed{where}{once}",
     ),
+    "once": ("; {words}", "; {words}"),
     "under": (" (T1 {t1:g} 미만)", " under T1 {t1:g}"),
     "met": (
         "{name}: 신뢰수준 {sure}에서 미검률 {bound} 이하 ({facts})",
@@ -53,9 +54,9 @@ ESCAPE = {
     "few": (
         "{name}: {target} 보증 불가. 부품 {parts}개로는 신뢰수준 {sure}에서 {best}. {target} 보증에는 "
         "{missing}개가 더 "
-        "필요합니다",
+        "필요합니다{once}",
         "{name}: no claim of {target}: {parts} parts support {best} at {sure}; {missing} more are needed "
-        "for {target}",
+        "for {target}{once}",
     ),
     "nothing": ("아무것도 보증할 수 없습니다", "nothing"),
     "best": ("미검률 {bound}까지만 보증할 수 있습니다", "at best {bound} escape"),
@@ -132,11 +133,11 @@ WARNINGS = {
         "these are val parts: training looked at them to choose its limits. Claims belong on test",
     ),
     "few_groups": (
-        "{name}: 불량 부품 {parts}개가 그룹 {groups}개에서 나왔고, 한 그룹에서 {largest_group}개가 "
-        "나왔습니다. 같은 그룹의 부품은 서로 비슷하므로, 다른 로트의 불량을 더하기 전까지 이 보증 한도는 이 "
-        "그룹들에 대한 것입니다",
-        "{name}: {parts} defective parts come from {groups} groups, {largest_group} from one. Parts of one "
-        "group are alike: the claim is about these groups until defects of more lots are added",
+        "{name}: 불량 이미지 {parts}장이 그룹 {groups}개에서 나왔고, 한 그룹에서 {largest_group}장이 "
+        "나왔습니다. 같은 그룹의 이미지는 서로 비슷하므로, 다른 부품과 로트의 불량을 더하기 전까지 이 보증 "
+        "한도는 이 그룹들에 대한 것입니다",
+        "{name}: {parts} defective pictures come from {groups} groups, {largest_group} from one. Pictures of "
+        "one group are alike: the claim is about these groups until defects of more parts and lots are added",
     ),
     "t1_not_raised": (
         "{name}: 이 불량이 있는 부품이 여기 없습니다. T1을 올리지 않았고 아무것도 입증하지 않습니다",
@@ -165,23 +166,25 @@ WARNINGS = {
 }
 
 RELEASE = {
+    "pictures": ("이미지 {parts}장", "{parts} held-out good images"),
+    "parts": ("부품 {parts}개분", "{parts} held-out good parts"),
     "overkill_supported": (
-        "신뢰수준 {confidence}에서 과검률 {share} 이하입니다. 학습하지 않은 양품 이미지 {parts}장에 "
+        "신뢰수준 {confidence}에서 과검률 {share} 이하입니다. 학습하지 않은 양품 {counted}에 "
         "근거하며, 이와 같은 "
         "부품에 한합니다.",
-        "Overkill is at most {share} with {confidence} confidence, from {parts} held-out good images, for "
+        "Overkill is at most {share} with {confidence} confidence, from {counted}, for "
         "parts like these.",
     ),
     "overkill_unsupported": (
-        "과검 보증 불가. 학습하지 않은 양품 이미지 {parts}장으로는 신뢰수준 {confidence}에서 {best}까지만 "
+        "과검 보증 불가. 학습하지 않은 양품 {counted}으로는 신뢰수준 {confidence}에서 {best}까지만 "
         "보증할 수 있습니다.",
-        "No overkill claim: {parts} held-out good images support at best {best} at {confidence}.",
+        "No overkill claim: {counted} support at best {best} at {confidence}.",
     ),
     "overkill_needs": (
-        "과검 보증 불가. 학습하지 않은 양품 이미지 {parts}장으로는 신뢰수준 {confidence}에서 {best}까지만 "
+        "과검 보증 불가. 학습하지 않은 양품 {counted}으로는 신뢰수준 {confidence}에서 {best}까지만 "
         "보증할 수 "
-        "있습니다. {share} 보증에는 {needed}장이 더 필요합니다.",
-        "No overkill claim: {parts} held-out good images support at best {best} at {confidence}; {needed} "
+        "있습니다. {share} 보증에는 {needed}개가 더 필요합니다.",
+        "No overkill claim: {counted} support at best {best} at {confidence}; {needed} "
         "more are needed for {share}.",
     ),
     "no_escape_claim": (
@@ -216,6 +219,7 @@ def escape_sentence(claim: Stored, confidence: float, language: str) -> str:
         "sure": exactly(confidence),
         "missing": missing,
         **{key: claim[key] for key in ("parts", "groups", "missed")},
+        "once": _once(claim, language),
     }
     if not claim.get("known", True):
         return say("unknown")
@@ -227,6 +231,11 @@ def escape_sentence(claim: Stored, confidence: float, language: str) -> str:
     best = say("nothing") if supported is None else say("best", bound=percent(supported))
     blind = claim["missed"] > max(claim["allowed_misses"], 0)
     return say("blind" if blind else "few", facts=facts, best=best)
+
+
+def _once(stored: Stored, language: str) -> str:
+    words = counted_once(stored, language)
+    return phrase(ESCAPE, "once", language, words=words) if words else ""
 
 
 def overkill_sentence(stored: Stored, language: str) -> str:
@@ -246,12 +255,13 @@ def overkill_sentence(stored: Stored, language: str) -> str:
         "target": exactly(targets["overkill"]),
         "sure": exactly(targets["confidence"]),
         "parts": limit["parts"],
-        "failing": measured["overkill"]["count"],
+        "failing": counted_of(measured["overkill"]),
         "by_count": limit.get("by_count", 0),
     }
     if supported is None:
         return say("no_parts")
     facts = say("facts") + (say("by_count") if values["by_count"] else "")
+    facts += _once(limit, language)
     if supported > targets["overkill"]:
         best = say("nothing") if supported >= 1 else say("best", bound=percent(supported))
         words = say("unmet", facts=facts, best=best)
@@ -301,10 +311,17 @@ def release_claim(claims: Sequence[Stored] | None, stored: str, language: str) -
     """
     if not claims:
         return stored
-    return " ".join(
-        phrase(RELEASE, claim["code"], language, **_shown(claim["values"], language))
-        for claim in claims
-    )
+    return " ".join(_release_sentence(claim, language) for claim in claims)
+
+
+def _release_sentence(claim: Stored, language: str) -> str:
+    values = _shown(claim["values"], language)
+    if "parts" not in values:
+        return phrase(RELEASE, claim["code"], language, **values)
+    once = counted_once(values, language)
+    counted = phrase(RELEASE, "parts" if once else "pictures", language, **values)
+    words = phrase(RELEASE, claim["code"], language, counted=counted, **values)
+    return f"{words} {once}." if once else words
 
 
 def _shown(values: Stored, language: str) -> dict[str, Any]:

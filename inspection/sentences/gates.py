@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from inspection.sentences.language import Table, phrase, phrases
-from inspection.sentences.shares import exactly
+from inspection.sentences.shares import counted_once, exactly
 
 Stored = Mapping[str, Any]
 Tell = Callable[[str, Mapping[str, Any]], str]
@@ -164,6 +164,7 @@ WORDS: Table = {
         "asked "
         "at most {share}{copies}",
     ),
+    "counted_once": (". {words}", "; {words}"),
     "copies": (
         ". 같은 이미지의 사본 {copies}개는 세지 않았습니다",
         "; {copies} copies of a picture were not counted",
@@ -234,6 +235,7 @@ class _Gate:
         self.passed, self.tell = bool(result["passed"]), tell
         self.asked: Stored = result["asked"]
         self.found: Stored = result["found"]
+        self._language = language
         self._words = phrases(WORDS, language)
 
     def say(self, code: str, **values: object) -> str:
@@ -241,7 +243,9 @@ class _Gate:
 
     def copies(self) -> str:
         number = self.found.get("copies", 0)
-        return self.say("copies", copies=number) if number else ""
+        once = counted_once(self.found, self._language)
+        words = self.say("counted_once", words=once) if once else ""
+        return words + (self.say("copies", copies=number) if number else "")
 
 
 def _dataset(gate: _Gate) -> str:

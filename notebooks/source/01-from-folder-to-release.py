@@ -54,9 +54,11 @@ sorted(path.name for path in (folder / "images").iterdir())[:3]
 #
 # - **Labelled, good, unlabelled are three states.** An empty label file says: a person looked, and the part is
 #   good. No label file says: nobody looked. Such a picture is neither learned as good nor counted as good.
-# - **Groups.** Parts of one lot are alike: same material, same tool, same light. If one part of a lot is learned
-#   and its neighbour is the exam, the exam is too easy. So a whole lot goes to one side. `group` says how to read
-#   the lot from the name.
+# - **Groups.** Pictures of one part are alike: views of it, or the part fed once more. If one of them is learned and
+#   the next is the exam, the exam is too easy. So a whole group goes to one side, and every claim counts it as one
+#   part. Here each part has one picture, which is what the import takes for a group. For your own pictures, `group`
+#   says how to read serial or part from the name. Where parts of one lot are alike, too (same material, tool,
+#   light), name the lot: claims then count lots.
 
 # %% [markdown] tags=["ko"]
 # ## 2. 가져오기
@@ -68,15 +70,17 @@ sorted(path.name for path in (folder / "images").iterdir())[:3]
 #
 # - **라벨 있음, 양품, 라벨 없음은 서로 다릅니다.** 라벨 파일이 비어 있으면 사람이 보고 양품이라고 한 것입니다. 라벨
 #   파일이 아예 없으면 아무도 보지 않은 것입니다. 그런 이미지는 양품으로 학습하지도, 양품으로 세지도 않습니다.
-# - **그룹.** 같은 로트의 부품은 서로 닮았습니다. 소재도, 공구도, 조명도 같습니다. 한 로트의 부품으로 배우고 바로 옆
-#   부품으로 시험을 보면 시험이 너무 쉬워집니다. 그래서 로트는 통째로 한쪽에만 들어갑니다. `group`은 이름에서 로트를
-#   읽는 방법입니다.
+# - **그룹.** 한 부품의 이미지는 서로 닮았습니다. 여러 방향에서 찍은 것이든, 다시 투입해 찍은 것이든 그렇습니다. 그중
+#   하나로 배우고 다음 것으로 시험을 보면 시험이 너무 쉬워집니다. 그래서 그룹은 통째로 한쪽에만 들어가고, 보증할 때는
+#   한 부품으로 한 번만 셉니다. 여기서는 부품마다 이미지가 한 장이고, 가져오기는 그 한 장을 그룹으로 봅니다. 내
+#   이미지라면 `group`으로 이름에서 시리얼이나 부품을 읽습니다. 같은 로트의 부품끼리도 닮았다면(소재, 공구, 조명)
+#   로트를 그룹으로 하십시오. 그때는 로트를 셉니다.
 
 # %%
 from inspection_datasets.importing import ImportPlan, import_dataset
 
 version, incoming = import_dataset(
-    folder, WORK / "dataset", ImportPlan(name="plate", group="(LOT[0-9]+)", val=0.25, test=0.35)
+    folder, WORK / "dataset", ImportPlan(name="plate", val=0.25, test=0.35)
 )
 print(*incoming.notes, sep="\n")
 print(version.name, version.version, version.sha256[:12])
@@ -85,20 +89,20 @@ print(version.name, version.version, version.sha256[:12])
 from inspection_datasets.manifest import SPLITS
 
 
-def lots_of(split):
-    return sorted({sample.group for sample in version.samples if sample.split == split})
+def groups_of(split):
+    return len({sample.group for sample in version.samples if sample.split == split})
 
 
-rows = [[split, *version.counts()[split].values(), ", ".join(lots_of(split))] for split in SPLITS]
-show_table([say("split", "분할"), *version.counts()["train"], say("lots", "로트")], rows)
+rows = [[split, *version.counts()[split].values(), groups_of(split)] for split in SPLITS]
+show_table([say("split", "분할"), *version.counts()["train"], say("groups", "그룹")], rows)
 
 # %% [markdown] tags=["en"]
 # The model learns from `train`. Its first limits are chosen on `val`. `test` is the exam: nothing is chosen there
-# before the limits with a claim, at the very end. No lot stands in two rows.
+# before the limits with a claim, at the very end. No group stands in two rows.
 
 # %% [markdown] tags=["ko"]
 # 모델은 `train`에서 배웁니다. 첫 한계값은 `val`에서 정합니다. `test`는 시험입니다. 맨 마지막에 보증 한도가 붙은 한계값을
-# 정할 때까지 여기서는 아무것도 고르지 않습니다. 두 줄에 걸친 로트는 없습니다.
+# 정할 때까지 여기서는 아무것도 고르지 않습니다. 두 줄에 걸친 그룹은 없습니다.
 
 # %%
 from inspection_datasets.sheet import choose, write_sheet
@@ -319,15 +323,15 @@ print(*proposal.warnings, sep="\n")
 
 # %% [markdown] tags=["en"]
 # The first answer says plainly *no claim*, and how many parts are missing. The second is a claim you can sign for
-# each class, with the number of parts it rests on. Read the warnings too: defects from few lots speak for these
-# lots only.
+# each class, with the number of parts it rests on. Read the warnings too: defects from few groups speak for these
+# groups only.
 #
 # The limits are written as a recipe file, and the claim beside it with the hashes of everything it rests on. The
 # release itself is never changed.
 
 # %% [markdown] tags=["ko"]
 # 첫 번째 답은 *보증할 수 없다*고 분명히 말하고, 몇 개가 모자란지 알려 줍니다. 두 번째는 클래스마다 서명할 수 있는
-# 보증 한도이고, 근거가 된 부품 수가 함께 있습니다. 경고도 읽으십시오. 몇 안 되는 로트의 불량은 그 로트에 대해서만 말합니다.
+# 보증 한도이고, 근거가 된 부품 수가 함께 있습니다. 경고도 읽으십시오. 몇 안 되는 그룹의 불량은 그 그룹에 대해서만 말합니다.
 #
 # 한계값은 레시피 파일로 쓰고, 보증 한도는 근거가 된 모든 것의 해시와 함께 그 옆에 씁니다. 릴리스 자체는 절대 바뀌지
 # 않습니다.
@@ -358,7 +362,7 @@ Markdown((release.folder / "card.md").read_text())
 # %% [markdown] tags=["en"]
 # ## The same on the command line
 #
-#     inspection dataset import FOLDER --to dataset --name plate --group '(LOT[0-9]+)' --val 0.25 --test 0.35
+#     inspection dataset import FOLDER --to dataset --name plate --val 0.25 --test 0.35
 #     inspection dataset check dataset --max-escape 1% --html check.html
 #     inspection train --quick dataset --preview sheet.html --dry-run
 #     inspection train --quick dataset
@@ -370,7 +374,7 @@ Markdown((release.folder / "card.md").read_text())
 # %% [markdown] tags=["ko"]
 # ## 명령줄에서 같은 일을 하려면
 #
-#     inspection dataset import FOLDER --to dataset --name plate --group '(LOT[0-9]+)' --val 0.25 --test 0.35
+#     inspection dataset import FOLDER --to dataset --name plate --val 0.25 --test 0.35
 #     inspection dataset check dataset --max-escape 1% --html check.html --language ko
 #     inspection train --quick dataset --preview sheet.html --dry-run
 #     inspection train --quick dataset

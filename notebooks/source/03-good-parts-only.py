@@ -42,7 +42,7 @@
 from inspection_datasets.importing import ImportPlan, import_dataset
 
 folder = labelled_folder(WORK / "from-labelling-tool", lots=14, parts=24, seed=5)
-plan = ImportPlan(name="plate", group="(LOT[0-9]+)", val=0.4, test=0.3)
+plan = ImportPlan(name="plate", val=0.4, test=0.3)
 version, _ = import_dataset(folder, WORK / "dataset", plan)
 show_table(
     [say("split", "분할"), say("good", "양품"), say("labelled defects", "라벨 있는 불량")],

@@ -148,7 +148,25 @@ def test_pictures_of_one_group_may_look_alike(tmp_path):
     samples = clean(tmp_path)
     noisy = np.clip(picture(0).astype(int) + 2, 0, 255).astype(np.uint8)
     samples.append(add(tmp_path, "again.png", noisy, boxes=[], group=samples[0].group))
-    assert codes(check_dataset(write(tmp_path, samples))) == {}
+    found = check_dataset(write(tmp_path, samples))
+    assert codes(found) == {"counted_once": 1}
+    assert exit_code(found) == 0
+
+
+def test_pictures_of_one_part_support_no_more_than_the_part(tmp_path):
+    """300 pictures of 20 parts: 1 - 0.05 ** (1 / 20) = 13.9 %, and not the 1 % of 300 parts."""
+    one = add(tmp_path, "0.png", picture(0), split="test", boxes=DENT)
+    samples = [
+        one.model_copy(
+            update={"image": f"{i}.png", "group": f"part{i % 20}", "sha256": f"{i:064x}"}
+        )
+        for i in range(300)
+    ]
+    version = DatasetVersion(tmp_path, "demo", "v0001", "0" * 64, ("dent",), tuple(samples))
+    found = {x.code: x for x in check_counts(version, Claim(max_escape=0.01))}
+    assert found["few_defects"].text().startswith("20 parts with dent support at best 14 % escape")
+    assert "300 labelled and good pictures are of 20 parts" in found["counted_once"].text()
+    assert "부품 20개" in found["counted_once"].text("ko")
 
 
 def test_a_fixed_camera_makes_no_duplicates():
@@ -269,7 +287,10 @@ def test_the_best_claim_of_37_scratches(tmp_path):
 def test_what_is_supported_is_never_shown_lower_than_it_is(tmp_path, parts, shown):
     box = [("scratch", 5.0, 5.0, 25.0, 25.0)]
     one = add(tmp_path, "0.png", picture(0), split="test", boxes=box)
-    samples = [one.model_copy(update={"image": f"{i}.png"}) for i in range(parts)]
+    samples = [
+        one.model_copy(update={"image": f"{i}.png", "group": f"{i}", "sha256": f"{i:064x}"})
+        for i in range(parts)
+    ]
     version = DatasetVersion(tmp_path, "demo", "v0001", "0" * 64, ("scratch",), tuple(samples))
     bound = next(x.values["bound"] for x in check_counts(version, Claim()) if x.code == "claim")
     assert bound == shown

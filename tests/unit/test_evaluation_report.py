@@ -136,9 +136,12 @@ def test_one_file_without_network_or_script(
 def test_the_numbers_are_those_of_the_parts(house: tuple[Path, Path, Path]) -> None:
     version_run = run_of(house[0], house[2])
     page = read(report_html(version_run, "en")).said
-    assert "2 / 8" in page  # dents 10 and 11 escaped
+    assert (
+        "2 / 8 (2 of 5 parts)" in page
+    )  # dents 10 and 11 escaped, of two of the five lots with defects
     assert "25.00 %" in page
-    assert "3.19 – 65.09 %" in page  # Clopper-Pearson, 2 of 8
+    assert "5.27 – 85.34 %" in page  # Clopper-Pearson, 2 of 5
+    assert "12 pictures of 5 parts: counted as 5, each part by its worst picture." in page
     assert "2 / 4" in page  # good parts 2 and 3 failed
     assert page.count("부품10.png") == 1
     assert page.count("부품02.png") == 1

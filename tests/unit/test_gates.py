@@ -45,10 +45,12 @@ def measured(
     split: str = "test",
     copies: dict[str, tuple[str, bool, str]] | None = None,
     pictures: int = 50,
+    groups: dict[str, str] | None = None,
 ) -> Measured:
     latency = {"machine": "a PC", "openvino": {"p50_ms": 8.0, "p99_ms": p99, "pictures": pictures}}
     own = {split: {**rows(escape, overkill), **(copies or {})}}
-    return Measured({}, (), {"evaluations": []}, latency, decisions or {}, own)
+    parts = {image: (groups or {}).get(image, image) for image in own[split]}
+    return Measured({}, (), {"evaluations": []}, latency, decisions or {}, own, parts)
 
 
 def gate(name: str, gates: Gates, parity: Any = PARITY, **found: Any) -> GateResult:
@@ -219,6 +221,50 @@ def test_copies_of_a_picture_are_one_part():
     good = {f"copy{i}": ("c" * 64, False, "PASS") for i in range(98)}
     overkill = gate("overkill", Gates(max_overkill=0.05), overkill=(1, 2), copies=good)
     assert (overkill.found["parts"], overkill.passed) == (3, False), "copies do not dilute overkill"
+
+
+def of_parts(pictures: int, parts: int, kind: str) -> dict[str, str]:
+    """Return image to part: so many pictures, evenly of so many parts."""
+    return {f"{kind}{i}": f"{kind} part {i % parts}" for i in range(pictures)}
+
+
+def test_pictures_of_one_part_are_one_part():
+    """300 pictures of 20 parts without a miss: 1 - 0.05 ** (1 / 20) = 13.911 %, rounded up."""
+    gates = Gates(max_escape=0.01)
+    refused = gate("escape", gates, escape=(0, 300), groups=of_parts(300, 20, "bad"))
+    assert not refused.passed
+    assert (refused.found["parts"], refused.found["pictures"]) == (20, 300)
+    assert refused.found["bound"] == pytest.approx(1 - 0.05 ** (1 / 20))
+    assert refused.found["more_parts_needed"] == 279
+    words = refused.told("en")
+    assert "0 of 20 defective test parts passed: the bound at 95 % confidence is 13.911 %" in words
+    assert words.endswith(
+        "; 300 pictures of 20 parts: counted as 20, each part by its worst picture"
+    )
+    assert "부품 20개의 이미지 300장" in refused.told("ko")
+    one_each = gate("escape", gates, escape=(0, 300), groups=of_parts(300, 300, "bad"))
+    assert one_each.passed
+    assert "pictures" not in one_each.told("en")
+
+
+def test_a_part_is_as_bad_as_its_worst_picture():
+    gates = Gates(max_escape=0.5, max_overkill=0.05)
+    groups = {**of_parts(300, 20, "bad"), **of_parts(300, 20, "good")}
+    missed = gate("escape", gates, escape=(2, 300), groups=groups)
+    assert (missed.found["missed"], missed.found["parts"]) == (2, 20), "two pictures of two parts"
+    same = {f"bad{i}": f"bad part {i // 15}" for i in range(300)}
+    assert gate("escape", gates, escape=(15, 300), groups=same).found["missed"] == 1
+    failed = gate("overkill", gates, overkill=(2, 300), groups=groups)
+    assert (failed.found["failed"], failed.found["parts"], failed.passed) == (2, 20, False)
+    assert "2 of 20 good test parts failed = 10.00 %" in failed.told("en")
+    assert "300 pictures of 20 parts: counted as 20" in failed.told("en")
+
+
+def test_a_part_with_good_and_defective_pictures_is_one_of_each():
+    groups = {f"{kind}{i}": f"pair {i}" for kind in ("bad", "good") for i in range(100)}
+    found = measured(escape=(0, 100), overkill=(1, 100), groups=groups)
+    results = candidate_gates(Gates(max_escape=0.05, max_overkill=0.05), PARITY, found)
+    assert [x.found["parts"] for x in results if "parts" in x.found] == [100, 100]
 
 
 def test_of_copies_that_are_labelled_in_two_ways_the_worse_counts():

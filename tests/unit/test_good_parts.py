@@ -287,18 +287,20 @@ def test_allowed_fails_are_those_of_the_order_statistic_rule(n, share, k):
 
 def test_the_claim_says_what_n_supports_and_never_anything_of_escapes():
     scores = np.linspace(0.1, 0.5, 93)
-    limits, claims = anomaly_limits(scores, Experiment(max_overkill=0.05, max_review=0.05))
+    limits, claims = anomaly_limits(
+        scores, range(93), Experiment(max_overkill=0.05, max_review=0.05)
+    )
     claim = release_claim(claims, "", "en")
     assert claim.startswith("Overkill is at most 5 % with 95 % confidence, from 93")
     assert claim.endswith(NO_ESCAPE_CLAIM)
     card = limits["anomaly"]
     assert (scores >= card.t2).sum() == 1
     assert (scores >= card.t1).sum() == 9
-    _, claims = anomaly_limits(scores[:37], Experiment(max_overkill=0.05))
+    _, claims = anomaly_limits(scores[:37], range(37), Experiment(max_overkill=0.05))
     claim = release_claim(claims, "", "en")
-    assert "22장이 더 필요합니다" in release_claim(claims, "", "ko")
+    assert "22개가 더 필요합니다" in release_claim(claims, "", "ko")
     assert "37 held-out good images support at best 7.8 % at 95 %; 22 more are needed" in claim
-    _, claims = anomaly_limits(scores, Experiment(max_overkill=0.0))
+    _, claims = anomaly_limits(scores, range(93), Experiment(max_overkill=0.0))
     claim = release_claim(claims, "", "en")
     assert claim.startswith("No overkill claim")
 
@@ -312,7 +314,7 @@ def test_the_claim_says_what_n_supports_and_never_anything_of_escapes():
 def test_limits_pass_the_good_parts_they_were_chosen_on(scores, overkill, review):
     values = np.array(scores)
     experiment = Experiment(max_overkill=overkill, max_review=review)
-    card = anomaly_limits(values, experiment)[0]["anomaly"]
+    card = anomaly_limits(values, range(len(values)), experiment)[0]["anomaly"]
     assert 0 <= card.t1 <= card.t2 <= 1
     allowed = max(allowed_fails(len(values), overkill), 0)
     assert (values >= card.t2).sum() <= allowed
@@ -328,7 +330,7 @@ def test_the_overkill_promised_is_kept():
     experiment = Experiment(max_overkill=0.05)
     over = 0
     for _ in range(2000):
-        t2 = anomaly_limits(rng.random(93) * 0.9, experiment)[0]["anomaly"].t2
+        t2 = anomaly_limits(rng.random(93) * 0.9, range(93), experiment)[0]["anomaly"].t2
         over += 1 - t2 / 0.9 > 0.05
     assert over / 2000 <= 0.05 + 3 * (0.05 * 0.95 / 2000) ** 0.5
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inspection.sentences.shares import rate_sentence
 from inspection.types import ClassLimits, Decision, Detections
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.evaluate import (
@@ -16,6 +17,7 @@ from inspection_training.evaluate import (
     judged_samples,
     measure,
     rate,
+    rate_of,
 )
 from inspection_training.experiment import Experiment
 from inspection_training.limits import choose_limits
@@ -27,7 +29,7 @@ CLASSES = ("scratch", "dent")
 def part(index: int, *boxes: tuple[str, float, float, float, float]) -> Sample:
     return Sample(
         image=f"images/{index}.jpg",
-        sha256="0" * 64,
+        sha256=f"{index:064x}",
         width=100,
         height=100,
         split="val",
@@ -67,6 +69,28 @@ def test_intervals_are_clopper_pearson(count: int, total: int, low: float, high:
     found = rate(count, total)
     assert found["low"] == pytest.approx(low, abs=1e-6)
     assert found["high"] == pytest.approx(high, abs=1e-6)
+
+
+@pytest.mark.parametrize(("count", "total"), [(18, 20), (4, 20), (7, 50), (0, 0)])
+def test_one_picture_a_part_changes_nothing(count: int, total: int) -> None:
+    hits = [i < count for i in range(total)]
+    assert rate_of(hits, range(total)) == rate(count, total)
+
+
+def test_an_interval_counts_parts_by_their_worst_picture() -> None:
+    """Four of 60 pictures, of four of 20 parts: the share is of pictures, the interval 4 of 20."""
+    hits = [i < 4 for i in range(60)]
+    found = rate_of(hits, [i % 20 for i in range(60)])
+    assert (found["count"], found["of"], found["rate"]) == (4, 60, 0.066667)
+    assert (found["worst"], found["parts"]) == (4, 20)
+    assert found["low"] == pytest.approx(0.05733399705003284, abs=1e-6)
+    assert found["high"] == pytest.approx(0.436614002996668, abs=1e-6)
+    assert rate_sentence(found, "en") == (
+        "4 of 60 = 6.7 %; by parts, each by its worst picture, 4 of 20 (5.7..43.7 %)"
+    )
+    assert "20개 중 4개 (5.7..43.7 %)" in rate_sentence(found, "ko")
+    stopped = rate_of([not x for x in hits], [i % 20 for i in range(60)], all)
+    assert (stopped["count"], stopped["worst"]) == (56, 16), "a part is found where all of it is"
 
 
 def test_no_images_give_no_rate() -> None:
@@ -183,6 +207,12 @@ def test_escape_overkill_and_review_are_counted_apart() -> None:
     assert metrics["good"]["review"]["count"] == 1
     assert metrics["class_recall"]["dent"]["count"] == 2  # found under a wrong name is found
     assert metrics["class_recall"]["scratch"]["of"] == 0
+    assert "parts" not in metrics["defective"]["escape"], "one picture a part"
+    views = [sample.model_copy(update={"group": "one"}) for sample in samples]
+    metrics = measure(FakeVersion(), views, found, limits, "test")  # type: ignore[arg-type]
+    escape, good = metrics["defective"]["escape"], metrics["good"]["pass"]
+    assert (escape["count"], escape["of"], escape["worst"], escape["parts"]) == (1, 3, 1, 1)
+    assert (good["count"], good["worst"], good["parts"]) == (1, 0, 1), "not all of it passed"
     assert metrics["class_ap50"]["scratch"] is None
 
 

@@ -22,6 +22,7 @@ from inspection.types import ClassLimits, Decision, Detections, Recipe, Region
 from inspection.yaml_file import read_yaml
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.claims import (
+    FAILS_BY_COUNT,
     EscapeClaim,
     Targets,
     escape_claim,
@@ -173,10 +174,51 @@ def test_it_holds_where_the_model_sees_nothing_of_some(blind: float) -> None:
     assert wrong <= 130
 
 
+def test_it_holds_where_a_part_has_many_pictures() -> None:
+    """Fifteen pictures of each of 60 parts, with nearly the same score: 900 pictures, but 60 draws."""
+    random, targets, wrong = np.random.default_rng(11), Targets(escape=0.05), 0
+    parts = [i // 15 for i in range(900)]
+    for _ in range(1000):
+        of_part = 0.05 + 0.95 * random.random(60)
+        claim = escape_claim("dent", np.repeat(of_part, 15).tolist(), parts, targets)
+        assert claim.t1 is not None
+        assert (claim.parts, claim.pictures, claim.allowed) == (60, 900, 0)
+        wrong += (claim.t1 - 0.05) / 0.95 > 0.05
+    assert wrong <= 0.05 * 1000 + 3 * (0.05 * 0.95 * 1000) ** 0.5
+
+
+def test_a_part_counts_by_its_worst_picture() -> None:
+    """300 pictures of 20 parts, each seen badly once: they support 13.9 %, as 20 parts do."""
+    parts = [i % 20 for i in range(300)]
+    scores = [0.3 + i / 100 if i < 20 else 0.9 for i in range(300)]
+    claim = escape_claim("dent", scores, parts, Targets(escape=0.2))
+    assert (claim.parts, claim.pictures, claim.largest_group) == (20, 300, 15)
+    assert claim.t1 == pytest.approx(0.3), "the lowest of the lowest"
+    few = escape_claim("dent", scores, parts, Targets())
+    assert few.supported == pytest.approx(1 - 0.05 ** (1 / 20))
+    assert few.missing == 279
+    assert not few.met
+    assert said(few) == (
+        "dent: no claim of 1 %: 20 parts support at best 14 % escape at 95 %; 279 more are needed for 1 %; "
+        "300 pictures of 20 parts: counted as 20, each part by its worst picture"
+    )
+    assert "부품 20개의 이미지 300장" in said(few, "ko")
+    fixed = fixed_claim(
+        "dent", [i < 3 for i in range(300)], [i // 15 for i in range(300)], Targets()
+    )
+    assert (fixed.missed, fixed.parts) == (1, 20), "three pictures of one part"
+    limit = overkill_limit([1 - x for x in scores], parts, Targets())
+    assert (limit.parts, limit.pictures, limit.allowed) == (20, 300, -1)
+    assert 0.7 < limit.t2 < 0.71, "over the highest of the highest"
+    assert limit.supported == pytest.approx(1 - 0.05 ** (1 / 20))
+    counted = [FAILS_BY_COUNT if i < 20 else 0.1 for i in range(300)]
+    assert overkill_limit(counted, [i // 10 for i in range(300)], Targets()).by_count == 2
+
+
 def test_overkill_is_kept_over_many_draws() -> None:
     random, targets, wrong = np.random.default_rng(3), Targets(overkill=0.05), 0
     for _ in range(2000):
-        limit = overkill_limit(random.random(150).tolist(), targets)
+        limit = overkill_limit(random.random(150).tolist(), range(150), targets)
         assert limit.supported == 0.05
         wrong += 1 - limit.t2 > 0.05
     assert wrong <= 130
@@ -203,7 +245,7 @@ def test_the_claim_in_words() -> None:
     hopeless = escape_claim("scratch", [0.0] * 5, [1] * 5, Targets())
     assert hopeless.supported is None
     assert hopeless.few_groups
-    fixed = fixed_claim(COUNT, 0, list(range(25)), Targets(escape=0.15))
+    fixed = fixed_claim(COUNT, [False] * 25, range(25), Targets(escape=0.15))
     assert fixed.met
     assert said(fixed).startswith("wrong counts: at most 12 % escape at 95 %")
     assert said(fixed, "ko").startswith("수량 불일치: 신뢰수준 95 %에서 미검률 12 % 이하")
@@ -215,11 +257,11 @@ def test_the_claim_in_words() -> None:
 
 
 def test_good_parts_at_the_top_of_the_scale() -> None:
-    limit = overkill_limit([1.0] * 100, Targets())
+    limit = overkill_limit([1.0] * 100, range(100), Targets())
     assert limit.t2 == 1.0
     assert limit.supported == 1.0, "a score of 1 cannot be let through: say so"
-    assert overkill_limit([], Targets()).supported is None
-    few = overkill_limit([0.2] * 10, Targets())
+    assert overkill_limit([], [], Targets()).supported is None
+    few = overkill_limit([0.2] * 10, range(10), Targets())
     assert 0.2 < few.t2 < 0.21
     assert few.supported == pytest.approx(1 - 0.05 ** (1 / 10))
 

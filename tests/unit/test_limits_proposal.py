@@ -22,6 +22,7 @@ from inspection.types import ClassLimits, Decision, Detections, Region, Release
 from inspection.yaml_file import read_yaml
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.claims import (
+    FAILS_BY_COUNT,
     Targets,
     escape_claim,
     overkill_limit,
@@ -127,14 +128,15 @@ def test_the_overkill_guarantee_holds_with_counts() -> None:
     random, targets, wrong = np.random.default_rng(5), Targets(overkill=0.05), 0
     for _ in range(2000):
         by_count = int((random.random(250) < 0.02).sum())
-        limit = overkill_limit(random.random(250 - by_count).tolist(), targets, by_count=by_count)
+        scores = [FAILS_BY_COUNT] * by_count + random.random(250 - by_count).tolist()
+        limit = overkill_limit(scores, range(250), targets)
         assert limit.supported is not None
         wrong += 0.02 + 0.98 * max(0.0, 1 - limit.t2) > limit.supported
     assert wrong <= 0.05 * 2000 + 3 * (0.05 * 0.95 * 2000) ** 0.5
 
 
 def test_nothing_is_known_of_t2_when_all_fail_by_count() -> None:
-    assert overkill_limit([], Targets(), by_count=10).t2 == 1.0
+    assert overkill_limit([FAILS_BY_COUNT] * 10, range(10), Targets()).t2 == 1.0
 
 
 # ---------------------------------------------------------------------- classes, copies
@@ -171,7 +173,7 @@ def test_a_class_the_release_does_not_know_is_never_claimed(pooled: bool) -> Non
 
 
 def test_a_class_that_is_not_known_is_not_met_even_without_a_miss() -> None:
-    assert not unknown_claim("crack", 0, list(range(1000)), Targets()).met
+    assert not unknown_claim("crack", [False] * 1000, range(1000), Targets()).met
 
 
 def test_copies_of_a_picture_count_once() -> None:
@@ -185,12 +187,53 @@ def test_copies_of_a_picture_count_once() -> None:
     ]
     run = made(limits, copied)
     proposal = propose_limits(run, run.recipe, Targets(), pooled=False)
-    assert (proposal.claims[0].parts, proposal.claims[0].groups) == (1, 1)
+    assert (proposal.claims[0].parts, proposal.claims[0].pictures) == (1, 1)
     assert not proposal.met
     assert proposal.measured["escape"]["of"] == 1
     assert proposal.warnings[0].told("en") == (
         "298 of 399 pictures are copies of others, the first is i1.png of i0.png: each picture counts once"
     )
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_pictures_of_one_part_count_once(pooled: bool) -> None:
+    """300 defective and 100 good pictures of 20 parts each, nothing missed, nothing wrongly failed."""
+    pairs = scratches(300)
+    limits = {"scratch": ClassLimits(0.25, 0.5)}
+    honest = made(limits, pairs)
+    assert propose_limits(honest, honest.recipe, Targets(), pooled=pooled).met
+    views = [
+        (sample.model_copy(update={"group": f"part {i % 20}"}), what)
+        for i, (sample, what) in enumerate(pairs)
+    ]
+    run = made(limits, views)
+    proposal = propose_limits(run, run.recipe, Targets(), pooled=pooled)
+    assert not proposal.met
+    (claim,) = proposal.in_force
+    assert (claim.parts, claim.pictures) == (20, 300)
+    assert claim.supported == pytest.approx(1 - 0.05 ** (1 / 20))
+    assert (proposal.overkill.parts, proposal.overkill.pictures) == (20, 100)
+    assert proposal.overkill.supported == pytest.approx(1 - 0.05 ** (1 / 20))
+    measured = proposal.measured["escape"]
+    assert (measured["of"], measured["parts"], measured["worst"]) == (300, 20, 0)
+    escape, overkill = proposal.sentences("en")
+    assert "300 pictures of 20 parts: counted as 20" in escape
+    assert "100 pictures of 20 parts: counted as 20" in overkill
+    assert "이미지 300장" in proposal.sentences("ko")[0]
+    assert "few_groups" not in [warning.code for warning in proposal.warnings]
+
+
+def test_a_good_part_fails_when_one_of_its_pictures_does() -> None:
+    """Two pictures of every good part; of three of 100 one looks scratched. Of 200 parts 4 might fail."""
+    pairs = scratches(300)[:300]
+    for i in range(200):
+        rows = [(0.95, 0, BOX)] if i in {0, 2, 4} else []
+        sample = part(5000 + i).model_copy(update={"group": f"good {i // 2}"})
+        pairs.append((sample, found(*rows, classes=("scratch",))))
+    run = made({"scratch": ClassLimits(0.25, 0.5)}, pairs)
+    proposal = propose_limits(run, run.recipe, Targets(overkill=0.05), pooled=False)
+    assert (proposal.overkill.parts, proposal.overkill.allowed) == (100, 1)
+    assert proposal.overkill.t2 >= 0.95, "the highest picture of a part is the part's"
 
 
 def test_a_picture_with_two_labels_is_what_anybody_labelled() -> None:

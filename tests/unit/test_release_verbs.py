@@ -265,7 +265,7 @@ def test_a_release_is_shown_in_korean_and_one_of_old_as_it_stands(house: Path):
     folder = make_release(run_of(house), override=override, releases=house / "releases").folder
     card = read_card(folder)
     said = describe(card, "ko")
-    for words in ("보증 한도: ", "2장이 더 필요합니다", "미검은 보증할 수 없습니다", "일치 검증 (parity)",
+    for words in ("보증 한도: ", "2개가 더 필요합니다", "미검은 보증할 수 없습니다", "일치 검증 (parity)",
                   "이미지 16장에서 내보낸", "변경한 사람 김 품질",
                   "max_escape: 실험 설정은 5 %, 적용한 값은 묻지 않음"):  # fmt: skip
         assert words in said

@@ -10,7 +10,9 @@ whatever the scores' distribution, for parts like these (Neyman-Pearson umbrella
 with good parts in the place of defects). Where n is too small for any k, T2 stands just over the highest
 good score and nothing is claimed.
 
-T1 is the lowest limit that at most `max_overkill + max_review` of these parts reach. It is not on the
+A part with several pictures is one of the n, with the highest of their scores: its pictures are alike.
+
+T1 is the lowest limit that at most `max_overkill + max_review` of these pictures reach. It is not on the
 safe side for the review rate, on purpose: a doubt is looked at by a person rather than passed.
 
 In no case is anything said of escapes: no defective part took part in the choice.
@@ -19,7 +21,7 @@ In no case is anything said of escapes: no defective part took part in the choic
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,8 @@ from inspection.sentences.claims import release_claim
 from inspection.types import ClassLimits, Decision, Detections
 from inspection_datasets.claims import classes_of
 from inspection_datasets.manifest import DatasetVersion, Sample
-from inspection_training.evaluate import CONFIDENCE, decisions, rate
+from inspection_datasets.parts import parts_of, worst_of
+from inspection_training.evaluate import CONFIDENCE, decisions, rate_of, rates_of
 from inspection_training.experiment import Experiment
 from inspection_training.statistics import allowed_misses, best_claim, parts_needed
 
@@ -53,19 +56,23 @@ def allowed_fails(n: int, share: float) -> int:
 
 
 def anomaly_limits(
-    scores: NDArray[np.float64], experiment: Experiment
+    scores: NDArray[np.float64], parts: Sequence[Hashable], experiment: Experiment
 ) -> tuple[dict[str, LimitsCard], Claims]:
     """Return the limits of the anomaly score and the claims they support.
 
     Args:
-        scores: of good parts that were not learned, at least one.
+        scores: of different good pictures that were not learned, at least one.
+        parts: part of each.
         experiment: has the overkill and review wanted.
     """
-    overkill, n = experiment.max_overkill, len(scores)
-    t2 = _limit(scores, max(allowed_fails(n, overkill), 0))
-    t1 = _limit(scores, math.floor((overkill + experiment.max_review) * n + 1e-9))
+    overkill, pictures = experiment.max_overkill, len(scores)
+    highest = np.array(worst_of(scores.tolist(), parts, max), np.float64)
+    n = len(highest)
+    t2 = _limit(highest, max(allowed_fails(n, overkill), 0))
+    t1 = _limit(scores, math.floor((overkill + experiment.max_review) * pictures + 1e-9))
     limits = {ANOMALY_CLASS: LimitsCard(t1=min(t1, t2), t2=t2, min_size=0)}
     values: dict[str, Any] = {"share": overkill, "confidence": CONFIDENCE, "parts": n}
+    values |= {"pictures": pictures}
     code = "overkill_supported"
     if allowed_fails(n, overkill) < 0:
         values["best"], code = best_claim(n, 1 - CONFIDENCE), "overkill_unsupported"
@@ -84,7 +91,7 @@ def _limit(scores: NDArray[np.float64], allowed: int) -> float:
 
 
 def part_scores(found: Sequence[Detections]) -> NDArray[np.float64]:
-    """Return the anomaly score of each part; 1 where a model gave none, which never passes."""
+    """Return the anomaly score of each picture; 1 where a model gave none, which never passes."""
     values = [1.0 if x.anomaly_score is None else x.anomaly_score for x in found]
     return np.array(values, np.float64)
 
@@ -113,27 +120,17 @@ def measure_anomaly(
     """
     bad = np.array([bool(classes_of(sample)) for sample in samples], bool)
     good, scores = ~bad, part_scores(found)
-    made = decisions(found, limits)
-    is_ = {kind: np.array([d is kind for d in made], bool) for kind in Decision}
-    passed, failed, review = is_[Decision.PASS], is_[Decision.FAIL], is_[Decision.REVIEW]
+    made, parts = decisions(found, limits), parts_of(samples)
     recall: dict[str, Any] = {}
     for name in version.classes:
-        shows = np.array([name in classes_of(s) for s in samples], bool)
-        recall[name] = rate(int((shows & ~passed).sum()), int(shows.sum()))
+        shows = [i for i, sample in enumerate(samples) if name in classes_of(sample)]
+        stopped = [made[i] is not Decision.PASS for i in shows]
+        recall[name] = rate_of(stopped, [parts[i] for i in shows], all)
     return {
         "split": split,
         "images": len(samples),
         "interval": "Clopper-Pearson, two-sided 95 %",
-        "defective": {
-            "escape": rate(int((passed & bad).sum()), int(bad.sum())),
-            "fail": rate(int((failed & bad).sum()), int(bad.sum())),
-            "review": rate(int((review & bad).sum()), int(bad.sum())),
-        },
-        "good": {
-            "overkill": rate(int((failed & good).sum()), int(good.sum())),
-            "review": rate(int((review & good).sum()), int(good.sum())),
-            "pass": rate(int((passed & good).sum()), int(good.sum())),
-        },
+        **rates_of(made, bad.tolist(), parts),
         "auroc": auroc(scores[good], scores[bad]),
         "class_recall": recall,
         "map50": None,

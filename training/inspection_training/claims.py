@@ -1,5 +1,7 @@
 """Limits with a claim: T1 and T2 by order statistics of parts that training never saw. Pure.
 
+* A part counts once, by the worst of its pictures (`inspection_datasets.parts`): its lowest score where it
+  must be stopped, its highest where it must pass. Scores here come with the part of each.
 * T1 of a class, for the escape rate: of n held-out parts with that defect, k may score under T1, with k
   from `statistics.allowed_misses`. T1 is the (k+1)-th smallest score. Whatever the scores'
   distribution, the true miss rate is then over the target with a chance of at most 1 - confidence. A
@@ -15,7 +17,7 @@
 
 In words they are said by `inspection.sentences.claims`, from the plain form.
 
-The claims hold for parts like these, class by class. Parts of one lot are alike: see the warnings.
+The claims hold for parts like these, class by class. Few parts are few: see the warnings.
 """
 
 from __future__ import annotations
@@ -26,10 +28,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inspection_datasets.parts import worst_of
 from inspection_training.limits import LOWEST
 from inspection_training.statistics import allowed_misses, best_claim, parts_needed, upper_bound
 
 FEW_GROUPS = 10
+FAILS_BY_COUNT = math.inf
+"""Score of a picture that FAILs whatever T2 is, for the number of things that must be there."""
 _STEP = 1e-6
 
 
@@ -67,9 +72,9 @@ class EscapeClaim:
 
     Attributes:
         name: the class, `all defects`, or `scoring.COUNT`.
-        parts: parts with that defect.
-        groups: groups they come from.
-        largest_group: parts of the largest group.
+        parts: parts with that defect; each group of pictures is one.
+        pictures: pictures of them.
+        largest_group: pictures of the largest group.
         t1: the limit; None where no part has this defect, and for counts.
         allowed: misses the rule allows; -1: too few parts for the target.
         missed: parts under T1, or not stopped.
@@ -82,7 +87,7 @@ class EscapeClaim:
 
     name: str
     parts: int
-    groups: int
+    pictures: int
     largest_group: int
     t1: float | None
     allowed: int
@@ -100,34 +105,33 @@ class EscapeClaim:
     @property
     def few_groups(self) -> bool:
         """Tell whether the defects come from so few groups that the claim is about these groups."""
-        return self.parts > 0 and (
-            self.groups < FEW_GROUPS or self.largest_group > max(1, self.parts // 3)
-        )
+        return 0 < self.parts < FEW_GROUPS
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plain form."""
         return {
-            "class": self.name, "parts": self.parts, "groups": self.groups, "t1": self.t1,
+            "class": self.name, "parts": self.parts, "pictures": self.pictures,
+            "groups": self.parts, "t1": self.t1,
             "allowed_misses": self.allowed, "missed": self.missed, "supported": self.supported,
             "target": self.target, "met": self.met, "more_parts_needed": self.missing, "known": self.known,
         }  # fmt: skip
 
 
 def escape_claim(
-    name: str, scores: Sequence[float], groups: Sequence[Hashable], targets: Targets
+    name: str, scores: Sequence[float], parts: Sequence[Hashable], targets: Targets
 ) -> EscapeClaim:
     """Return T1 and what it supports.
 
     Args:
         name: class.
-        scores: of every held-out part with this defect, 0 for never found.
-        groups: group of each.
+        scores: of every held-out picture with this defect, 0 for never found.
+        parts: part of each.
         targets: what is asked.
     """
-    n, ordered = len(scores), sorted(scores)
+    ordered = sorted(worst_of(scores, parts, min))
+    n = len(ordered)
     allowed = allowed_misses(n, targets.escape, targets.delta)
     missing = max(0, parts_needed(targets.escape, targets.delta) - n)
-    counts = Counter(groups).values()
     t1: float | None = None
     supported: float | None = None
     missed = 0
@@ -143,20 +147,27 @@ def escape_claim(
             supported = upper_bound(missed, n, targets.confidence)
             missing = max(0, parts_needed(targets.escape, targets.delta, missed) - n)
     return EscapeClaim(
-        name, n, len(counts), max(counts, default=0), t1, allowed, missed,
+        name, n, len(parts), _largest(parts), t1, allowed, missed,
         supported if supported is None or supported < 1 else None, targets.escape, missing,
     )  # fmt: skip
 
 
 def fixed_claim(
-    name: str, missed: int, groups: Sequence[Hashable], targets: Targets
+    name: str, passed: Sequence[bool], parts: Sequence[Hashable], targets: Targets
 ) -> EscapeClaim:
-    """Return what held-out parts support for limits that were fixed before: an exact bound."""
-    n = len(groups)
-    counts = Counter(groups).values()
+    """Return what held-out parts support for limits that were fixed before: an exact bound.
+
+    Args:
+        name: class.
+        passed: whether each held-out picture with this defect passes.
+        parts: part of each.
+        targets: what is asked.
+    """
+    own = worst_of(passed, parts, any)
+    n, missed = len(own), sum(own)
     supported = upper_bound(missed, n, targets.confidence) if n else None
     return EscapeClaim(
-        name, n, len(counts), max(counts, default=0), None,
+        name, n, len(parts), _largest(parts), None,
         allowed_misses(n, targets.escape, targets.delta), missed,
         supported if supported is None or supported < 1 else None, targets.escape,
         max(0, parts_needed(targets.escape, targets.delta, missed) - n),
@@ -164,21 +175,25 @@ def fixed_claim(
 
 
 def unknown_claim(
-    name: str, missed: int, groups: Sequence[Hashable], targets: Targets
+    name: str, passed: Sequence[bool], parts: Sequence[Hashable], targets: Targets
 ) -> EscapeClaim:
     """Return that nothing is claimed for a class of the labels that the release does not know.
 
     Args:
         name: the class.
-        missed: parts with it that PASS.
-        groups: group of each part with it.
+        passed: whether each picture with it passes.
+        parts: part of each.
         targets: what is asked.
     """
-    counts = Counter(groups).values()
+    own = worst_of(passed, parts, any)
     return EscapeClaim(
-        name, len(groups), len(counts), max(counts, default=0), None, -1, missed, None,
+        name, len(own), len(parts), _largest(parts), None, -1, sum(own), None,
         targets.escape, 0, known=False,
     )  # fmt: skip
+
+
+def _largest(parts: Sequence[Hashable]) -> int:
+    return max(Counter(parts).values(), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +202,11 @@ class OverkillLimit:
 
     Attributes:
         t2: every class's T2 is this or its T1, whichever is higher.
-        parts: good parts.
+        parts: good parts; each group of pictures is one.
         allowed: good parts that may fail; -1: too few good parts for the target.
         supported: overkill that is claimed; None: nothing.
         by_count: good parts that FAIL whatever T2 is, for the number of things that must be there.
+        pictures: pictures of the good parts.
     """
 
     t2: float
@@ -198,20 +214,24 @@ class OverkillLimit:
     allowed: int
     supported: float | None
     by_count: int = 0
+    pictures: int = 0
 
 
 def overkill_limit(
-    scores: Sequence[float], targets: Targets, *, by_count: int = 0
+    scores: Sequence[float], parts: Sequence[Hashable], targets: Targets
 ) -> OverkillLimit:
     """Return T2 from the good parts.
 
     Args:
-        scores: of every held-out good part that does not FAIL by its counts: the highest score at or
-            over its class's T1, else 0.
+        scores: of every held-out good picture: the highest score at or over its class's T1, else 0;
+            `FAILS_BY_COUNT` for one that FAILs by its counts.
+        parts: part of each.
         targets: what is asked.
-        by_count: further good parts, which FAIL by their counts.
     """
-    n, descending = len(scores) + by_count, sorted(scores, reverse=True)
+    descending = sorted(worst_of(scores, parts, max), reverse=True)
+    n, pictures = len(descending), len(scores)
+    by_count = descending.count(FAILS_BY_COUNT)
+    descending = descending[by_count:]
     if not n:
         return OverkillLimit(1.0, 0, -1, None)
     allowed = allowed_misses(n, targets.overkill, targets.delta)
@@ -220,7 +240,7 @@ def overkill_limit(
     if t2 > 1:  # a score of 1 cannot be let through
         failing = by_count + sum(score >= 1.0 for score in descending)
         bound = upper_bound(failing, n, targets.confidence)
-        return OverkillLimit(1.0, n, allowed, bound, by_count)
+        return OverkillLimit(1.0, n, allowed, bound, by_count, pictures)
     kept = 0 <= by_count <= allowed
     supported = targets.overkill if kept else best_claim(n, targets.delta, by_count)
-    return OverkillLimit(t2, n, allowed, supported, by_count)
+    return OverkillLimit(t2, n, allowed, supported, by_count, pictures)

@@ -4,6 +4,8 @@ Everything goes through the released model as the line runs it: `Detector`, then
 
 * escape: PASS although the part is defective. overkill: FAIL although the part is good.
   review: REVIEW although the part is good. Each with its count and exact (Clopper-Pearson) interval.
+* counts are of pictures. Where there are several of a part, the interval counts parts, each by its worst
+  picture: see `rate_of`.
 * a part of which only its class is known (`label` of the whole picture) is a defective part in these rates.
   Nobody said where its defects are, so it has no part in recall and mAP.
 * recall of a class: its labelled defects that some detection at or over T1 covers (IoU >= 0.3, any
@@ -14,7 +16,7 @@ Everything goes through the released model as the line runs it: `Detector`, then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from inspection.types import ClassLimits, Decision, Detections, Image, Recipe
 from inspection_datasets.claims import is_used
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample, Shape, sha256_of
+from inspection_datasets.parts import parts_of, worst_of
 from inspection_datasets.shapes import box_ring, mask_of
 from inspection_training.parity import iou_matrix
 
@@ -131,6 +134,59 @@ def rate(count: int, total: int) -> dict[str, Any]:
     }
 
 
+def rate_of(
+    hits: Sequence[bool],
+    parts: Sequence[Hashable],
+    worst: Callable[[Iterable[bool]], bool] = any,
+) -> dict[str, Any]:
+    """Return the rate of what was counted, with the interval that its parts support.
+
+    Where there is more than one of a part, `low` and `high` are of `worst` of `parts` parts.
+
+    Args:
+        hits: of each picture, or of each labelled defect.
+        parts: part of each.
+        worst: `any` of what should not be, `all` of what should.
+    """
+    shown, own = rate(sum(hits), len(hits)), worst_of(hits, parts, worst)
+    if len(own) == len(hits):
+        return shown
+    counted = rate(sum(own), len(own))
+    interval = {"low": counted["low"], "high": counted["high"]}
+    return {**shown, **interval, "worst": counted["count"], "parts": counted["of"]}
+
+
+def rates_of(
+    made: Sequence[Decision], bad: Sequence[bool], parts: Sequence[Hashable]
+) -> dict[str, dict[str, Any]]:
+    """Return the rates of defective and of good parts.
+
+    Args:
+        made: decision of each picture.
+        bad: whether each is defective.
+        parts: part of each.
+    """
+
+    def share(
+        decision: Decision, worst: Callable[[Iterable[bool]], bool], *, defective: bool
+    ) -> dict[str, Any]:
+        own = [i for i, x in enumerate(bad) if bool(x) is defective]
+        return rate_of([made[i] is decision for i in own], [parts[i] for i in own], worst)
+
+    return {
+        "defective": {
+            "escape": share(Decision.PASS, any, defective=True),
+            "fail": share(Decision.FAIL, all, defective=True),
+            "review": share(Decision.REVIEW, any, defective=True),
+        },
+        "good": {
+            "overkill": share(Decision.FAIL, any, defective=False),
+            "review": share(Decision.REVIEW, any, defective=False),
+            "pass": share(Decision.PASS, all, defective=False),
+        },
+    }
+
+
 def measure(
     version: DatasetVersion,
     samples: Sequence[Sample],
@@ -140,28 +196,14 @@ def measure(
 ) -> dict[str, Any]:
     """Return every number of an evaluation, ready for `release.json`."""
     expected = {name: x.expected for name, x in limits.items() if x.expected is not None}
-    bad = np.array([is_defective(sample, expected) for sample in samples], bool)
-    made = decisions(found, limits)
-    passed = np.array([d is Decision.PASS for d in made], bool)
-    failed = np.array([d is Decision.FAIL for d in made], bool)
-    review = np.array([d is Decision.REVIEW for d in made], bool)
-    good = ~bad
+    bad = [is_defective(sample, expected) for sample in samples]
     drawn = [(s, d) for s, d in zip(samples, found, strict=True) if s.label is None]
     labelled, there = [s for s, _ in drawn], [d for _, d in drawn]
     return {
         "split": split,
         "images": len(samples),
         "interval": "Clopper-Pearson, two-sided 95 %",
-        "defective": {
-            "escape": rate(int((passed & bad).sum()), int(bad.sum())),
-            "fail": rate(int((failed & bad).sum()), int(bad.sum())),
-            "review": rate(int((review & bad).sum()), int(bad.sum())),
-        },
-        "good": {
-            "overkill": rate(int((failed & good).sum()), int(good.sum())),
-            "review": rate(int((review & good).sum()), int(good.sum())),
-            "pass": rate(int((passed & good).sum()), int(good.sum())),
-        },
+        **rates_of(decisions(found, limits), bad, parts_of(samples)),
         "class_recall": _class_recall(version.classes, samples, found, limits),
         **average_precision(version.classes, labelled, there),
         **_mask_precision(version.classes, labelled, there),
@@ -174,16 +216,17 @@ def _class_recall(
     found: Sequence[Detections],
     limits: dict[str, ClassLimits],
 ) -> dict[str, Any]:
-    hits, totals = dict.fromkeys(classes, 0), dict.fromkeys(classes, 0)
-    for sample, detections in zip(samples, found, strict=True):
+    hits: dict[str, list[bool]] = {name: [] for name in classes}
+    parts: dict[str, list[str]] = {name: [] for name in classes}
+    for sample, part, detections in zip(samples, parts_of(samples), found, strict=True):
         t1 = np.array([limits[name].t1 for name in detections.class_names])
         boxes = detections.boxes[detections.scores >= t1[detections.classes]]
         labelled = np.array([box[1:] for box in sample.boxes], np.float32).reshape(-1, 4)
         covered = _covered(labelled, boxes)
         for box, hit in zip(sample.boxes, covered, strict=True):
-            totals[box[0]] += 1
-            hits[box[0]] += int(hit)
-    return {name: rate(hits[name], totals[name]) for name in classes}
+            hits[box[0]].append(bool(hit))
+            parts[box[0]].append(part)
+    return {name: rate_of(hits[name], parts[name], all) for name in classes}
 
 
 def _covered(labelled: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -25,6 +25,7 @@ from inspection_datasets.card_findings import gate_in_words, keep
 from inspection_datasets.check import iou
 from inspection_datasets.findings import Finding
 from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_datasets.parts import worst_of
 from inspection_training.evaluate import rate
 from inspection_training.experiment import Gates
 from inspection_training.measure import MEASURED_WITH, RUNTIMES, Measured
@@ -207,7 +208,7 @@ def candidate_gates(
         measured: rows of each held-out split, latency, decisions.
     """
     results = [_parity(parity)]
-    bad, good = _parts(measured.rows.get(gates.split, {}))
+    bad, good = _parts(measured.rows.get(gates.split, {}), measured.parts)
     if gates.max_escape is not None:
         results.append(_escape(gates, gates.max_escape, bad))
     if gates.max_overkill is not None:
@@ -246,32 +247,38 @@ def _parity(parity: Mapping[str, Any]) -> GateResult:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Parts of one kind: an entry a picture, the set of its decisions; copies of pictures beside."""
+    """Parts of one kind: an entry a part, the set of its pictures' decisions; pictures and copies beside."""
 
     made: tuple[frozenset[str], ...]
+    pictures: int
     copies: int
 
     def count(self, decision: Decision) -> int:
         return sum(decision.value in decisions for decisions in self.made)
 
 
-def _parts(rows: Mapping[str, tuple[str, bool, str]]) -> tuple[_Parts, _Parts]:
+def _parts(
+    rows: Mapping[str, tuple[str, bool, str]], parts: Mapping[str, str]
+) -> tuple[_Parts, _Parts]:
     """Return the defective and the good parts of a split.
 
     A picture counts once, however many byte copies of it the split holds. It is defective when any copy is
-    labelled so, and counts as missed, or as failed, when any copy is.
+    labelled so. A part counts once, however many pictures there are of it: as missed, or as failed, when any
+    of its defective, or good, pictures is.
 
     Args:
         rows: image to (sha256, defective, decision).
+        parts: image to the part that it counts for.
     """
-    own: dict[str, list[tuple[bool, str]]] = {}
-    for sha256, defective, decision in rows.values():
-        own.setdefault(sha256, []).append((defective, decision))
+    own: dict[str, list[tuple[str, bool, str]]] = {}
+    for image, (sha256, defective, decision) in rows.items():
+        own.setdefault(sha256, []).append((parts[image], defective, decision))
     kinds: list[_Parts] = []
     for wanted in (True, False):
-        seen = [x for x in own.values() if any(defective for defective, _ in x) is wanted]
-        made = tuple(frozenset(decision for _, decision in x) for x in seen)
-        kinds.append(_Parts(made, sum(len(x) - 1 for x in seen)))
+        seen = [x for x in own.values() if any(defective for _, defective, _ in x) is wanted]
+        pictures = [frozenset(decision for _, _, decision in x) for x in seen]
+        made = worst_of(pictures, [x[0][0] for x in seen], lambda own: frozenset[str]().union(*own))
+        kinds.append(_Parts(tuple(made), len(seen), sum(len(x) - 1 for x in seen)))
     return kinds[0], kinds[1]
 
 
@@ -279,7 +286,8 @@ def _escape(gates: Gates, share: float, bad: _Parts) -> GateResult:
     missed, parts = bad.count(Decision.PASS), len(bad.made)
     bound = upper_bound(missed, parts, gates.confidence) if parts else None
     needed = max(0, parts_needed(share, 1 - gates.confidence, missed) - parts)
-    found = {"missed": missed, "parts": parts, "copies": bad.copies, "bound": bound}
+    found = {"missed": missed, "parts": parts, "pictures": bad.pictures}
+    found |= {"copies": bad.copies, "bound": bound}
     return GateResult(
         "escape",
         bound is not None and bound <= share,
@@ -290,7 +298,8 @@ def _escape(gates: Gates, share: float, bad: _Parts) -> GateResult:
 
 def _overkill(gates: Gates, share: float, good: _Parts) -> GateResult:
     failed, parts = good.count(Decision.FAIL), len(good.made)
-    found: dict[str, Any] = {"failed": failed, "parts": parts, "copies": good.copies}
+    found: dict[str, Any] = {"failed": failed, "parts": parts, "pictures": good.pictures}
+    found |= {"copies": good.copies}
     counted = rate(failed, parts)
     found |= {name: counted[name] if parts else None for name in ("low", "high")}
     passed = parts > 0 and failed / parts <= share

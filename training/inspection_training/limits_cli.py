@@ -187,8 +187,11 @@ def _print(proposal: Proposal, run: SplitRun, language: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from inspection_datasets.parts import count_parts
+
     words = phrases(_WORDS, language)
-    title = words["title"].format(release=run.release.name, parts=len(run.samples), split=run.split)
+    parts = count_parts(run.samples)
+    title = words["title"].format(release=run.release.name, parts=parts, split=run.split)
     table = Table(title=escape(title))
     for head in ("class", "parts", "allowed", "missed", "t1", "t2", "supported"):
         table.add_column(words[head])

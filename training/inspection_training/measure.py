@@ -23,6 +23,7 @@ from inspection.types import ClassLimits, Decision, Detections, Image, Release
 from inspection_datasets.claims import classes_of
 from inspection_datasets.incoming import read_image
 from inspection_datasets.manifest import DatasetVersion, Sample
+from inspection_datasets.parts import parts_of
 from inspection_training.anomaly_limits import (
     Claims,
     anomaly_limits,
@@ -68,6 +69,7 @@ class Measured:
         latency: of each runtime on this machine, ready for the card.
         decisions: image to decision, for every image that was looked at.
         rows: split to image to (sha256, defective, decision), for `DECISIONS`.
+        parts: image to the part that it counts for, for every image of `rows`.
     """
 
     limits: dict[str, LimitsCard]
@@ -76,6 +78,7 @@ class Measured:
     latency: dict[str, Any]
     decisions: dict[str, Decision]
     rows: dict[str, dict[str, tuple[str, bool, str]]]
+    parts: dict[str, str]
 
     @property
     def card(self) -> dict[str, Any]:
@@ -218,6 +221,11 @@ def measure_candidate(
         latency={"machine": machine(), **latency},
         decisions=made,
         rows=rows,
+        parts={
+            sample.image: part
+            for samples in splits.values()
+            for sample, part in zip(samples, parts_of(samples), strict=True)
+        },
     )
 
 
@@ -238,12 +246,24 @@ def _choose_limits(
     found: Sequence[Detections],
     experiment: Experiment,
 ) -> tuple[dict[str, LimitsCard], Claims]:
+    once = _once(samples)
     if release.task == "anomaly":
-        good = [d for s, d in zip(samples, found, strict=True) if s.state == "good"]
-        return anomaly_limits(part_scores(good), experiment)
-    counted = [i for i, s in enumerate(samples) if s.label is None or not experiment.expected]
+        good = [i for i in once if samples[i].state == "good"]
+        scores, parts = part_scores([found[i] for i in good]), parts_of(samples[i] for i in good)
+        return anomaly_limits(scores, parts, experiment)
+    counted = [i for i in once if samples[i].label is None or not experiment.expected]
     parts, seen = [samples[i] for i in counted], [found[i] for i in counted]
     return choose_limits(version.classes, parts, seen, experiment), ()
+
+
+def _once(samples: Sequence[Sample]) -> list[int]:
+    """Return where each picture stands; of byte copies the first, or the first that is labelled defective."""
+    chosen: dict[str, int] = {}
+    for i, sample in enumerate(samples):
+        first = chosen.setdefault(sample.sha256, i)
+        if classes_of(sample) and not classes_of(samples[first]):
+            chosen[sample.sha256] = i
+    return sorted(chosen.values())
 
 
 def _expected(release: Release, experiment: Experiment | None) -> set[str]:

@@ -3,7 +3,8 @@
     SplitRun + recipe + targets ─▶ distinct pictures ─▶ scores of whole parts ─▶ T1, T2, claims
         ─▶ measured with `judge`
 
-`recipe_files` writes them. A picture counts once, however many byte copies of it the split holds.
+`recipe_files` writes them. A picture counts once, however many byte copies of it the split holds; a part
+counts once, however many pictures there are of it, see `inspection_datasets.parts`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from inspection.sentences.claims import (
     limit_sentences,
     not_met_sentences,
 )
+from inspection.sentences.shares import counted_of
 from inspection.types import ClassLimits, Decision, Recipe
+from inspection_datasets.parts import parts_of
 from inspection_training.claims import (
+    FAILS_BY_COUNT,
     EscapeClaim,
     OverkillLimit,
     Targets,
@@ -26,7 +30,7 @@ from inspection_training.claims import (
     overkill_limit,
     unknown_claim,
 )
-from inspection_training.evaluate import rate
+from inspection_training.evaluate import rate_of
 from inspection_training.evaluation import SplitRun, Warned
 from inspection_training.scoring import COUNT, count_decision, defects_of, must_be_there, part_score
 from inspection_training.statistics import upper_bound
@@ -44,7 +48,7 @@ class Proposal:
         pooled: one T1 for every class, for the mix of defects as it is in these parts.
         is_pooled: the recipe's T1 is the pooled one.
         overkill: T2 and what it supports.
-        measured: escape of defective, overkill and review of good parts, by `judge` on these parts;
+        measured: escape of defective, overkill and review of good pictures, by `judge` on these parts;
             flattered a little, since the limits were chosen on them.
         warnings: what a person must know before signing.
     """
@@ -112,14 +116,14 @@ def propose_limits(run: SplitRun, recipe: Recipe, targets: Targets, *, pooled: b
             about the mix of defects in these parts, not about any class.
     """
     run, wrong, copies = _distinct(run, recipe)
-    groups = [sample.group for sample in run.samples]
+    parts = parts_of(run.samples)
     defects = [name for name in run.release.classes if name not in must_be_there(recipe)]
     scores = {name: [part_score(x, name, recipe) for x in run.found] for name in defects}
     claims = [
         escape_claim(
             name,
             [s for s, w in zip(scores[name], wrong, strict=True) if name in w],
-            [g for g, w in zip(groups, wrong, strict=True) if name in w],
+            [x for x, w in zip(parts, wrong, strict=True) if name in w],
             targets,
         )
         for name in defects
@@ -127,7 +131,7 @@ def propose_limits(run: SplitRun, recipe: Recipe, targets: Targets, *, pooled: b
     highest = [max(row, default=0.0) for row in zip(*scores.values(), strict=True)]
     bearing = [i for i, w in enumerate(wrong) if w - {COUNT}] if defects else []
     all_claim = escape_claim(
-        ALL, [highest[i] for i in bearing], [groups[i] for i in bearing], targets
+        ALL, [highest[i] for i in bearing], [parts[i] for i in bearing], targets
     )
     counted = _count_claim(run, recipe, wrong, targets)
     t1 = {c.name: all_claim.t1 if pooled else c.t1 for c in claims}
@@ -142,7 +146,7 @@ def propose_limits(run: SplitRun, recipe: Recipe, targets: Targets, *, pooled: b
         claims=(*claims, *counted, *_unknown_claims(run, judged, wrong, targets)),
         pooled=all_claim,
         is_pooled=pooled,
-        overkill=_as_judged(t2, measured["overkill"]["count"], targets),
+        overkill=_as_judged(t2, counted_of(measured["overkill"]), targets),
         measured=measured,
         warnings=(
             *run.warnings,
@@ -188,12 +192,12 @@ def _unknown_claims(
     run: SplitRun, recipe: Recipe, wrong: list[set[str]], targets: Targets
 ) -> list[EscapeClaim]:
     names = sorted(set[str]().union(*wrong) - {COUNT} - set(run.release.classes))
-    made = run.decisions(recipe) if names else []
+    made, parts = run.decisions(recipe) if names else [], parts_of(run.samples)
     claims: list[EscapeClaim] = []
     for name in names:
         bad = [i for i, w in enumerate(wrong) if name in w]
-        missed = sum(made[i] is Decision.PASS for i in bad)
-        claims.append(unknown_claim(name, missed, [run.samples[i].group for i in bad], targets))
+        passed = [made[i] is Decision.PASS for i in bad]
+        claims.append(unknown_claim(name, passed, [parts[i] for i in bad], targets))
     return claims
 
 
@@ -220,13 +224,14 @@ def _good_limit(
     targets: Targets,
 ) -> OverkillLimit:
     floor = {name: recipe.limits[name].t1 if x is None else x for name, x in t1.items()}
-    counted = {i for i in good if count_decision(run.found[i], recipe) is Decision.FAIL}
+    parts = parts_of(run.samples)
     stopped = [
-        max((s[i] for n, s in scores.items() if s[i] >= floor[n]), default=0.0)
+        FAILS_BY_COUNT
+        if count_decision(run.found[i], recipe) is Decision.FAIL
+        else max((s[i] for n, s in scores.items() if s[i] >= floor[n]), default=0.0)
         for i in good
-        if i not in counted
     ]
-    return overkill_limit(stopped, targets, by_count=len(counted))
+    return overkill_limit(stopped, [parts[i] for i in good], targets)
 
 
 def _count_claim(
@@ -234,19 +239,22 @@ def _count_claim(
 ) -> list[EscapeClaim]:
     if not must_be_there(recipe):
         return []
-    bad = [i for i, w in enumerate(wrong) if COUNT in w]
-    missed = sum(count_decision(run.found[i], recipe) is Decision.PASS for i in bad)
-    return [fixed_claim(COUNT, missed, [run.samples[i].group for i in bad], targets)]
+    bad, parts = [i for i, w in enumerate(wrong) if COUNT in w], parts_of(run.samples)
+    passed = [count_decision(run.found[i], recipe) is Decision.PASS for i in bad]
+    return [fixed_claim(COUNT, passed, [parts[i] for i in bad], targets)]
 
 
 def _measure(run: SplitRun, recipe: Recipe, wrong: list[set[str]]) -> dict[str, dict[str, Any]]:
-    made = run.decisions(recipe)
-    good = [d for d, w in zip(made, wrong, strict=True) if not w]
-    bad = [d for d, w in zip(made, wrong, strict=True) if w]
+    made, parts = run.decisions(recipe), parts_of(run.samples)
+
+    def share(decision: Decision, *, defective: bool) -> dict[str, Any]:
+        own = [i for i, w in enumerate(wrong) if bool(w) is defective]
+        return rate_of([made[i] is decision for i in own], [parts[i] for i in own])
+
     return {
-        "escape": rate(bad.count(Decision.PASS), len(bad)),
-        "overkill": rate(good.count(Decision.FAIL), len(good)),
-        "review": rate(good.count(Decision.REVIEW), len(good)),
+        "escape": share(Decision.PASS, defective=True),
+        "overkill": share(Decision.FAIL, defective=False),
+        "review": share(Decision.REVIEW, defective=False),
     }
 
 
@@ -257,7 +265,7 @@ def _warnings(
     if run.split == "val":
         found.append(Warned("val_parts"))
     for claim in dict.fromkeys(claims):
-        own = {"name": claim.name, "parts": claim.parts, "groups": claim.groups}
+        own = {"name": claim.name, "parts": claim.pictures, "groups": claim.parts}
         if claim.few_groups:
             found.append(Warned("few_groups", {**own, "largest_group": claim.largest_group}))
         if claim.t1 is None and not claim.parts:

@@ -37,8 +37,8 @@ def labelled_folder(folder, lots, parts, seed, faintest=18):
     (folder / "data.yaml").write_text(f"path: .\ntrain: images\nnames: {CLASSES}\n")
     rng = np.random.default_rng(seed)
     for lot in range(1, lots + 1):
-        light = rng.normal(0, 4)  # each lot was taken under its own light
         for part in range(1, parts + 1):
+            light = rng.normal(0, 4)  # it flickers: parts of one lot are no more alike than others
             defect = str(rng.choice(["", "", *CLASSES]))
             image, box = draw_part(rng, defect, light, faintest)
             name = f"LOT{lot:02d}_{part:03d}"

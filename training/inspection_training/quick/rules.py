@@ -17,6 +17,7 @@ from typing import Any
 from inspection.errors import DatasetError
 from inspection_datasets.claims import best_bound, classes_of, is_used, parts_needed
 from inspection_datasets.manifest import DatasetVersion
+from inspection_datasets.parts import count_parts
 from inspection_training.experiment import check_settings
 from inspection_training.quick.facts import Looks, Machine, Weights
 from inspection_training.quick.proposal import Choice, Note, Proposal
@@ -326,7 +327,7 @@ def _look_at(draft: _Draft, version: DatasetVersion, model: str) -> None:
 
 def _claims(draft: _Draft, version: DatasetVersion, family: str) -> None:
     """Tell what val and test can support, before anything is trained."""
-    good = len(version.select("val", ["good"]))
+    good = count_parts(version.select("val", ["good"]))
     if not any(s.split == "val" and is_used(s) for s in version.samples):
         draft.note("no_val")
     elif good < parts_needed(0.05) and any(s.state == "good" for s in version.samples):
@@ -334,7 +335,7 @@ def _claims(draft: _Draft, version: DatasetVersion, family: str) -> None:
     if family in {"good_parts", "template"}:
         draft.note("no_escape_claim")
         return
-    parts = sum(s.split == "test" and bool(classes_of(s)) for s in version.samples)
+    parts = count_parts(s for s in version.samples if s.split == "test" and classes_of(s))
     if not parts:
         draft.note("no_test")
     else:

@@ -215,8 +215,8 @@ NOTES: dict[str, tuple[str, str]] = {
         "The val split is empty, so no limits can be chosen: inspection dataset split.",
     ),
     "few_good_val": (
-        "검증 분할의 양품이 {good}장입니다. 과검 5 %를 95 % 신뢰로 보이려면 59장이 필요합니다: "
-        "{missing}장 더.",
+        "검증 분할의 양품이 {good}개입니다. 과검 5 %를 95 % 신뢰로 보이려면 59개가 필요합니다: "
+        "{missing}개 더.",
         "The val split has {good} good parts; 59 are needed to show 5 % overkill with 95 % confidence: "
         "{missing} more.",
     ),

@@ -16,12 +16,13 @@ import numpy as np
 
 from inspection.sentences.claims import release_claim
 from inspection.sentences.gates import gate_name
-from inspection.sentences.shares import percent
+from inspection.sentences.shares import counted_once, percent
 from inspection.types import Decision
 from inspection.variants import list_variants
 from inspection_datasets.card_findings import gate_in_words
+from inspection_datasets.parts import count_pictures, parts_of
 from inspection_training.claims import Targets, fixed_claim
-from inspection_training.evaluate import FOUND_IOU, rate
+from inspection_training.evaluate import FOUND_IOU, rate_of
 from inspection_training.evaluation import SplitRun
 from inspection_training.parity import iou_matrix
 from inspection_training.report.compare import Comparison
@@ -47,6 +48,7 @@ class _Report:
     def __init__(self, run: SplitRun, language: str) -> None:
         self.run, self.recipe, self.words = run, run.recipe, texts(language)
         self.language = language
+        self.part_of = parts_of(run.samples)
         self.wrong = [defects_of(sample, self.recipe) for sample in run.samples]
         self.made = run.decisions(self.recipe)
         self.defects = [n for n in run.release.classes if n not in must_be_there(self.recipe)]
@@ -62,7 +64,19 @@ class _Report:
     def rate_in_words(self, value: dict[str, Any]) -> str:
         low, high = 100 * value["low"], 100 * value["high"]
         share = f"{100 * value['rate']:.1f} % ({low:.1f} – {high:.1f} %)"
-        return f"{value['count']} / {value['of']}, {share}"
+        return f"{self.count_in_words(value)}, {share}"
+
+    def count_in_words(self, value: dict[str, Any]) -> str:
+        counted = f"{value['count']} / {value['of']}"
+        if "parts" not in value:
+            return counted
+        by_parts = self.words["by_parts"].format(worst=value["worst"], parts=value["parts"])
+        return f"{counted} ({by_parts})"
+
+    def counted_once(self) -> str:
+        number = {"pictures": count_pictures(self.run.samples), "parts": len(set(self.part_of))}
+        words = counted_once(number, self.language)
+        return note(f"{words}.") if words else ""
 
     def section(self, key: str, *content: str) -> str:
         return section(self.words[key], *content)
@@ -125,14 +139,14 @@ def _summary(report: _Report) -> str:
     ):
         parts = report.parts(defective=defective)
         hits = [report.made[i] is decision for i in parts]
-        groups = [report.run.samples[i].group for i in parts]
+        groups = [report.part_of[i] for i in parts]
         spread = cluster_bootstrap(hits, groups) if 0 < sum(hits) < len(hits) else None
         drawn = "-" if spread is None else f"{100 * spread[0]:.2f} – {100 * spread[1]:.2f} %"
-        value = rate(sum(hits), len(hits))
+        value = rate_of(hits, groups)
         words = ["0", "-", "-"]
         if value["of"]:
             low, high = 100 * value["low"], 100 * value["high"]
-            words = [f"{value['count']} / {value['of']}", f"{100 * value['rate']:.2f} %"]
+            words = [report.count_in_words(value), f"{100 * value['rate']:.2f} %"]
             words.append(f"{low:.2f} – {high:.2f} %")
         rows.append([report.words[key], *words, drawn])
     names = ("parts", "rate", "interval", "by_group")
@@ -142,18 +156,19 @@ def _summary(report: _Report) -> str:
         for key in _POINTS
         if report.metrics.get(key) is not None
     ]
-    return report.section("summary", table(head, rows), note(", ".join(points)))
+    once = report.counted_once()
+    return report.section("summary", table(head, rows), once, note(", ".join(points)))
 
 
 def _promises(report: _Report) -> str:
     words, rows = report.words, list[list[str]]()
     for name in [*report.defects, *([COUNT] if must_be_there(report.recipe) else [])]:
         bad = [i for i, wrong in enumerate(report.wrong) if name in wrong]
-        missed = sum(report.made[i] is Decision.PASS for i in bad)
-        claim = fixed_claim(name, missed, [report.run.samples[i].group for i in bad], Targets())
+        passed = [report.made[i] is Decision.PASS for i in bad]
+        claim = fixed_claim(name, passed, [report.part_of[i] for i in bad], Targets())
         bound = "-" if claim.supported is None else percent(claim.supported)
         shown = words["count"] if name == COUNT else name
-        counts = [str(x) for x in (claim.parts, claim.groups, missed)]
+        counts = [str(x) for x in (claim.pictures, claim.parts, claim.missed)]
         rows.append([shown, *counts, bound, str(claim.missing)])
     head = [words[x] for x in ("class", "defective", "group", "escaped", "bound", "needed")]
     card = report.run.card
@@ -161,6 +176,7 @@ def _promises(report: _Report) -> str:
     return report.section(
         "claims",
         note(words["claims_note"]),
+        report.counted_once(),
         table(head, rows),
         f"<p>{escape(words['card_claim'])}: {escape(stated or words['none'])}</p>",
     )
@@ -352,7 +368,7 @@ def _comparison(report: _Report, found: Comparison) -> str:
 def _cannot(report: _Report) -> str:
     words, split = report.words, report.run.split
     bad = report.parts(defective=True)
-    groups = len({report.run.samples[i].group for i in bad})
+    groups = len({report.part_of[i] for i in bad})
     lines = [words["cannot_new"], words["cannot_zero"], words["cannot_lots"].format(groups=groups)]
     if split != "test":
         lines.append(words["cannot_train"].format(split=split))

@@ -15,6 +15,7 @@ _TEXTS: Table = {
     "summary": ("요약", "Summary"),
     "interval": ("95 % 정확 신뢰구간", "exact 95 % interval"),
     "by_group": ("그룹 단위 95 % 구간", "95 % interval by groups"),
+    "by_parts": ("부품 {parts}개 중 {worst}개", "{worst} of {parts} parts"),
     "rate": ("비율", "rate"),
     "map50": ("AP50", "AP50"),
     "map50_95": ("AP50:95", "AP50:95"),
