@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from inspection.errors import ConfigError, InspectionError
 from inspection.letterbox import letterbox
+from inspection_bench.calls import rows as count_rows
 from inspection_bench.cli import app
 from inspection_bench.measured import Findings, Ratio, quantile
 from inspection_bench.network import REVISION, input_size
@@ -144,6 +145,31 @@ def test_line_and_the_naive_line_decide_alike(work, tmp_path):
     assert page.count("## Trigger to PLC") == 1 < page.count("p50 ms"), (
         "a further run, same section"
     )
+
+
+def test_calls_of_a_part(work, tmp_path):
+    """The way from the network's answer to the PLC's stays short: 944 calls when this was written."""
+    found = bench(
+        "calls", "--work", work, *SHARED, "--parts", 9, "--side", "ours in process f32",
+        "--json", tmp_path / "calls.json",
+    )  # fmt: skip
+    calls = {row["name"]: row["calls"] for row in found["rows"]}
+    assert {"all", "inspection.store", "inspection.station", "pymodbus"} <= set(calls)
+    assert 300 < calls["all"] < 1400, calls
+    assert calls["sqlalchemy"] < 100, "the rows of a part are compiled once"
+
+
+def test_rows_of_calls():
+    """By package, ours told apart; the median of the parts, the most first."""
+    counted = [
+        {"inspection.store.sql": 3, "inspection.plc.words": 1, "sqlalchemy.engine.base": 2}
+    ] * 2
+    assert count_rows([*counted, {"inspection.store.rows": 90}]) == [
+        {"name": "all", "calls": 6},
+        {"name": "inspection.store", "calls": 3},
+        {"name": "sqlalchemy", "calls": 2},
+        {"name": "inspection.plc", "calls": 1},
+    ]
 
 
 def test_runtime_whole_and_in_tiles(work, tmp_path):
