@@ -105,6 +105,7 @@ def pages(shop: StoreConfig) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_no_stored_text_becomes_a_script(visit: Callable[..., Any], shop: StoreConfig) -> None:
     visitor = visit("desk", "en")
     page = visitor.sign_in("administrator")
