@@ -77,6 +77,7 @@ class DetectStage:
         self._detector: Detect | None = None
         self._busy_until: float | None = None
         self._at_work: PartInFlight | None = None
+        self._hurried = False  # the last part had too little time for the model, which was excused
         self._thread = threading.Thread(target=self._run, name="detect", daemon=True)
         self.fault: Reason | None = Reason.MODEL_LOADING
 
@@ -218,6 +219,8 @@ class DetectStage:
                 str(error),
                 error,
             )
+        if failure is None:
+            self._hurried = False
         part.detections = detections
         part.timings["inference"] = time.monotonic() - started
         part.mark("detected")
@@ -248,7 +251,11 @@ class DetectStage:
         nonsense = part.doubted and isinstance(failure, ModelOutputError)
         half = (trigger.deadline_mono - trigger.seen_mono) / 2
         hurried = isinstance(failure, InferenceTimeoutError) and left < min(self._timeout, half)
-        return runtime is not None and (nonsense or hurried) and runtime.alive(_ALIVE_TIMEOUT)
+        again, self._hurried = self._hurried, hurried
+        excused = nonsense or (
+            hurried and not again
+        )  # a second one in a row may be a model that hangs
+        return runtime is not None and excused and runtime.alive(_ALIVE_TIMEOUT)
 
     def _find_codes(self, part: PartInFlight) -> tuple[Reason | None, str]:
         """Read the part's own code, where its recipe wants one; the runtime is not to blame if that fails."""
