@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from postgres_server import NoServerError, PostgresServer
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from store_samples import store_config
 
 from inspection.store import database
+from inspection.store.config import StoreConfig
 from inspection.store.prepared import Prepared
 from inspection.store.tables import json_type
 
@@ -36,22 +33,8 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    try:
-        running = PostgresServer()
-    except NoServerError as error:
-        pytest.skip(str(error))
-    yield running
-    running.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Connection]:
-    config = store_config(tmp_path)
-    if request.param == "postgresql":
-        running: PostgresServer = request.getfixturevalue("server")
-        config = store_config(tmp_path, url=running.url(f"t{time.monotonic_ns()}"), busy_timeout=1)
+@pytest.fixture
+def connection(config: StoreConfig) -> Iterator[sa.Connection]:
     engine = database.make_engine(config)
     with engine.connect() as opened:
         with opened.begin():
