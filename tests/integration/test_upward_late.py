@@ -23,6 +23,7 @@ from inspection.store.outbox_standing import Standing, standings
 from inspection.store.sql import SqlStore
 from inspection.store.tables import alarms
 from inspection.store.web.access import WebStore
+from inspection.store.writes import alarm_values, insert_alarm
 from inspection.types import Reason
 from inspection_serve.upward import lateness
 from inspection_serve.upward.lateness import Lateness
@@ -135,6 +136,28 @@ def test_the_line_ends_all_alarms_at_its_start(
     assert told(config)[-1] == (LATE, True, "mes")
     late.look(pages, [])
     assert told(config)[-1] == (LATE, False, "")
+
+
+def test_an_alarm_that_went_below_a_newer_row_is_seen(
+    line: SqlStore, pages: WebStore, config: StoreConfig
+) -> None:
+    """PostgreSQL gives ids before it commits; SQLite has one writer, and only the order is tried there."""
+    late = Lateness("st1", [to("mes")])
+    late.look(pages, [AWAY])
+    engine = make_engine(config)
+    with engine.connect() as first:
+        if engine.dialect.name == "postgresql":
+            insert_alarm(first, alarm_values("st1", Reason.UPWARD_LATE, "the line", on=False))
+        with pages.write("another alarm") as other:
+            insert_alarm(other, alarm_values("st1", Reason.CAMERA_LOST, "", on=True))
+        late.look(pages, [AWAY])
+        if engine.dialect.name != "postgresql":
+            insert_alarm(first, alarm_values("st1", Reason.UPWARD_LATE, "the line", on=False))
+        first.commit()
+    engine.dispose()
+    late._alarms[Reason.UPWARD_LATE].came -= lateness.REST
+    late.look(pages, [AWAY])
+    assert told(config)[-1] == (LATE, True, "mes")
 
 
 def test_a_store_that_is_locked_is_told_later(tmp_path: Path) -> None:

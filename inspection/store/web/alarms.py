@@ -117,20 +117,6 @@ def since(connection: sa.Connection, above: int) -> list[Values]:
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def newest(connection: sa.Connection, station: str, reason: str) -> Values | None:
-    """Return the newest row of one alarm of a station; None: it never came."""
-    this = (alarms.c.station == station, alarms.c.reason == reason)
-    query = sa.select(alarms).where(*this).order_by(alarms.c.id.desc()).limit(1)
-    row = connection.execute(query).mappings().first()
-    return None if row is None else dict(row)
-
-
-def newest_id(connection: sa.Connection, station: str) -> int:
-    """Return the id of the newest alarm row of a station; 0 without one."""
-    query = sa.select(sa.func.max(alarms.c.id)).where(alarms.c.station == station)
-    return int(connection.execute(query).scalar() or 0)
-
-
 def acknowledgements(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Values]:
     """Return alarm id to its acknowledgement."""
     if not ids:

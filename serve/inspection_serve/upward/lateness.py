@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from inspection.store.outbox_standing import Standing
 from inspection.store.rows import Values
-from inspection.store.web import alarms
 from inspection.store.web.access import WebStore
+from inspection.store.web.alarms import Followed
 from inspection.store.web.place import Place, place_of
 from inspection.store.writes import alarm_values, insert_alarm
 from inspection.types import Reason
@@ -50,7 +50,8 @@ class Lateness:
         self._links = {link.name: link for link in links}
         self._away: dict[str, float] = {}
         self._alarms = {Reason.UPWARD_LATE: _Known(), Reason.UPWARD_REFUSED: _Known()}
-        self._read: tuple[Place, int] | None = None
+        self._followed = Followed()
+        self._place: Place = ()
 
     def look(self, store: WebStore, standings: Sequence[Standing]) -> None:
         """Raise and end the alarms, as the destinations stand now.
@@ -90,16 +91,15 @@ class Lateness:
         )
 
     def _know(self, store: WebStore) -> None:
-        """Read which alarms are on, where rows of alarms came since the last look."""
+        """Read which alarms are on; in a backup that was put back, others may be."""
         file = store.file
         with store.read("reading alarms") as connection:
-            label = place_of(connection, file), alarms.newest_id(connection, self._station)
-            if label == self._read:
-                return
-            for reason, known in self._alarms.items():
-                row = alarms.newest(connection, self._station, reason.name)
-                known.names = _named(row)
-        self._read = label
+            place = place_of(connection, file)
+            if place != self._place:
+                self._followed, self._place = Followed(), place
+            found = self._followed.look(connection)
+        for reason, known in self._alarms.items():
+            known.names = _named(found.get((self._station, reason.name)))
 
     def _tell(self, store: WebStore, wanted: Mapping[Reason, set[str]], now: float) -> None:
         """Write a row for each alarm that names others than before."""
@@ -117,7 +117,7 @@ class Lateness:
 
 
 def _named(row: Values | None) -> set[str]:
-    """Return the destinations that a row of an alarm names."""
-    if row is None or not row["on"]:
+    """Return the destinations that an alarm names; none where it has gone."""
+    if row is None or row["gone"]:
         return set()
     return set(filter(None, str(row["detail"]).split(", ")))
