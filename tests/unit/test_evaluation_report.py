@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from inspection.errors import ConfigError
 from inspection.release import read_card, write_card
-from inspection.types import ClassLimits
+from inspection.types import ClassLimits, Decision
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.cli import evaluate_app
 from inspection_training.evaluation import inspect_split
-from inspection_training.report.compare import compare_runs
+from inspection_training.report.compare import compare_runs, side
 from inspection_training.report.page import confusion, report_html
 from inspection_training.report.pictures import histogram
 from inspection_training.report.terminal import comparison_lines
@@ -184,16 +184,27 @@ def test_two_releases_on_the_same_parts(house: tuple[Path, Path, Path], tmp_path
     assert code == 0, error
     found = json.loads(out)["comparison"]
     assert found["escape"] == {
-        "parts": 8, "only_first": 0, "only_second": 6, "both": 2, "p": 0.03125,
-    }  # fmt: skip
+        "parts": 5, "only_first": 0, "only_second": 3, "both": 2, "p": 0.25,
+    }, "eight pictures of five lots"  # fmt: skip
     assert found["overkill"]["only_first"] == 2
     assert len(found["changed"]) == 8
-    assert "0.03125" in read(file.read_text()).said
+    assert "0.25" in read(file.read_text()).said
     same = compare_runs(run_of(first, data), run_of(first, data))
     assert same.escape.p == 1.0
     assert same.changed == ()
     assert "exact McNemar p = 1" in "".join(comparison_lines(same, "en"))
     assert "정확 McNemar p = 1" in "".join(comparison_lines(same, "ko"))
+
+
+def test_a_part_counts_once_in_a_comparison() -> None:
+    """Ten pictures of a part that the first alone missed are one part, and prove nothing."""
+    alike = [(Decision.PASS, Decision.FAIL, "a")] * 10
+    found = side(
+        [*alike, (Decision.FAIL, Decision.PASS, "b"), (Decision.PASS, Decision.FAIL, "b")],
+        Decision.PASS,
+    )
+    assert (found.parts, found.only_first, found.only_second, found.both) == (2, 1, 0, 1)
+    assert found.p == 1.0
 
 
 def test_a_report_on_good_parts_only_model(tmp_path: Path) -> None:

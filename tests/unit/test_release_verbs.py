@@ -142,7 +142,7 @@ def test_a_refused_candidate_stays_with_its_card_and_nothing_is_published(refuse
     assert "# plate: 후보, 릴리스되지 않음" in text, "the card is in both languages"
     assert "반드시 잡을 부품 2개 중 1개가 합격합니다" in text
     rows = json.loads((candidate / "decisions.json").read_text())
-    assert rows["test"][MISSED][1:] == [True, "PASS"]
+    assert rows["test"][MISSED][1:] == [True, "PASS", "bad-05"]
 
 
 def test_the_train_verb_ends_with_code_1_and_names_the_gate(version: DatasetVersion, tmp_path):
@@ -305,7 +305,7 @@ def test_release_make_only_reads_the_candidate(house: Path, monkeypatch: pytest.
     release = make_release(run_of(house), override=override, releases=house / "releases")
     assert (release.name, content(candidate)) == ("plate/1", before)
     rows = json.loads((release.folder / "decisions.json").read_text())
-    assert rows["test"][MISSED][1:] == [True, "PASS"]
+    assert rows["test"][MISSED][1:] == [True, "PASS", "bad-05"]
 
 
 def test_a_picture_altered_since_it_was_labelled_is_not_measured(version, house: Path, tmp_path):
@@ -459,6 +459,21 @@ def test_two_releases_are_compared_part_by_part(version: DatasetVersion, tmp_pat
     assert json.loads(out)["comparison"]["test"]["images"] == 14
     with pytest.raises(DatasetError, match="is not the version that"):
         call("diff", first.release.folder, second.release.folder, "--data", version.folder)
+
+
+def test_two_releases_are_compared_by_parts_where_pictures_are_more(version, tmp_path):
+    """Two pictures of a part: the part is missed when either is, and counts once in McNemar's test."""
+    rows = list(version.samples)
+    bad = [i for i, x in enumerate(rows) if x.split == "test" and x.boxes]
+    for number, place in enumerate(bad):
+        rows[place] = rows[place].model_copy(update={"group": f"part {number // 2}"})
+    paired = write_version(version.folder, "plate", ["spot"], rows)
+    first, second = (train(paired, tmp_path, edge=edge) for edge in (1, 2))
+    found = compare_releases(first.release.folder, second.release.folder)["comparison"]["test"]
+    assert found["images"] == 14
+    assert found["escape"]["parts"] == 3 < len(bad)
+    kept = json.loads((first.release.folder / "decisions.json").read_bytes())["test"]
+    assert {row[3] for row in kept.values()} >= {"part 0", "part 1", "part 2"}
 
 
 def test_images_of_both_versions_are_compared_where_they_are_at_hand(

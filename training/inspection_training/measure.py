@@ -54,7 +54,7 @@ MEASURED_WITH = "openvino"
 """The runtime whose decisions and latency count."""
 HELD_OUT = ("val", "test")
 DECISIONS = "decisions.json"
-"""File of a release: split to image to [sha256, defective, decision]."""
+"""File of a release: split to image to [sha256, defective, decision, part it counts for]."""
 _NOTE = "the limits were chosen on val: its rates are flattered. The model learned from neither"
 
 
@@ -68,7 +68,7 @@ class Measured:
         metrics: rates of each held-out split, ready for the card.
         latency: of each runtime on this machine, ready for the card.
         decisions: image to decision, for every image that was looked at.
-        rows: split to image to (sha256, defective, decision), for `DECISIONS`.
+        rows: split to image to (sha256, defective, decision).
         parts: image to the part that it counts for, for every image of `rows`.
     """
 
@@ -93,7 +93,11 @@ class Measured:
     @property
     def kept(self) -> bytes:
         """The content of `DECISIONS`."""
-        return (json.dumps(self.rows, ensure_ascii=False) + "\n").encode()
+        rows = {
+            split: {image: (*row, self.parts[image]) for image, row in images.items()}
+            for split, images in self.rows.items()
+        }
+        return (json.dumps(rows, ensure_ascii=False) + "\n").encode()
 
 
 def open_runtime(name: str, release: Release, threads: int = 0) -> Runtime:

@@ -6,7 +6,8 @@ two release folders ─▶ cards and decisions ─▶ one dictionary, ready for 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,10 @@ from inspection.types import Decision
 from inspection_datasets.difference import Difference, compare_versions
 from inspection_datasets.manifest import load_version
 from inspection_training.measure import DECISIONS
-from inspection_training.report.compare import Side
-from inspection_training.statistics import mcnemar_exact
+from inspection_training.report.compare import side
 
-Rows = dict[str, dict[str, tuple[str, bool, str]]]
-"""As `measure.DECISIONS`: split to image to (sha256, defective, decision)."""
+Rows = dict[str, dict[str, Sequence[Any]]]
+"""As `measure.DECISIONS`; releases of earlier versions do not tell the part."""
 _RATES = (
     ("escape", "defective", "escape"),
     ("overkill", "good", "overkill"),
@@ -122,7 +122,7 @@ def _decisions(folder: Path, card: ReleaseCard) -> Rows | None:
 
 
 def _compare_decisions(a: Rows | None, b: Rows | None) -> dict[str, Any]:
-    """Return exact McNemar for each split, over the images that both were measured on."""
+    """Return exact McNemar for each split, over the parts whose pictures both were measured on."""
     if a is None or b is None:
         return _not_compared("no_decisions")
     found: dict[str, Any] = {}
@@ -131,19 +131,18 @@ def _compare_decisions(a: Rows | None, b: Rows | None) -> dict[str, Any]:
         shared = [
             (first[sha], second[sha])
             for sha in first
-            if sha in second and first[sha][0] == second[sha][0]
+            if sha in second and first[sha].defective == second[sha].defective
         ]
         if not shared:
             continue
-        bad = [(x, y) for (defective, x), (_, y) in shared if defective]
-        good = [(x, y) for (defective, x), (_, y) in shared if not defective]
+        made = [(x.defective, (x.decision, y.decision, x.part)) for x, y in shared]
         found[split] = {
             "images": len(shared),
             "only_one_has": len(first.keys() ^ second.keys()),
             "labelled_differently": len(first.keys() & second.keys()) - len(shared),
-            "changed": sum(x != y for (_, x), (_, y) in shared),
-            "escape": asdict(_side(bad, Decision.PASS)),
-            "overkill": asdict(_side(good, Decision.FAIL)),
+            "changed": sum(x.decision is not y.decision for x, y in shared),
+            "escape": asdict(side([x for bad, x in made if bad], Decision.PASS)),
+            "overkill": asdict(side([x for bad, x in made if not bad], Decision.FAIL)),
         }
     return found or _not_compared("other_images")
 
@@ -153,15 +152,26 @@ def _not_compared(code: str) -> dict[str, Any]:
     return {"why_not": phrase(DIFFERENCE, code, "en"), "code": code}
 
 
-def _by_hash(rows: dict[str, tuple[str, bool, str]]) -> dict[str, tuple[bool, str]]:
-    return {sha: (bool(defective), decision) for sha, defective, decision in rows.values()}
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a release keeps of a picture.
+
+    Attributes:
+        defective: as labelled.
+        decision: under the release's limits.
+        part: that it counts for; the picture itself where the release does not tell.
+    """
+
+    defective: bool
+    decision: Decision
+    part: str
 
 
-def _side(made: list[tuple[str, str]], error: Decision) -> Side:
-    only_first = sum(x == error.value != y for x, y in made)
-    only_second = sum(y == error.value != x for x, y in made)
-    both = sum(x == y == error.value for x, y in made)
-    return Side(len(made), only_first, only_second, both, mcnemar_exact(only_first, only_second))
+def _by_hash(rows: dict[str, Sequence[Any]]) -> dict[str, _Row]:
+    return {
+        sha: _Row(bool(defective), Decision(decision), str(more[0] if more else sha))
+        for sha, defective, decision, *more in rows.values()
+    }
 
 
 def _images(a: ReleaseCard, b: ReleaseCard, data: Path) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from inspection.errors import DatasetError
 from inspection.types import Decision
+from inspection_datasets.parts import parts_of, worst_of
 from inspection_training.evaluation import SplitRun
 from inspection_training.scoring import defects_of
 from inspection_training.statistics import mcnemar_exact
@@ -27,7 +29,7 @@ class Side:
     """One kind of error on the same parts.
 
     Attributes:
-        parts: parts on which it can be made.
+        parts: parts on which it can be made; each group of pictures is one.
         only_first: made by the first release alone.
         only_second: made by the second alone.
         both: made by both.
@@ -73,22 +75,28 @@ def compare_runs(first: SplitRun, second: SplitRun) -> Comparison:
     a, b = first.decisions(first.recipe), second.decisions(second.recipe)
     rows = zip(first.samples, bad, a, b, strict=True)
     changed = tuple(Changed(s.image, d, x.value, y.value) for s, d, x, y in rows if x is not y)
+    made = list(zip(bad, a, b, parts_of(first.samples), strict=True))
     return Comparison(
         first.release.name,
         second.release.name,
-        _side(a, b, [i for i, d in enumerate(bad) if d], Decision.PASS),
-        _side(a, b, [i for i, d in enumerate(bad) if not d], Decision.FAIL),
+        side([row[1:] for row in made if row[0]], Decision.PASS),
+        side([row[1:] for row in made if not row[0]], Decision.FAIL),
         changed,
     )
 
 
-def _side(a: list[Decision], b: list[Decision], parts: list[int], error: Decision) -> Side:
-    first, second = {i for i in parts if a[i] is error}, {i for i in parts if b[i] is error}
-    only_first, only_second = len(first - second), len(second - first)
-    return Side(
-        len(parts),
-        only_first,
-        only_second,
-        len(first & second),
-        mcnemar_exact(only_first, only_second),
-    )
+def side(made: Sequence[tuple[Decision, Decision, Hashable]], error: Decision) -> Side:
+    """Return who makes an error on which parts; a part counts once, as wrong when any picture is.
+
+    Args:
+        made: of each picture on which the error can be made: both decisions, and the part it counts for.
+        error: the decision that is wrong.
+    """
+    parts = [part for _, _, part in made]
+    first = worst_of([x is error for x, _, _ in made], parts, any)
+    second = worst_of([y is error for _, y, _ in made], parts, any)
+    pairs = list(zip(first, second, strict=True))
+    only_first = sum(x and not y for x, y in pairs)
+    only_second = sum(y and not x for x, y in pairs)
+    both = sum(x and y for x, y in pairs)
+    return Side(len(pairs), only_first, only_second, both, mcnemar_exact(only_first, only_second))
