@@ -7,6 +7,8 @@
       scratch: {t1: 0.25, t2: 0.5, min_size: 6}
     regions:
       - box: [0, 0, 640, 480]
+    frame:
+      size: [1280, 960]
 
 Limits that the file does not give are the release's own.
 """
@@ -84,7 +86,9 @@ class RegionConfig(_Model):
 class FrameConfig(_Model):
     """What an image must look like to be judged at all."""
 
-    size: tuple[int, int] | None = Field(None, description="width, height in pixels; none: any")
+    size: tuple[int, int] | None = Field(
+        None, description="width, height in pixels; none: any, and then the recipe has no regions"
+    )
     views: tuple[str, ...] = Field(
         (),
         max_length=8,
@@ -186,6 +190,25 @@ class RecipeConfig(_Model):
         None, description="the code that every part must carry; none: none is looked for"
     )
 
+    @model_validator(mode="after")
+    def _regions_in_picture(self) -> RecipeConfig:
+        """Refuse regions that may lie beside what they were drawn around: nothing there would be judged."""
+        if not self.regions:
+            return self
+        if self.frame.size is None:
+            raise ValueError(
+                "regions are pixels of a picture of one size; write it as `frame: {size: [width, height]}`"
+            )
+        width, height = self.frame.size
+        for region in self.regions:
+            x1, y1, x2, y2 = region.box
+            if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+                raise ValueError(
+                    f"region {list(region.box)} lies outside the picture of {width} x {height} pixels; "
+                    "draw it anew"
+                )
+        return self
+
     def recipe(self, release: Release, sha256: str) -> Recipe:
         """Return the plain form, limits filled in from the release.
 
@@ -212,6 +235,7 @@ class RecipeConfig(_Model):
             deadline=self.deadline,
             sha256=sha256,
             code=None if self.code is None else self.code.rule(),
+            card_sha256=release.card_sha256,
         )
 
 

@@ -193,9 +193,19 @@ def read_card(folder: Path) -> ReleaseCard:
     Raises:
         ReleaseError: it is missing or not to the contract.
     """
+    return read_hashed_card(folder)[0]
+
+
+def read_hashed_card(folder: Path) -> tuple[ReleaseCard, str]:
+    """Return what `read_card` gives, and the sha256 of the same bytes.
+
+    Raises:
+        ReleaseError: as `read_card`.
+    """
     path = folder / CARD
     try:
-        return ReleaseCard.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        return ReleaseCard.model_validate_json(content), hashlib.sha256(content).hexdigest()
     except OSError as error:
         raise ReleaseError(
             f"release {folder} has no readable {CARD} ({error}); release the model again"
@@ -215,7 +225,7 @@ def load_release(folder: Path) -> Release:
     Raises:
         ReleaseError: any check failed; the message names the file.
     """
-    card = read_card(folder)
+    card, card_sha256 = read_hashed_card(folder)
     if folder.name != str(card.number) or folder.parent.name != card.part:
         raise ReleaseError(
             f"{folder}: release.json says {card.part}/{card.number}; the folder must be PART/NUMBER"
@@ -244,6 +254,7 @@ def load_release(folder: Path) -> Release:
         input_size=card.input_size,
         limits={name: limits.limits() for name, limits in card.limits.items()},
         tiling=card.tiling.tiling() if card.tiling else None,
+        card_sha256=card_sha256,
     )
 
 

@@ -436,6 +436,7 @@ class Recipe:
         frame: what an image must look like.
         deadline: seconds from trigger to decision; the PLC may set a shorter or longer one.
         sha256: hash of the recipe file, for the row.
+        card_sha256: `Release.card_sha256` of the release that filled in the limits, for the row.
         code: the code that the part must carry; None: none is looked for.
     """
 
@@ -448,6 +449,7 @@ class Recipe:
     deadline: float = 1.0
     sha256: str = ""
     code: CodeRule | None = None
+    card_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,6 +482,7 @@ class Release:
         input_size: (height, width) of the network input.
         limits: class name to the limits the release supports.
         tiling: how a frame is cut; None: it is looked at as a whole.
+        card_sha256: hash of its card, as it was read: limits, classes and tiling are the card's.
     """
 
     part: str
@@ -492,6 +495,7 @@ class Release:
     input_size: tuple[int, int]
     limits: dict[str, ClassLimits]
     tiling: Tiling | None = None
+    card_sha256: str = ""
 
     @property
     def name(self) -> str:

@@ -72,8 +72,12 @@ class ViewsConfig(BaseModel):
         le=8,
         description="pictures beside each other; 0: as square as it goes without an empty place",
     )
-    border: int = Field(
-        32, ge=8, le=512, description="grey pixels right of and below each picture, 8..512"
+    border: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        description="grey pixels right of and below each picture, at least 2 % of the longest side; none: "
+        "32, or that where it is more",
     )
 
     _unseen: dict[str, Frame] = PrivateAttr(default_factory=dict)
@@ -96,7 +100,26 @@ class ViewsConfig(BaseModel):
         for width, height in (self.size, *self.sizes.values()):
             if not (16 <= width <= 32768 and 16 <= height <= 32768):
                 raise ValueError(f"a picture of {width} x {height} is out of 16..32768 pixels")
+        if self.border is not None and self.border < self._least:
+            raise ValueError(
+                f"a border of {self.border} is too narrow for these pictures: defects at two facing edges "
+                f"could count as one; leave it out, or write {self._least} or more, and train with that"
+            )
         return self
+
+    @property
+    def _least(self) -> int:
+        """Least border: boxes within 1 % of a tile's edge may be joined with those beyond it.
+
+        The same again is for boxes that a model draws over the edge of a picture. See `inspection.tiles`.
+        """
+        longest = max(side for size in (self.size, *self.sizes.values()) for side in size)
+        return max(8, math.ceil(0.02 * longest))
+
+    @property
+    def grey(self) -> int:
+        """Grey pixels right of and below each picture."""
+        return max(32, self._least) if self.border is None else self.border
 
     def size_of(self, camera: str) -> tuple[int, int]:
         """Return (width, height) of a camera's pictures."""
@@ -115,8 +138,8 @@ class ViewsConfig(BaseModel):
         """(height, width) of each picture's place, border included: the tile to train with."""
         sizes = [self.size_of(camera.name) for camera in self.cameras]
         return (
-            max(height for _, height in sizes) + self.border,
-            max(width for width, _ in sizes) + self.border,
+            max(height for _, height in sizes) + self.grey,
+            max(width for width, _ in sizes) + self.grey,
         )
 
     def beside(self, base: Path) -> ViewsConfig:

@@ -82,6 +82,7 @@ def part_values(inspected: Inspected) -> Values:
             "recipe_sha256": recipe.sha256,
             "part_name": recipe.part,
             "release_number": recipe.release,
+            "card_sha256": recipe.card_sha256 or None,
             "code": name_of(inspected.codes, recipe.code, inspected.trigger.serial) or None,
         }
     if detections is not None:

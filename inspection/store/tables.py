@@ -25,7 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration: what this program reads and writes."""
 
 MAX_RECORD = 2**32 - 1
@@ -107,6 +107,7 @@ parts = sa.Table(
     sa.Column("release_number", sa.Integer),
     sa.Column("release", sa.Text),
     sa.Column("model_sha256", sa.Text),
+    sa.Column("card_sha256", sa.Text),
     # the decision
     sa.Column("decision", sa.Text),
     sa.Column("reason", sa.Text),

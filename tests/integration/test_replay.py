@@ -110,9 +110,8 @@ def test_a_recipe_file_brings_its_limits_and_regions(shift: Rig, tmp_path: Path)
     found = json.loads(out)
     assert (code, found["changes"], found["other_recipe"]) == (0, 0, 13)
     ignore = [{"box": [0, 0, 320, 256], "ignore": True}]
-    recipe.write_text(
-        yaml.safe_dump({"number": 1, "part": "plate", "release": 1, "regions": ignore})
-    )
+    asked = {"number": 1, "part": "plate", "release": 1, "regions": ignore}
+    recipe.write_text(yaml.safe_dump({**asked, "frame": {"size": [320, 256]}}))
     code, out, _error = call(*arguments, "--json")
     assert code == 1
     assert {k.split(" -> ")[1] for k in json.loads(out)["counts"]} == {"PASS"}

@@ -96,8 +96,9 @@ def test_a_good_part_of_another_recipe_does_not_shorten_the_doubt(
         {"release": "bottle/4"},
         {"model_sha256": "bf16:" + "cd" * 32},
         {"recipe": replace(RECIPE, part="flask")},
+        {"recipe": replace(RECIPE, card_sha256="ef" * 32)},
     ],
-    ids=["limits", "release", "variant", "part"],
+    ids=["limits", "release", "variant", "part", "card"],
 )
 def test_what_was_judged_otherwise_confirms_nothing(
     web: WebStore, passed: Pass, good: dict[str, Any]

@@ -18,8 +18,8 @@ from inspection.cameras.views import Views, ViewsConfig
 from inspection.errors import CameraLostError, CameraTimeoutError, FrameError
 from inspection.frame_check import check_frame
 from inspection.letterbox import PAD
-from inspection.tiles import cut
-from inspection.types import Frame, FrameLimits, PartKey, Reason, Tiling, Trigger
+from inspection.tiles import cut, merge
+from inspection.types import Detections, Frame, FrameLimits, PartKey, Reason, Tiling, Trigger
 
 SIZE = (128, 96)
 
@@ -242,12 +242,35 @@ def test_a_camera_that_cannot_be_opened_leaves_none_open(tmp_path: Path) -> None
         ({"size": (2, 100)}, "16..32768"),
         ({"cameras": [opencv("a"), opencv("b")]}, "two views are one camera"),
         ({"border": 0}, "greater than or equal to 8"),
+        ({"size": (2448, 2048), "border": 32}, "write 49 or more"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], text: str) -> None:
     good: dict[str, Any] = {"cameras": [simulated("a"), simulated("b")], "size": SIZE}
     with pytest.raises(ValidationError, match=text):
         ViewsConfig(**{**good, **settings})
+
+
+@pytest.mark.parametrize("over", [0.0, 0.005], ids=["at the edge", "drawn over the edge"])
+@pytest.mark.parametrize("size", [(64, 48), (1280, 1024), (2448, 2048), (4096, 3000), (8192, 5460)])
+def test_defects_at_facing_edges_of_two_pictures_stay_two(
+    size: tuple[int, int], over: float
+) -> None:
+    config = ViewsConfig(cameras=[simulated("a"), simulated("b")], size=size, columns=2)
+    height, width = config.cell
+    tiles = cut((height, 2 * width), Tiling((height, width), 0.0))
+    boxes = [
+        [size[0] - 30.0, 10.0, size[0] + over * width, 30.0],
+        [width - over * width, 10.0, width + 30.0, 30.0],
+    ]
+    found = [
+        Detections(
+            boxes=np.array([box], np.float32), scores=np.array([0.9], np.float32),
+            classes=np.array([0]), class_names=("scratch",), release="demo/1", model_sha256="0" * 64,
+        )
+        for box in boxes
+    ]  # fmt: skip
+    assert len(merge(found, tiles, (height, 2 * width))) == 2
 
 
 def test_a_box_that_lies_outside_the_image_is_no_picture() -> None:

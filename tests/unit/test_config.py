@@ -150,6 +150,12 @@ def test_limits_that_change_are_in_force_whatever_the_hash_says(rig):
         (1, {"limits": {"dent": {"t1": float("nan"), "t2": 0.2}}}, Reason.RECIPE_INVALID),
         (1, {"deadline": 0}, Reason.RECIPE_INVALID),
         (1, {"regions": [{"box": [10, 10, 5, 20]}]}, Reason.RECIPE_INVALID),
+        (1, {"regions": [{"box": [0, 0, 5, 5]}]}, Reason.RECIPE_INVALID),
+        (
+            1,
+            {"regions": [{"box": [700, 0, 900, 5]}], "frame": {"size": [640, 480]}},
+            Reason.RECIPE_INVALID,
+        ),
         (1, {"part": "../../etc"}, Reason.RECIPE_INVALID),
     ],
 )
@@ -178,7 +184,7 @@ def test_round_trip_of_regions(rig):
         {"box": [0, 0, 10, 10], "expected": {"dent": 1}},
         {"box": [5, 5, 9, 9], "ignore": True},
     ]
-    rig.recipe(1, regions=regions)
+    rig.recipe(1, regions=regions, frame={"size": [640, 480]})
     assert yaml.safe_load((rig.folder / "recipes" / "1.yaml").read_text())["regions"] == regions
     recipe, _ = book(rig).get(1)
     assert recipe.regions[0].expected == {"dent": 1}

@@ -422,7 +422,8 @@ def test_too_few_defects_are_said_plainly(house: tuple[Path, Path]) -> None:
 def test_a_recipe_s_regions_count(house: tuple[Path, Path], tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(
-        "number: 4\npart: demo\nrelease: 1\nregions:\n  - box: [0, 200, 256, 256]\n",
+        "number: 4\npart: demo\nrelease: 1\nframe: {size: [256, 256]}\n"
+        "regions:\n  - box: [0, 200, 256, 256]\n",
         encoding="utf-8",
     )
     _, out, _ = run(house[0], "--data", house[1], "--recipe", file, "--json")

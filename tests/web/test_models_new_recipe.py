@@ -286,6 +286,36 @@ def test_the_limits_of_earlier_parts_are_known_after_a_switch(place: Place) -> N
         assert in_force(place.site, {**part, "recipe_sha256": strange}).recipe == "changed"
 
 
+def test_a_part_judged_under_another_card_is_not_proven(place: Place) -> None:
+    """Limits that the recipe does not give are the card's: one that was edited says nothing of the part."""
+    assert place.make(1, 105).status_code == 201
+    recipe, release = RecipeBook(place.recipes, place.releases).get(105)
+    part = {
+        "release": release.name, "model_sha256": release.model_sha256, "recipe_sha256": recipe.sha256,
+        "part_name": PART, "release_number": 1, "card_sha256": recipe.card_sha256,
+    }  # fmt: skip
+    assert in_force(place.site, part).certain
+    assert limits_in_force(place.site, part)
+    folder = place.releases / PART / "1"
+    before = (folder / "release.json").read_bytes()
+    changed = json.loads(before)
+    changed["limits"]["scratch"]["min_size"] = 500.0
+    (folder / "release.json").write_text(json.dumps(changed))
+    try:
+        rules._known.clear()
+        again, _ = RecipeBook(place.recipes, place.releases).get(105)
+        assert again.sha256 == recipe.sha256
+        assert again.card_sha256 != recipe.card_sha256, "a row says that another card judged"
+        found = in_force(place.site, part)
+        assert (found.release, found.certain) == ("other_card", False)
+        assert proof._model(place.site.texts.choose("en"), part, found).holds is False
+        assert limits_in_force(place.site, part) == {}
+        old = {**part, "card_sha256": None}  # rows of versions before that did not tell
+        assert in_force(place.site, old).release == "found"
+    finally:
+        (folder / "release.json").write_bytes(before)
+
+
 @pytest.mark.parametrize(("precision", "digest"), [("bf16", ""), ("int8", "7" * 64)])
 def test_a_part_judged_by_a_variant_is_proven_as_any_other(
     place: Place, precision: Literal["bf16", "int8"], digest: str

@@ -87,8 +87,10 @@ def _neighbour(connection: sa.Connection, station: str, record: int, *, newer: b
     return None if found is None else int(found)
 
 
-ALIKE = ("station", "recipe_number", "recipe_sha256", "part_name", "release", "model_sha256")
-"""Columns of `parts` that say what judged a part: the recipe's file, with its limits, and the model's."""
+ALIKE = (
+    "station", "recipe_number", "recipe_sha256", "part_name", "release", "model_sha256", "card_sha256",
+)  # fmt: skip
+"""Columns of `parts` that say what judged a part: files of the recipe, the model and the release's card."""
 
 
 def part_at(connection: sa.Connection, record: int) -> Values:

@@ -13,8 +13,7 @@ from inspection.release import (
     PART_NAME,
     LimitsCard,
     ReleaseCard,
-    read_card,
-    sha256_file,
+    read_hashed_card,
 )
 from inspection.variants import read_variant
 from inspection_serve.web.models.recipes import find_form
@@ -27,7 +26,7 @@ class InForce:
 
     Attributes:
         release: `found`, `missing` (no such folder or variant here), `altered` (its model is another
-            one), `none` (no release judged it) or `unread`.
+            one), `other_card` (its card is), `none` (no release judged it) or `unread`.
         card_sha256: hash of `release.json`; empty when there is none.
         claim: what the release's limits support, in its own words.
         recipe: `found`, `changed` (no file has this hash, nor had it before a switch), `unknown` (no folder
@@ -62,9 +61,8 @@ def _release(site: Site, row: dict[str, Any], found: InForce) -> None:
         return
     folder = site.releases / part / number
     try:
-        card = read_card(folder)
-        found.card_sha256 = sha256_file(folder / "release.json")
-    except (InspectionError, OSError):
+        card, found.card_sha256 = read_hashed_card(folder)
+    except InspectionError:
         found.release = "unread" if folder.is_dir() else "missing"
         return
     found.claim, found.limits = card.claim, dict(card.limits)
@@ -75,6 +73,8 @@ def _release(site: Site, row: dict[str, Any], found: InForce) -> None:
         found.release = "missing"  # the release is here, the variant that judged is not
         return
     found.release = "found" if there == digest else "altered"
+    if found.release == "found" and row.get("card_sha256") not in {None, found.card_sha256}:
+        found.release = "other_card"
 
 
 def _model_hash(folder: Path, card: ReleaseCard, precision: str) -> str | None:

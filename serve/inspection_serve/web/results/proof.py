@@ -94,6 +94,14 @@ def _model(language: Language, row: dict[str, Any], force: InForce) -> Claim:
             False,
             _("Release {release} judged it, but its model file here is not {digest}….", **values),
         )
+    if force.release == "other_card":
+        return Claim(
+            False,
+            _(
+                "Release {release} judged it, but its card here, with the limits, is another one.",
+                **values,
+            ),
+        )
     return Claim(
         None,
         _(

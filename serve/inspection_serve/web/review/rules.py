@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -104,8 +105,8 @@ def rules_of(rules: ReviewRules, recipe_number: int | None) -> Rules:
 def limits_in_force(site: Site, part: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Return T1 and T2 by class as they were when the part was judged; empty where nobody can tell.
 
-    The recipe's file is found by the hash in the row, also as it was before a switch. What was found is
-    kept; what was not is looked for again.
+    The recipe's file is found by the hash in the row, also as it was before a switch. The release's card
+    gives limits where it is the one of the row. What was found is kept; what was not is looked for again.
     """
     if site.recipes is None or not part["recipe_sha256"]:
         return {}
@@ -115,6 +116,7 @@ def limits_in_force(site: Site, part: dict[str, Any]) -> dict[str, tuple[float, 
         part["recipe_sha256"],
         part["part_name"],
         part["release_number"],
+        part.get("card_sha256"),
     )
     found = _known.get(key) or _limits(*key)
     if found:
@@ -125,7 +127,12 @@ def limits_in_force(site: Site, part: dict[str, Any]) -> dict[str, tuple[float, 
 
 
 def _limits(
-    recipes: Path, releases: Path | None, sha256: str, part: str | None, number: int | None
+    recipes: Path,
+    releases: Path | None,
+    sha256: str,
+    part: str | None,
+    number: int | None,
+    card_sha256: str | None,
 ) -> dict[str, tuple[float, float]]:
     config = find_form(recipes, sha256)
     if config is None:
@@ -134,10 +141,12 @@ def _limits(
     if releases is not None and part == config.part and number == config.release:
         path = releases / str(part) / str(number) / "release.json"
         try:
-            found = {
-                name: (float(limit["t1"]), float(limit["t2"]))
-                for name, limit in json.loads(path.read_bytes()).get("limits", {}).items()
-            }
+            content = path.read_bytes()
+            if card_sha256 in {None, hashlib.sha256(content).hexdigest()}:
+                found = {
+                    name: (float(limit["t1"]), float(limit["t2"]))
+                    for name, limit in json.loads(content).get("limits", {}).items()
+                }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             _log.warning("limits of %s cannot be read: %s", path, error)
             return {}
