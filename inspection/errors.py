@@ -96,6 +96,10 @@ class PlcError(InspectionError):
     """The link to the PLC failed. The driver has closed its socket; call `connect` again."""
 
 
+class PlcSharedError(PlcError):
+    """Another station writes to the same PLC. The link stays open; close it."""
+
+
 class StoreError(InspectionError):
     """A row could not be made durable."""
 

@@ -23,7 +23,7 @@ from inspection.acquire import Acquire
 from inspection.changeover import Changeover, Taken
 from inspection.channel import Wake
 from inspection.detect import DetectStage
-from inspection.errors import InspectionError, PlcError
+from inspection.errors import InspectionError, PlcError, PlcSharedError
 from inspection.pace import Pace
 from inspection.part import PartInFlight, Setup, utc_now
 from inspection.plc.exchange import Exchange
@@ -170,6 +170,7 @@ class Station:
         self._reset_up = False
         self._unacknowledged = False
         self._stopping = False
+        self._unlinked = Reason.PLC_LINK
         self._turned = time.monotonic()
         self._command: Command | None = None  # of the pages, being read by the changeover
 
@@ -195,7 +196,7 @@ class Station:
             turned_mono=self._turned,
             cause=self._readiness.cause,
             camera=None if acquire.healthy else acquire.fault or Reason.CAMERA_LOST,
-            plc=link if exchange.connected else Reason.PLC_LINK,
+            plc=link if exchange.connected else self._unlinked,
             model=None if detect.ready_for(setup) else detect.fault or Reason.MODEL_LOADING,
             store=None if self._record.healthy else Reason.STORE_FAILED,
             degraded=self._record.degraded,
@@ -287,10 +288,12 @@ class Station:
         return ctrl
 
     def _link_lost(self, error: Exception) -> None:
-        if self._exchange.connected:
+        shared = isinstance(error, PlcSharedError)
+        self._unlinked = Reason.PLC_SHARED if shared else Reason.PLC_LINK
+        if self._exchange.connected or (shared and self._readiness.cause is not self._unlinked):
             log.warning("PLC link lost: %s", error)
         self._exchange.close()
-        self._readiness.note(Reason.PLC_LINK)
+        self._readiness.note(self._unlinked)
 
     # ------------------------------------------------------------------ triggers
 

@@ -111,6 +111,7 @@ class Reason(enum.IntEnum):
     MAP_VERSION = 152
     PLC_NO_ACK = 153
     PLC_DISABLED = 154
+    PLC_SHARED = 155
     # the part's own code
     SCANNER_LOST = 160
     SERIAL_NONE = 161

@@ -16,10 +16,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from inspection.plc.sole_writer import SoleWriter
 from inspection.plc.words import (
     BLOCK_WORDS,
     STAT_ACK_SEQ,
     STAT_FLAGS,
+    STAT_HEARTBEAT,
     STAT_RESULT_FIRST,
     Ctrl,
     Stat,
@@ -65,6 +67,7 @@ class Exchange:
         self._plc_dead_after = plc_dead_after
         self._stat = Stat()
         self._heartbeat_due = 0.0
+        self._sole = SoleWriter()
         self._plc_heartbeat: int | None = None
         self._plc_changed = float("-inf")
         self.connected = False
@@ -80,8 +83,13 @@ class Exchange:
         return time.monotonic() - self._plc_changed <= self._plc_dead_after
 
     def connect(self) -> Ctrl:
-        """Open the link, put STAT as it should stand (flags last), and return CTRL."""
+        """Open the link, put STAT as it should stand (flags last), and return CTRL.
+
+        Raises:
+            PlcSharedError: another station writes STAT; nothing was written.
+        """
         self._plc.connect()
+        self._sole.enter(self._shown_heartbeat, self._stat.heartbeat)
         self._stat = replace(self._stat, flags=self._stat.flags & ~StatFlag.READY)  # shown anew
         words = self._stat.pack()
         self._plc.write_words(self._stat_address, [0, *words[1:]])
@@ -97,7 +105,11 @@ class Exchange:
         self._plc.close()
 
     def poll(self) -> Ctrl:
-        """Read CTRL in one request; write the heartbeat when it is due."""
+        """Read CTRL in one request; write the heartbeat when it is due.
+
+        Raises:
+            PlcSharedError: another station writes STAT as well.
+        """
         ctrl = Ctrl.unpack(self._plc.read_words(self._ctrl_address, BLOCK_WORDS))
         now = self.polled = time.monotonic()
         if ctrl.heartbeat != self._plc_heartbeat:
@@ -106,6 +118,8 @@ class Exchange:
             self._plc_heartbeat = ctrl.heartbeat
         if now >= self._heartbeat_due:
             self._heartbeat_due = now + self._heartbeat_every
+            if self._sole.wants_look(now, busy=self._stat.has(StatFlag.BUSY)):
+                self._sole.look(self._shown_heartbeat(), self._stat.heartbeat, now)
             self._stat = replace(self._stat, heartbeat=(self._stat.heartbeat + 1) & 0xFFFF)
             self._write_flags()
         return ctrl
@@ -176,6 +190,10 @@ class Exchange:
     def clear(self) -> None:
         """Forget everything said so far: flags and results zeroed. Sent by the next `connect`."""
         self._stat = Stat(heartbeat=self._stat.heartbeat, recipe=self._stat.recipe)
+
+    def _shown_heartbeat(self) -> int:
+        """Return the station's heartbeat as it stands in the PLC."""
+        return self._plc.read_words(self._stat_address + STAT_HEARTBEAT, 1)[0]
 
     def _write_flags(self, flags: StatFlag | None = None) -> None:
         shown = self._stat.flags if flags is None else flags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inspection.errors import PlcError
+from inspection.errors import PlcError, PlcSharedError
 from inspection.plc.exchange import Exchange
 from inspection.plc.words import BLOCK_WORDS, Ctrl, Stat, StatFlag
 from inspection.types import Decision, Reason, Result
@@ -78,3 +78,90 @@ def test_ready_is_not_shown_again_by_a_reconnection_alone(link: tuple[Memory, Ex
     exchange.close()
     exchange.connect()
     assert not memory.stat().has(StatFlag.READY), "the PLC's heartbeat has not been seen yet"
+
+
+class Shared(Memory):
+    """A PLC at which another station counts its heartbeat, at each reading of ours."""
+
+    other: int | None = None
+
+    def read_words(self, address: int, count: int) -> list[int]:
+        if self.other is not None and address > STAT:
+            self.other += 1
+            self.words[STAT + 1] = self.other
+        return super().read_words(address, count)
+
+
+def station(memory: Memory, heartbeat: float = 0.0) -> Exchange:
+    return Exchange(memory, ctrl_address=0, stat_address=STAT, heartbeat=heartbeat)
+
+
+def polled(exchange: Exchange, times: int) -> None:
+    for _ in range(times):
+        exchange.poll()
+
+
+def test_who_comes_second_writes_nothing_and_stays_out() -> None:
+    memory = Shared()
+    memory.words[STAT:] = [0b11, 700, *range(98)]
+    memory.other = 700
+    before, exchange = memory.words[STAT + 2 :], station(memory)
+    with pytest.raises(PlcSharedError, match="another station"):
+        exchange.connect()
+    memory.other = None  # the first one's cable is pulled: this one does not take over
+    with pytest.raises(PlcSharedError, match="start this one anew"):
+        exchange.connect()
+    assert (memory.words[STAT], memory.words[STAT + 2 :]) == (0b11, before)
+    assert not exchange.connected
+
+
+def test_what_a_dead_station_left_is_no_other_station() -> None:
+    memory = Shared()
+    memory.words[STAT + 1] = 4711
+    exchange = station(memory)
+    exchange.connect()
+    assert memory.stat().heartbeat < 3
+
+
+def test_who_came_at_the_same_time_is_noticed() -> None:
+    memory = Shared()
+    exchange = station(memory)
+    exchange.connect()
+    memory.other = 30_000
+    with pytest.raises(PlcSharedError, match="as well"):
+        polled(exchange, 3)
+    exchange.close()
+    memory.other = None
+    with pytest.raises(PlcSharedError):
+        exchange.connect()
+
+
+def test_a_plc_that_forgets_or_writes_the_word_itself_is_no_other_station() -> None:
+    memory = Shared()
+    exchange = station(memory)
+    exchange.connect()
+    for _ in range(30):
+        memory.words[STAT + 1] = 0  # started anew, again and again
+        exchange.poll()
+    for _ in range(30):
+        memory.words[STAT + 1] = 9999  # its program writes there
+        exchange.poll()
+    for broken in (0, 1):  # the link breaks before or after a heartbeat was written
+        memory.until_break = broken
+        with pytest.raises(PlcError):
+            polled(exchange, 2)
+        exchange.connect()
+
+
+def test_a_station_that_slept_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, now = Shared(), [100.0]
+    monkeypatch.setattr("inspection.plc.exchange.time.monotonic", lambda: now[0])
+    exchange = station(memory)
+    exchange.connect()
+    for _ in range(50):
+        now[0] += 0.1
+        exchange.poll()
+    memory.other = 5
+    now[0] += 3.0  # suspended: another one came
+    with pytest.raises(PlcSharedError):
+        polled(exchange, 3)

@@ -223,6 +223,14 @@ REASONS: dict[Reason, Words] = {
         _mark("There is no connection to the PLC."),
         _mark("Check network cable, switch and PLC."),
     ),
+    Reason.PLC_SHARED: Words(
+        _mark("Another station at this PLC"),
+        _mark("Another station writes its answers to the same words of the PLC."),
+        _mark(
+            "Stop the other station (an old PC, a demo, a laptop) or give it its own addresses, then start "
+            "this line anew."
+        ),
+    ),
     Reason.MAP_VERSION: Words(
         _mark("PLC program does not fit"),
         _mark("The PLC uses another version of the word map."),

@@ -17,6 +17,7 @@ from inspection_serve.web.reasons import Words, reason_text, words_of
 from inspection_serve.web.texts import Language
 
 _FAULTS = {reason.name for reason in FAULTS}
+_UNLINKED = ("PLC_LINK", "PLC_SHARED")
 _SHAPES = {"ready": "●", "waiting": "◆", "fault": "■"}
 NG = {Decision.FAIL.value}
 
@@ -82,7 +83,7 @@ def standing(look: StationLook) -> Standing:
         return Standing("LINE_SILENT", "fault", words_of("LINE_SILENT"))
     if state.ready or state.cause is None:
         return Standing("ready", "ready", _READY)
-    kind = "fault" if state.cause in _FAULTS or state.cause.startswith("PLC_LINK") else "waiting"
+    kind = "fault" if state.cause in _FAULTS or state.cause.startswith(_UNLINKED) else "waiting"
     return Standing(state.cause, kind, words_of(state.cause))
 
 
