@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from inspection.errors import InspectionError, StoreError
-from inspection.store.outbox import Batch, Outbox, Told
+from inspection.store.outbox import Batch, Outbox, Told, age_of
 from inspection.store.plant.source import Source
 from inspection_serve.upward.link import Link, LinkConfig, OwnMark, RefusedError
 from inspection_serve.upward.messages import Message, message_of
@@ -134,11 +134,8 @@ class Sender:
         """Tell whether a fuller batch is to be waited for."""
         if not self._config.every or len(batch.told) >= self._config.batch:
             return False
-        at = batch.told[0].at
-        if not at:
-            return False
-        age = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
-        return 0 <= age < self._config.every
+        age = age_of(batch.told[0].at)
+        return age is not None and 0 <= age < self._config.every
 
     def _send(self, link: Link, batch: Batch) -> bool:
         """Send in order for half a second; return whether something is left of the batch."""
