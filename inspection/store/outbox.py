@@ -180,7 +180,7 @@ class Outbox:
         self._here = sa.and_(
             outbox_delivery.c.station == station, outbox_delivery.c.destination == destination
         )
-        self._held = sa.and_(
+        self._of_us = sa.and_(
             outbox_quarantine.c.station == station,
             outbox_quarantine.c.destination == destination,
         )
@@ -281,6 +281,8 @@ class Outbox:
             change = sa.update(outbox_delivery).where(batch_row)
             done = connection.execute(change.values(**values, changed_at=utc_now()))
             if refused is not None and done.rowcount:
+                kept = (outbox_quarantine.c.message == refused[0], outbox_quarantine.c.why == "")
+                connection.execute(sa.delete(outbox_quarantine).where(self._of_us, *kept))
                 row: Values = {
                     "station": self._station, "destination": self._destination,
                     "message": refused[0], "why": refused[1][:500], "at": utc_now(), "again": False,
@@ -289,17 +291,31 @@ class Outbox:
 
     def again(self) -> Told | None:
         """Return a message of the quarantine that a person wants sent again; None without one."""
-        wanted = sa.select(outbox_quarantine.c.message).where(self._held, outbox_quarantine.c.again)
+        wanted = sa.select(outbox_quarantine.c.message).where(
+            self._of_us, outbox_quarantine.c.again
+        )
         first = wanted.order_by(outbox_quarantine.c.message).limit(1).scalar_subquery()
         with self._store.read("reading the quarantine") as connection:
             found = load(connection, sa.select(outbox).where(outbox.c.id == first))
         return found[0] if found else None
 
-    def again_done(self, message: int, why: str) -> None:
-        """Take a message out of the quarantine, or note why it was refused again."""
-        this = sa.and_(self._held, outbox_quarantine.c.message == message)
+    def taken_late(self, after: int, up_to: int, limit: int) -> list[Told]:
+        """Return the messages that left the quarantine as kept, in their order, at most `limit`."""
+        number = outbox_quarantine.c.message
+        kept = sa.select(number).where(self._of_us, outbox_quarantine.c.why == "")
+        some = kept.where(number > after, number <= up_to).order_by(number).limit(limit)
+        with self._store.read("reading what was taken late") as connection:
+            query = sa.select(outbox).where(outbox.c.id.in_(some.scalar_subquery()))
+            return load(connection, query.order_by(outbox.c.id))
+
+    def again_done(self, message: int, why: str, *, keep: bool = False) -> None:
+        """Take a message out of the quarantine, or note why it was refused again.
+
+        With `keep` it is known to `taken_late` from then on.
+        """
+        this = sa.and_(self._of_us, outbox_quarantine.c.message == message)
         with self._store.write("noting a message of the quarantine") as connection:
-            if why:
+            if why or keep:
                 values: Values = {"why": why[:500], "at": utc_now(), "again": False}
                 connection.execute(sa.update(outbox_quarantine).where(this).values(**values))
             else:

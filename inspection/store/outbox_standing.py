@@ -12,6 +12,7 @@ from inspection.errors import StoreError
 from inspection.store.config import StoreConfig
 from inspection.store.database import make_engine, revision, store_error
 from inspection.store.outbox import age_of
+from inspection.store.quarantine import IS_HELD
 from inspection.store.tables import (
     HEAD,
     alarms,
@@ -102,6 +103,7 @@ def _standing(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Sta
     held = sa.select(sa.func.count()).where(
         outbox_quarantine.c.station == row.station,
         outbox_quarantine.c.destination == row.destination,
+        IS_HELD,
     )
     oldest_at = _oldest_at(connection, left)
     limit = (datetime.now(UTC) - timedelta(seconds=row.patience)).isoformat(timespec="microseconds")
