@@ -47,10 +47,12 @@ def verb(*arguments: str) -> tuple[int, str]:
 def reading(plant: PlantStore, where: str = "") -> Iterator[None]:
     """Somebody who has read and leaves the transaction open, as a dump does."""
     engine = sa.create_engine(plant.url)
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"SELECT count(*) FROM parts {where}"))
-        yield
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"SELECT count(*) FROM parts {where}"))
+            yield
+    finally:
+        engine.dispose()
 
 
 def test_who_reads_does_not_hold_up_the_first_of_a_month(

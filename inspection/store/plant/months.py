@@ -26,7 +26,7 @@ LOCK = 7310581
 """Advisory lock of whoever makes or drops partitions."""
 SHORT_MS = 200
 """Milliseconds that pages and stations may wait for who makes a partition ahead."""
-MOVED = 20_000
+MOVED = 10_000
 """Rows that are moved out of the default partition while stations and pages wait."""
 log = logging.getLogger(__name__)
 
