@@ -49,6 +49,8 @@ STATEMENT_LONGER = 4.0
 SILENT_LONGER = 5.0
 """Seconds without an answer, beyond the server's own limit, after which a connection is cut."""
 
+_TOO_MUCH = "54"
+"""Class of SQLSTATE: a limit of PostgreSQL's own, as for a text that is too long for its index."""
 _READING_MS = 60_000
 _LOOK_EVERY_MS = 3
 _JOURNAL_SIZE_LIMIT = 64 << 20
@@ -241,7 +243,8 @@ def is_busy(error: BaseException) -> bool:
 def is_refused(error: BaseException) -> bool:
     """Tell whether the database refused the row itself: trying again cannot help."""
     if isinstance(error, DBAPIError):
-        return isinstance(error, IntegrityError | DataError)
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        return isinstance(error, IntegrityError | DataError) or state.startswith(_TOO_MUCH)
     return isinstance(
         error, StatementError | CompileError | ValueError | TypeError | LookupError | OverflowError
     )

@@ -10,7 +10,8 @@ Rows stay as long as what they tell of; a destination remembers the last one tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -51,7 +52,8 @@ class Told:
         subject: id of the part, verdict or alarm.
         since: when its station was entered into this outbox; a new store has another one.
         row: what it tells of; of a verdict: also `epoch`, `sequence`, `part_id`, `serial`, `code`,
-            `part_name` and `decision` of its part. None: that row is gone.
+            `part_name` and `decision` of its part. None: that row is gone, or damaged.
+        damage: why the row cannot be read; empty: it can, or is gone.
     """
 
     id: int
@@ -61,11 +63,20 @@ class Told:
     subject: int
     row: Values | None
     since: str = ""
+    damage: str = ""
 
     @property
     def at(self) -> str:
         """UTC, when it happened; empty when the row is gone."""
         return "" if self.row is None else str(self.row[_AT[self.kind]] or "")
+
+
+def age_of(at: str) -> float | None:
+    """Return the seconds since then; None for what is no time of this store: its row is damaged."""
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    except (ValueError, TypeError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +180,7 @@ class Outbox:
         self._here = sa.and_(
             outbox_delivery.c.station == station, outbox_delivery.c.destination == destination
         )
-        self._held = sa.and_(
+        self._of_us = sa.and_(
             outbox_quarantine.c.station == station,
             outbox_quarantine.c.destination == destination,
         )
@@ -270,6 +281,8 @@ class Outbox:
             change = sa.update(outbox_delivery).where(batch_row)
             done = connection.execute(change.values(**values, changed_at=utc_now()))
             if refused is not None and done.rowcount:
+                kept = (outbox_quarantine.c.message == refused[0], outbox_quarantine.c.why == "")
+                connection.execute(sa.delete(outbox_quarantine).where(self._of_us, *kept))
                 row: Values = {
                     "station": self._station, "destination": self._destination,
                     "message": refused[0], "why": refused[1][:500], "at": utc_now(), "again": False,
@@ -278,17 +291,31 @@ class Outbox:
 
     def again(self) -> Told | None:
         """Return a message of the quarantine that a person wants sent again; None without one."""
-        wanted = sa.select(outbox_quarantine.c.message).where(self._held, outbox_quarantine.c.again)
+        wanted = sa.select(outbox_quarantine.c.message).where(
+            self._of_us, outbox_quarantine.c.again
+        )
         first = wanted.order_by(outbox_quarantine.c.message).limit(1).scalar_subquery()
         with self._store.read("reading the quarantine") as connection:
             found = load(connection, sa.select(outbox).where(outbox.c.id == first))
         return found[0] if found else None
 
-    def again_done(self, message: int, why: str) -> None:
-        """Take a message out of the quarantine, or note why it was refused again."""
-        this = sa.and_(self._held, outbox_quarantine.c.message == message)
+    def taken_late(self, after: int, up_to: int, limit: int) -> list[Told]:
+        """Return the messages that left the quarantine as kept, in their order, at most `limit`."""
+        number = outbox_quarantine.c.message
+        kept = sa.select(number).where(self._of_us, outbox_quarantine.c.why == "")
+        some = kept.where(number > after, number <= up_to).order_by(number).limit(limit)
+        with self._store.read("reading what was taken late") as connection:
+            query = sa.select(outbox).where(outbox.c.id.in_(some.scalar_subquery()))
+            return load(connection, query.order_by(outbox.c.id))
+
+    def again_done(self, message: int, why: str, *, keep: bool = False) -> None:
+        """Take a message out of the quarantine, or note why it was refused again.
+
+        With `keep` it is known to `taken_late` from then on.
+        """
+        this = sa.and_(self._of_us, outbox_quarantine.c.message == message)
         with self._store.write("noting a message of the quarantine") as connection:
-            if why:
+            if why or keep:
                 values: Values = {"why": why[:500], "at": utc_now(), "again": False}
                 connection.execute(sa.update(outbox_quarantine).where(this).values(**values))
             else:
@@ -296,23 +323,40 @@ class Outbox:
 
 
 def load(connection: sa.Connection, query: sa.Select[tuple[object, ...]]) -> list[Told]:
-    """Read rows of the outbox, with what they tell of."""
+    """Read rows of the outbox, with what they tell of; what is damaged comes without, and stops nobody."""
     found = connection.execute(query).all()
+    try:
+        return _load(connection, found)
+    except (ValueError, TypeError):  # a cell with JSON that is none, in any of them
+        return [_load_one(connection, row) for row in found]
+
+
+def _load_one(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Told:
+    try:
+        return _load(connection, [row])[0]
+    except (ValueError, TypeError) as error:
+        damage = f"{type(error).__name__}: {error}"
+        return replace(_told(row, None, _entered(connection)), damage=damage)
+
+
+def _load(connection: sa.Connection, found: Sequence[sa.Row[tuple[object, ...]]]) -> list[Told]:
     rows: dict[str, dict[int, Values]] = {
         "part": _rows(connection, sa.select(*(parts.c[name] for name in PART_COLUMNS)), found),
         "verdict": _rows(connection, _VERDICT, found, "verdict"),
         "alarm": _rows(connection, sa.select(alarms), found, "alarm"),
     }
-    since: dict[str, str] = {
-        row.station: row.since_at for row in connection.execute(sa.select(outbox_stations)).all()
-    }
-    return [
-        Told(
-            row.id, row.station, row.kind, row.version, row.subject,
-            rows[row.kind].get(row.subject), since.get(row.station, ""),
-        )
-        for row in found
-    ]  # fmt: skip
+    since = _entered(connection)
+    return [_told(row, rows[row.kind].get(row.subject), since) for row in found]
+
+
+def _entered(connection: sa.Connection) -> dict[str, str]:
+    """Return when each station was entered."""
+    return {row.station: row.since_at for row in connection.execute(sa.select(outbox_stations))}
+
+
+def _told(row: sa.Row[tuple[object, ...]], of: Values | None, since: Mapping[str, str]) -> Told:
+    entered = since.get(row.station, "")
+    return Told(row.id, row.station, row.kind, row.version, row.subject, of, entered)
 
 
 _VERDICT = sa.select(

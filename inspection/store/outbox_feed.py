@@ -119,7 +119,7 @@ class Feed:
             final = max(number, self._final_up_to(connection, file))
             ids = _ids(connection, number, final, limit + 1, about)
             is_full = len(ids) > limit
-            told = _load(
+            told = load(
                 connection,
                 sa.select(outbox).where(_is_one_of(connection, outbox.c.id, ids[:limit]))
                 .order_by(outbox.c.id),
@@ -147,7 +147,7 @@ def _checked(connection: sa.Connection, after: str) -> int:
     if after == START:
         return 0
     number, _, mark = after.partition("-")
-    found = _load(connection, sa.select(outbox).where(outbox.c.id == int(number)))
+    found = load(connection, sa.select(outbox).where(outbox.c.id == int(number)))
     if not found or _mark(connection, found[0]) != mark:
         raise OtherStoreError(
             f"there is no message {after} here: the store was made anew, or a backup was restored; "
@@ -159,25 +159,8 @@ def _checked(connection: sa.Connection, after: str) -> int:
 def _place_at(connection: sa.Connection, number: int) -> str:
     """Return the place of the last row up to a number."""
     last = sa.select(sa.func.max(outbox.c.id)).where(outbox.c.id <= number).scalar_subquery()
-    found = _load(connection, sa.select(outbox).where(outbox.c.id == last))
+    found = load(connection, sa.select(outbox).where(outbox.c.id == last))
     return f"{found[0].id}-{_mark(connection, found[0])}" if found else START
-
-
-def _load(connection: sa.Connection, query: sa.Select[tuple[object, ...]]) -> list[Told]:
-    """Read rows of the outbox; one whose part is damaged comes without it and stops nobody."""
-    try:
-        return load(connection, query)
-    except (ValueError, TypeError):
-        return [
-            one for row in connection.execute(query).all() for one in _load_one(connection, row)
-        ]
-
-
-def _load_one(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> list[Told]:
-    try:
-        return load(connection, sa.select(outbox).where(outbox.c.id == row.id))
-    except (ValueError, TypeError):
-        return [Told(row.id, row.station, row.kind, row.version, row.subject, None, "")]
 
 
 def _mark(connection: sa.Connection, told: Told) -> str:

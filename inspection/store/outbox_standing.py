@@ -11,8 +11,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from inspection.errors import StoreError
 from inspection.store.config import StoreConfig
 from inspection.store.database import make_engine, revision, store_error
-from inspection.store.outbox import load
-from inspection.store.tables import HEAD, outbox, outbox_delivery, outbox_quarantine
+from inspection.store.outbox import age_of
+from inspection.store.quarantine import IS_HELD
+from inspection.store.tables import (
+    HEAD,
+    alarms,
+    outbox,
+    outbox_delivery,
+    outbox_quarantine,
+    parts,
+    verdicts,
+)
 
 COUNTED = 10_000
 """Waiting messages are counted up to here: a page asks every second."""
@@ -51,8 +60,8 @@ class Standing:
         """Seconds since the oldest waiting one happened; None without one."""
         if not self.oldest_at:
             return None
-        age = datetime.now(UTC) - datetime.fromisoformat(self.oldest_at)
-        return round(max(0.0, age.total_seconds()), 1)
+        age = age_of(self.oldest_at)
+        return None if age is None else round(max(0.0, age), 1)
 
 
 def standings(connection: sa.Connection, station: str | None = None) -> list[Standing]:
@@ -91,12 +100,12 @@ def read_standings(config: StoreConfig, station: str) -> list[Standing]:
 def _standing(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Standing:
     left = sa.select(outbox).where(outbox.c.station == row.station, outbox.c.id > row.delivered)
     some = left.with_only_columns(outbox.c.id).limit(COUNTED).subquery()
-    oldest = load(connection, left.order_by(outbox.c.id).limit(1))
     held = sa.select(sa.func.count()).where(
         outbox_quarantine.c.station == row.station,
         outbox_quarantine.c.destination == row.destination,
+        IS_HELD,
     )
-    oldest_at = (oldest[0].at or None) if oldest else None
+    oldest_at = _oldest_at(connection, left)
     limit = (datetime.now(UTC) - timedelta(seconds=row.patience)).isoformat(timespec="microseconds")
     return Standing(
         station=row.station,
@@ -110,3 +119,16 @@ def _standing(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Sta
         detail=row.detail,
         late=oldest_at is not None and oldest_at < limit,
     )
+
+
+def _oldest_at(connection: sa.Connection, left: sa.Select[tuple[object, ...]]) -> str | None:
+    """Return when the oldest of these happened; None without one, or where its time is none.
+
+    Only the time is read: a row may be damaged elsewhere, and people are told of the wait all the same.
+    """
+    oldest = connection.execute(left.order_by(outbox.c.id).limit(1)).first()
+    if oldest is None:
+        return None
+    at = {"part": parts.c.decided_at, "verdict": verdicts.c.at, "alarm": alarms.c.at}[oldest.kind]
+    found = connection.execute(sa.select(at).where(at.table.c.id == oldest.subject)).scalar()
+    return found if found and age_of(found) is not None else None

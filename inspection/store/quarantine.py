@@ -1,4 +1,8 @@
-"""What destinations refused: looked at, sent again, or given up. Nothing leaves it by itself."""
+"""What destinations refused: looked at, sent again, or given up. Nothing leaves it by itself.
+
+A row with an empty `why` lies in no quarantine: a plant took the message later, out of its order. It is kept
+for a plant that is restored from a backup: see `outbox.Outbox.taken_late`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,16 @@ import sqlalchemy as sa
 from inspection.store.tables import outbox, outbox_quarantine
 from inspection.store.web import audit
 
+IS_HELD = outbox_quarantine.c.why != ""
+"""Of a row: its message lies in quarantine."""
+
 
 def send_again(connection: sa.Connection, station: str, destination: str) -> int:
     """Ask for everything in a destination's quarantine to be sent again; return how many."""
     change = sa.update(outbox_quarantine).where(
-        outbox_quarantine.c.station == station, outbox_quarantine.c.destination == destination
+        outbox_quarantine.c.station == station,
+        outbox_quarantine.c.destination == destination,
+        IS_HELD,
     )
     return connection.execute(change.values(again=True)).rowcount
 
@@ -46,7 +55,7 @@ def quarantined(connection: sa.Connection, station: str, destination: str) -> li
     query = (
         sa.select(*columns)
         .join_from(held, outbox, outbox.c.id == held.c.message)
-        .where(held.c.station == station, held.c.destination == destination)
+        .where(held.c.station == station, held.c.destination == destination, IS_HELD)
         .order_by(held.c.message)
     )
     return [Refused(*row) for row in connection.execute(query).all()]
@@ -68,7 +77,8 @@ def discard(
         The messages given up; what they tell of stays in the store.
     """
     held = outbox_quarantine
-    gone = sa.delete(held).where(held.c.station == station, held.c.destination == destination)
+    here = (held.c.station == station, held.c.destination == destination, IS_HELD)
+    gone = sa.delete(held).where(*here)
     messages = sorted(connection.execute(gone.returning(held.c.message)).scalars())
     if messages:
         named = {"station": station, "messages": messages, "why": why}

@@ -9,7 +9,7 @@
                        decision, verdict and alarm of a station in `outbox_stations`
     outbox_stations    stations that are told upward
     outbox_delivery    how far each destination is
-    outbox_quarantine  messages that a destination refused
+    outbox_quarantine  messages that a destination refused; with an empty `why`: that a plant took later
 
 What people and pages write beside that: `inspection.store.web.tables`.
 

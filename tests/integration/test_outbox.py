@@ -24,7 +24,7 @@ from inspection.store import database
 from inspection.store.config import StoreConfig
 from inspection.store.outbox import Outbox, register, settle
 from inspection.store.outbox_standing import read_standings
-from inspection.store.quarantine import send_again
+from inspection.store.quarantine import discard, quarantined, send_again
 from inspection.store.queries import StoreReader
 from inspection.store.sql import SqlStore
 from inspection.store.tables import outbox, parts
@@ -195,6 +195,36 @@ def test_the_quarantine_holds_and_gives_back(
         send_again(connection, "st1", "mes")
     box.again_done(one.id, "")
     assert read_standings(config, "st1")[0].quarantined == 0
+
+
+def test_what_was_taken_late_is_kept_until_it_is_refused_again(
+    store: SqlStore, pages: WebStore, config: StoreConfig
+) -> None:
+    """It lies in no quarantine; after its receiver went back it may, like any other."""
+    store.tell_upward("st1", {"plant": 600})
+    for n in (1, 2, 3):
+        store.decided(inspected(trigger(n)))
+    box = Outbox(pages, "st1", "plant")
+    batch = box.batch(9)
+    assert batch is not None
+    ids = [one.id for one in batch.told]
+    for message in ids:
+        box.refuse(batch, message, "too big")
+    for message in ids[1:]:
+        box.again_done(message, "", keep=True)
+    assert [one.id for one in box.taken_late(0, ids[2], 9)] == ids[1:]
+    assert [one.id for one in box.taken_late(0, ids[2], 1)] == ids[1:2]
+    assert [one.id for one in box.taken_late(ids[1], ids[2], 9)] == ids[2:]
+    assert box.taken_late(0, ids[0], 9) == []
+    with pages.write("test") as connection:
+        assert send_again(connection, "st1", "plant") == 1
+        assert [one.message for one in quarantined(connection, "st1", "plant")] == ids[:1]
+        assert discard(connection, "st1", "plant", "kim", "for a test") == ids[:1]
+    assert read_standings(config, "st1")[0].quarantined == 0
+    box.go_to(batch, ids[0])
+    box.refuse(batch, ids[1], "still too big")
+    assert read_standings(config, "st1")[0].quarantined == 1
+    assert [one.id for one in box.taken_late(0, ids[2], 9)] == ids[2:]
 
 
 def test_a_lower_id_that_is_committed_later_is_not_missed(

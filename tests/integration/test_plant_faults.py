@@ -27,6 +27,7 @@ from inspection.store.web.access import WebStore
 from inspection.store.web.intake import Intake
 from inspection.store.web.tables import days, reviews, slots, tallies
 from inspection.types import Verdict
+from inspection_serve.upward import quarantine
 
 
 @pytest.fixture
@@ -230,6 +231,43 @@ def test_a_clock_that_jumps_ahead_freezes_no_part(plant: PlantStore, press: Stat
     press.do("UPDATE parts SET state = 'decided' WHERE id = 1")
     with press.forwarding():
         until(lambda: plant.rows_of("part_keys")[0]["is_final"], 20, "it was told long ago")
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_plant_that_was_restored_is_told_what_it_took_late(
+    plant: PlantStore, press: Station, server: PostgresServer, more: int
+) -> None:
+    """A message that left the quarantine lies below the mark of the backup, whatever was told after it."""
+    press.parts(2)
+    press.do("UPDATE parts SET serial = 'S' || char(0) || 'x' WHERE id = 2")
+    press.parts(2)
+    name = plant.url.rpartition("/")[2]
+    with press.forwarding():
+        all_told(press)
+        assert records(plant) == [1, 3, 4]
+        server.dump(name, "backup")
+        press.do("UPDATE parts SET serial = 'S2' WHERE id = 2")
+        press.do("UPDATE outbox_quarantine SET again = true")
+        until(lambda: press.standing().quarantined == 0, 20, "it is taken")
+        press.parts(more)
+        all_told(press)
+    whole = list(range(1, 5 + more))
+    assert records(plant) == whole
+    assert quarantine.look(press.config.store, "press", "plant") == []
+    assert quarantine.retry(press.config.store, "press", "plant") == 0
+    assert quarantine.give_up(press.config.store, "press", "plant", "none") == []
+    plant._plant.close()
+    server.restore(name, "backup")
+    assert records(plant) == [1, 3, 4]
+    with press.forwarding():
+        until(lambda: records(plant) == whole, 20, "all of it again")
+    press.do("UPDATE parts SET serial = 'S' || char(0) WHERE id = 2")
+    press.parts(1)
+    with press.forwarding():
+        all_told(press)
+        assert press.standing().quarantined == 1
+    assert records(plant) == [*whole, 5 + more]
+    clean(plant)
 
 
 def test_a_server_that_holds_the_link_in_silence_is_left(

@@ -121,6 +121,32 @@ def test_away_without_anything_to_tell(pages: WebStore, config: StoreConfig) -> 
     assert len(told(config)) == 1
 
 
+def test_a_damaged_row_that_waits_first_does_not_silence_it(tmp_path: Path) -> None:
+    """The alarm comes, for the one it waits for and for others; so does what the pages show."""
+    config = store_config(tmp_path)
+    store = SqlStore(config)
+    store.tell_upward("st1", {"mes": 1, "plant": 1})
+    epoch = store.begin_epoch("st1", "start")
+    for sequence in (1, 2):
+        asked = trigger(sequence, station="st1", epoch=epoch)
+        store.triggered(asked, 1)
+        store.decided(inspected(asked))
+    pages = WebStore(config)
+    with pages.write("damage") as connection:
+        connection.execute(sa.text("UPDATE parts SET reasons = '[{'"))
+        connection.execute(sa.text(f"UPDATE parts SET decided_at = '{OLD}' WHERE id = 1"))
+    with pages.read("as the process does") as connection:
+        found = standings(connection, "st1")
+    Lateness("st1", [to("mes"), to("plant")]).look(pages, found)
+    assert told(config) == [(LATE, True, "mes, plant")]
+    with pages.write("damage") as connection:
+        connection.execute(sa.text("UPDATE parts SET decided_at = '?' WHERE id = 1"))
+    with pages.read("as the process does") as connection:
+        assert [one.oldest_age for one in standings(connection)] == [None, None]
+    pages.close()
+    store.close()
+
+
 def test_the_line_ends_all_alarms_at_its_start(
     line: SqlStore, pages: WebStore, config: StoreConfig
 ) -> None:

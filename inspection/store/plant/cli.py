@@ -31,8 +31,9 @@ def init(url: Url) -> None:
     try:
         config = database.plant_config(url)
         made = database.init(config)
-        with database.transaction(config, "making partitions") as connection:
-            months.make(connection, months.wanted([]))
+        making = database.transaction(config, "making partitions", silent=database.FOREVER)
+        with making as connection:
+            months.make_due(connection)
     except StoreError as error:
         _fail(error)
     typer.echo("the plant store was made" if made else "the plant store is up to date")

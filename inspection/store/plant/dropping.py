@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from inspection.errors import StoreError
 from inspection.store.config import StoreConfig
 from inspection.store.plant.months import LOCK, Month, old
-from inspection.store.plant.removed import note_month, note_removed
+from inspection.store.plant.removed import note_alarms, note_month, note_removed
 from inspection.store.web.access import WebStore
 from inspection.store.web.counting import Counting
 from inspection.store.web.counts import read_mark
@@ -104,6 +104,7 @@ def drop(connection: sa.Connection, before: str) -> list[Month]:
     )
     for statement in (acknowledged, "DELETE FROM alarms WHERE at < :before"):
         connection.execute(sa.text(statement), {"before": before})
+    note_alarms(connection)
     note_month(connection, before)
     return gone
 

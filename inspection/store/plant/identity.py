@@ -69,7 +69,7 @@ def _same_parts(connection: sa.Connection, source: Source, above: int) -> None:
         .limit(_LOOKED_AT)
     )
     found = {int(row["record"]): row for row in connection.execute(query).mappings()}
-    there = source.parts(list(found))
+    there = source.answers(list(found))
     told_again = source.told_again(list(found))
     for record, row in found.items():
         names = ["epoch", "sequence", "triggered_at"]

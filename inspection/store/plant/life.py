@@ -42,6 +42,7 @@ class Life:
     ) -> None:
         self._plant, self._source, self._writer, self._carry = plant, source, writer, carry
         self._part = self._review = 0
+        self._refused: set[int] = set()
         self._has_cleared = False
 
     def look(self) -> int:
@@ -71,10 +72,14 @@ class Life:
             ours = [dict(row) for row in connection.execute(query).mappings()]
             now = rows.server_now(connection)
         self._part = ours[-1]["number"] if len(ours) == AT_ONCE else 0
-        theirs = self._source.parts([row["record"] for row in ours])
+        theirs, damaged = self._source.readable_parts([row["record"] for row in ours])
         changed: list[tuple[int, Values]] = []
         final: list[int] = []
         for row in ours:
+            if row["record"] in damaged:
+                log.error("record %s is damaged and stays in the plant as told", row["record"])
+                final.append(row["number"])
+                continue
             there = theirs.get(row["record"])
             if there is None or not _same_decision(row, there):
                 continue  # a replaced decision comes as a message of its own
@@ -118,14 +123,16 @@ class Life:
         there = {
             missing[record]: review
             for record, review in self._source.reviews(list(missing)).items()
-            if review["triggered_at"] == theirs[record][2]
+            if review["triggered_at"] == theirs[record][2] and missing[record] not in self._refused
         }
         if not there:
             return 0
         with self._plant.transaction("following reviews") as connection:
             self._writer.own(connection)
             for number, review in there.items():
-                rows.write_review(connection, number, review)
+                if not _try(connection, rows.write_review, number, review):
+                    self._refused.add(number)
+                    log.error("the review of record %s stays as it was told", review["record"])
         return len(there)
 
     def _clear_reviews(self) -> None:
@@ -146,16 +153,29 @@ class Life:
 
 def _change(connection: sa.Connection, number: int, row: Values) -> bool:
     """Write what happened to a part; False: the plant refuses it, and the part stays there as it was."""
+    if _try(connection, rows.change_part, number, row):
+        return True
+    name = f"{row['station']}/{row['epoch']}/{row['sequence']}"
+    log.error("part %s stays in the plant as it was told", name)
+    return False
+
+
+def _try(
+    connection: sa.Connection,
+    write: Callable[[sa.Connection, int, Values], None],
+    number: int,
+    row: Values,
+) -> bool:
+    """Write a row; False: the plant refuses it, and the rest of the transaction stands."""
     try:
         with connection.begin_nested():
-            rows.change_part(connection, number, row)
+            write(connection, number, row)
     except (
         Exception
     ) as error:  # the boundary to the driver: what it refuses, it refuses in many ways
         if not is_refused(error):
             raise
-        name = f"{row['station']}/{row['epoch']}/{row['sequence']}"
-        log.error("part %s stays in the plant as it was told: %s", name, error)
+        log.error("the plant refuses it: %s", error)
         return False
     return True
 

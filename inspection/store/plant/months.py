@@ -1,7 +1,8 @@
 """Partitions of the plant store: one for each month (UTC) in which parts were triggered.
 
 part ─▶ its month's partition, made ahead by whoever writes ─▶ dropped whole when it is too old
-  └──▶ the default partition: a time that makes no sense, lies far ahead, or before what was dropped
+  └──▶ the default partition: a time that makes no sense, or before what was dropped; a time that lies far
+       ahead, until its month is made
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from inspection.errors import StoreError
 from inspection.store.plant.removed import dropped_before
@@ -24,6 +24,10 @@ FIRST = "2020-01"
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
 LOCK = 7310581
 """Advisory lock of whoever makes or drops partitions."""
+SHORT_MS = 200
+"""Milliseconds that pages and stations may wait for who makes a partition ahead."""
+MOVED = 10_000
+"""Rows that are moved out of the default partition while stations and pages wait."""
 log = logging.getLogger(__name__)
 
 
@@ -53,17 +57,21 @@ def after(month: str) -> str:
     return f"{year + number // 12:04d}-{number % 12 + 1:02d}"
 
 
+def ahead(now: datetime | None = None) -> set[str]:
+    """Return the months that are made ahead: this one and the next, by UTC."""
+    this = (now or datetime.now(UTC)).strftime("%Y-%m")
+    return {this, after(this)}
+
+
 def wanted(times: Iterable[str], now: datetime | None = None) -> set[str]:
     """Return the months that need a partition before rows of these times are written.
 
     Args:
         times: when parts were triggered, as the store has it.
-        now: UTC; this month and the next are always among them.
+        now: UTC; what lies after the next month lies in the default partition.
     """
-    this = (now or datetime.now(UTC)).strftime("%Y-%m")
-    latest = after(this)
     months = {time[:7] for time in times if _MONTH.fullmatch(time[:7])}
-    return {this, latest} | {month for month in months if FIRST <= month <= latest}
+    return {month for month in months if FIRST <= month <= max(ahead(now))}
 
 
 def existing(connection: sa.Connection) -> set[str]:
@@ -76,29 +84,93 @@ def existing(connection: sa.Connection) -> set[str]:
     return {n.removeprefix("parts_").replace("_", "-") for n in names} - {"default"}
 
 
-def make(connection: sa.Connection, months: Iterable[str]) -> None:
+def make(connection: sa.Connection, months: Iterable[str], *, most: int | None = MOVED) -> None:
     """Make partitions that are not there, in the caller's transaction; two may do it at once.
 
-    A month that was dropped is not made again, and one of which rows lie in the default partition gets none:
-    its rows go on to be kept there.
+    Made apart and then attached, so that nobody waits who reads single months only: who reads all of them,
+    as a dump does, is waited for. Rows of the month that lie in the default partition, told by a clock that
+    was ahead, move into it. A month that was dropped is not made again.
+
+    Args:
+        connection: of the plant.
+        months: as `wanted` and `ahead` give them.
+        most: rows to move at most; a month with more stays in the default partition. None: all.
     """
     months = set(months)
     if not _missing(connection, months):
         return
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     for month in _missing(connection, months):
-        try:
-            with connection.begin_nested():
-                for table in TABLES:
-                    name = f"{table}_{month.replace('-', '_')}"
-                    connection.execute(
-                        sa.text(
-                            f"CREATE TABLE {name} PARTITION OF {table}"
-                            f" FOR VALUES FROM ('{month}') TO ('{after(month)}')"
-                        )
-                    )
-        except IntegrityError:
-            log.warning("month %s has no partition: rows of it lie in the default one", month)
+        _make(connection, month, most)
+
+
+def make_ahead(connection: sa.Connection) -> None:
+    """Make the months of `ahead` where that needs no wait: others would wait behind it."""
+    connection.execute(sa.text(f"SET LOCAL lock_timeout = '{SHORT_MS}ms'"))
+    make(connection, ahead())
+
+
+def make_due(connection: sa.Connection) -> None:
+    """Make the months of `ahead` and those of which rows lie in the default partition, however many."""
+    connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+    times = connection.execute(
+        sa.text("SELECT DISTINCT substr(triggered_at, 1, 7) FROM parts_default")
+    )
+    make(connection, ahead() | wanted(times.scalars()), most=None)
+
+
+def _make(connection: sa.Connection, month: str, most: int | None) -> None:
+    bounds = {"first": month, "last": after(month)}
+    here = "triggered_at >= :first AND triggered_at < :last"
+    early = sa.text(f"SELECT count(*) FROM parts_default WHERE {here}")  # noqa: S608  constant
+    if most is not None and connection.execute(early, bounds).scalar_one() > most:
+        log.warning(
+            "month %s has no partition: more than %d of its rows lie in the default one; inspection plant "
+            "init moves them",
+            month, most,
+        )  # fmt: skip
+        return
+    names = {table: f"{table}_{month.replace('-', '_')}" for table in TABLES}
+    for table, name in names.items():
+        connection.execute(sa.text(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)"))
+    # nobody adds to the default partitions from here on; attaching would lock them in the same way
+    connection.execute(
+        sa.text("LOCK TABLE parts_default, verdicts_default IN ACCESS EXCLUSIVE MODE")
+    )
+    for table, name in names.items():
+        _move(connection, table, name, bounds)
+        connection.execute(
+            sa.text(
+                f"ALTER TABLE {table} ATTACH PARTITION {name}"
+                f" FOR VALUES FROM ('{month}') TO ('{bounds['last']}')"
+            )
+        )
+
+
+def _move(connection: sa.Connection, table: str, name: str, bounds: dict[str, str]) -> None:
+    """Move rows of a month out of the default partition; what people said is not changed by that."""
+    here = "triggered_at >= :first AND triggered_at < :last"
+    if not connection.execute(
+        sa.text(f"SELECT EXISTS (SELECT 1 FROM {table}_default WHERE {here})"),  # noqa: S608  constant
+        bounds,
+    ).scalar_one():
+        return
+    given = connection.execute(
+        sa.text(
+            "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attnum > 0"
+            " AND attrelid = CAST(:table AS regclass) AND NOT attisdropped AND attgenerated = ''"
+        ),
+        {"table": table},
+    ).scalar_one()
+    connection.execute(sa.text(f"ALTER TABLE {table}_default DISABLE TRIGGER USER"))
+    connection.execute(
+        sa.text(
+            f"WITH moved AS (DELETE FROM {table}_default WHERE {here} RETURNING *)"  # noqa: S608  from the catalogue
+            f" INSERT INTO {name} ({given}) SELECT {given} FROM moved"
+        ),
+        bounds,
+    )
+    connection.execute(sa.text(f"ALTER TABLE {table}_default ENABLE TRIGGER USER"))
 
 
 def _missing(connection: sa.Connection, months: set[str]) -> list[str]:

@@ -3,7 +3,8 @@
     told again, its time before the month, its record removed ─▶ left out
     told, its time before the month, never had here           ─▶ the default partition
 
-A clock that is behind gives a time of long ago to a part of today.
+A clock that is behind gives a time of long ago to a part of today. The plant does not have the station's
+numbers of alarms: those that go are known by the mark that the station had then.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from inspection.store.plant.tables import DROPPED, REMOVED, part_keys
+from inspection.store.plant.tables import (
+    DROPPED,
+    REMOVED,
+    REMOVED_ALARMS,
+    part_keys,
+    plant_stations,
+)
 from inspection.store.rows import Values
 from inspection.store.web.tables import marks
 
@@ -65,6 +72,21 @@ def removed(connection: sa.Connection, station: str, old: Sequence[Values]) -> s
     for row in connection.execute(here):
         found.pop((row.epoch, row.sequence))
     return set(found.values())
+
+
+def note_alarms(connection: sa.Connection) -> None:
+    """Note up to which message each station has told: alarms of old months go, and are among those."""
+    columns = (plant_stations.c.station, plant_stations.c.since, plant_stations.c.mark)
+    for station, since, mark in connection.execute(sa.select(*columns)).all():
+        if since:  # else it waits for a store that was accepted: what was noted stays
+            _put(connection, REMOVED_ALARMS + station, json.dumps([since, int(mark)]))
+
+
+def alarms_removed(connection: sa.Connection, station: str, since: str) -> int:
+    """Return the message of this outbox up to which alarms of old months were removed; 0: none."""
+    query = sa.select(marks.c.value).where(marks.c.name == REMOVED_ALARMS + station)
+    noted = json.loads(connection.execute(query).scalar() or '["", 0]')
+    return int(noted[1]) if noted[0] == since else 0
 
 
 def _highest(connection: sa.Connection, station: str) -> dict[int, int]:

@@ -85,6 +85,25 @@ class Source:
         """Return whole parts of this station by their record id."""
         return self._by(parts, PART_COLUMNS, "id", records, parts.c.station == self.station)
 
+    def readable_parts(self, records: Sequence[int]) -> tuple[dict[int, Values], set[int]]:
+        """Return whole parts by their record id, and those of which a cell is damaged."""
+        try:
+            return self.parts(records), set()
+        except ValueError:
+            found: dict[int, Values] = {}
+            damaged: set[int] = set()
+            for record in records:
+                try:
+                    found |= self.parts([record])
+                except ValueError:
+                    damaged.add(record)
+            return found, damaged
+
+    def answers(self, records: Sequence[int]) -> dict[int, Values]:
+        """Return what names these parts and what was decided, by record id; the rest may be damaged."""
+        names = ("id", "epoch", "sequence", "triggered_at", "decision", "decided_at")
+        return self._by(parts, names, "id", records, parts.c.station == self.station)
+
     def alarms(self, numbers: Sequence[int]) -> dict[int, Values]:
         """Return alarms by their id."""
         names = tuple(column.name for column in alarms.columns)
@@ -111,11 +130,9 @@ class Source:
 
     def keys(self, records: Sequence[int]) -> dict[int, tuple[int, int, str]]:
         """Return epoch, sequence and time of these parts by their record id."""
-        names = ("id", "epoch", "sequence", "triggered_at")
-        found = self._by(parts, names, "id", records, parts.c.station == self.station)
         return {
             record: (int(row["epoch"]), int(row["sequence"]), str(row["triggered_at"]))
-            for record, row in found.items()
+            for record, row in self.answers(records).items()
         }
 
     def open_reviews(self, above: int, limit: int) -> list[int]:

@@ -20,6 +20,8 @@ DROPPED = "plant.dropped_before"
 """Row of `marks`: parts triggered before this month were removed."""
 REMOVED = "plant.removed."
 """Rows of `marks`, one a station: the highest record that was removed, by epoch, as JSON."""
+REMOVED_ALARMS = "plant.removed_alarms."
+"""Rows of `marks`, one a station: up to which message of which outbox alarms were removed, as JSON."""
 
 metadata = sa.MetaData()
 

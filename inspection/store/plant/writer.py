@@ -11,6 +11,7 @@ A kill or a cut link leaves rows and mark as they were before, or both as they a
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from inspection.store.database import is_refused
 from inspection.store.plant import months, rows
 from inspection.store.plant.database import Plant, PlantError, check
 from inspection.store.plant.identity import check_epochs, resume
-from inspection.store.plant.removed import dropped_before, removed
+from inspection.store.plant.removed import alarms_removed, dropped_before, removed
 from inspection.store.plant.source import Source
 from inspection.store.plant.tables import plant_stations
 from inspection.store.rows import Values, utc_now
@@ -29,6 +30,8 @@ from inspection.store.tables import epochs
 
 BATCH = 200
 """Messages of one transaction, at most."""
+_AHEAD_EVERY = 60.0
+"""Seconds between two attempts to make a partition ahead."""
 log = logging.getLogger(__name__)
 
 
@@ -98,6 +101,7 @@ class Writer:
         self._plant, self._source, self._carry = plant, source, carry
         self._since, self._mark = "", 0
         self._months: set[str] = set()
+        self._next_ahead = 0.0
 
     def resume(self) -> int:
         """Return the row of the outbox that the plant took last; see `identity.resume`."""
@@ -141,6 +145,7 @@ class Writer:
                 name = last if taken[-1] == entries[-1].order.number else self._source.name_of(mark)
                 self._note(connection, mark, name)
         self._mark = mark
+        self._make_ahead()
         if refused is not None:
             raise refused
 
@@ -196,6 +201,20 @@ class Writer:
                 months.make(connection, missing)
             self._months |= missing
 
+    def _make_ahead(self) -> None:
+        """Make what is needed soon; who reads the plant meanwhile does not stop what is told now."""
+        missing = months.ahead() - self._months
+        if not missing or time.monotonic() < self._next_ahead:
+            return
+        self._next_ahead = time.monotonic() + _AHEAD_EVERY
+        try:
+            with self._plant.transaction("making partitions ahead") as connection:
+                months.make_ahead(connection)
+        except PlantError as error:
+            log.error("%s; it is needed from next month on, and tried again in a minute", error)
+        else:
+            self._months |= missing
+
     def _write(
         self, connection: sa.Connection, entries: Sequence[_Entry]
     ) -> RowRefusedError | None:
@@ -210,8 +229,10 @@ class Writer:
         return None
 
     def _kept(self, connection: sa.Connection, entries: Sequence[_Entry]) -> list[_Entry]:
-        """Return all but those of parts that were removed here; others of such times may be of today."""
+        """Return all but parts and alarms that were removed here; others of such times may be of today."""
         first = dropped_before(connection)
+        if first:
+            entries = self._without_alarms(connection, entries, first)
         old = [
             e.part for e in entries if e.part is not None and str(e.part["triggered_at"]) < first
         ]
@@ -226,6 +247,16 @@ class Writer:
                 len(late), late[0], first, self._source.station,
             )  # fmt: skip
         return [e for e in entries if e.part is None or e.part["id"] not in gone]
+
+    def _without_alarms(
+        self, connection: sa.Connection, entries: Sequence[_Entry], first: str
+    ) -> list[_Entry]:
+        reached = alarms_removed(connection, self._source.station, self._since)
+        return [
+            e
+            for e in entries
+            if e.alarm is None or str(e.alarm["at"]) >= first or e.order.number > reached
+        ]
 
     def _try(self, connection: sa.Connection, entries: Sequence[_Entry]) -> RowRefusedError | None:
         try:

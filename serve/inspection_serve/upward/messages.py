@@ -69,8 +69,10 @@ def message_of(told: Told) -> Message:
     """Return what is said of a row of the outbox.
 
     Raises:
-        ValueError: what it tells of is gone, or holds a number that is not finite.
+        ValueError: what it tells of is gone or damaged, or holds a number that is not finite.
     """
+    if told.damage:
+        raise ValueError(f"{told.kind} {told.subject} is not readable: {told.damage}")
     if told.row is None:
         raise ValueError(f"{told.kind} {told.subject} is not in the store any more")
     name, said = _SAID[told.kind](told, told.row)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from inspection.errors import InspectionError, StoreError
-from inspection.store.outbox import Batch, Outbox, Told
+from inspection.store.outbox import Batch, Outbox, Told, age_of
 from inspection.store.plant.source import Source
 from inspection_serve.upward.link import Link, LinkConfig, OwnMark, RefusedError
 from inspection_serve.upward.messages import Message, message_of
@@ -116,7 +116,7 @@ class Sender:
         self._absent = 0
         self._say("")
         link = self._open()
-        if isinstance(link, OwnMark) and self._resume(link, batch):
+        if self._resume(link, batch):
             return 0.0
         link.keep(self._state())
         if not self._outbox.is_noted:  # a full disk, a store that was locked
@@ -134,11 +134,8 @@ class Sender:
         """Tell whether a fuller batch is to be waited for."""
         if not self._config.every or len(batch.told) >= self._config.batch:
             return False
-        at = batch.told[0].at
-        if not at:
-            return False
-        age = (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
-        return 0 <= age < self._config.every
+        age = age_of(batch.told[0].at)
+        return age is not None and 0 <= age < self._config.every
 
     def _send(self, link: Link, batch: Batch) -> bool:
         """Send in order for half a second; return whether something is left of the batch."""
@@ -200,14 +197,15 @@ class Sender:
             why, _ = self._refusal(link, [message_of(one)])
         except (ValueError, KeyError, TypeError) as error:
             why = f"it cannot be said: {error!r}"
-        self._outbox.again_done(one.id, why)
+        self._outbox.again_done(one.id, why, keep=isinstance(link, OwnMark))
 
-    def _resume(self, link: OwnMark, batch: Batch) -> bool:
+    def _resume(self, link: Link, batch: Batch) -> bool:
         """Go on where the receiver itself stands; tell whether that is elsewhere than we thought."""
         label = (link, batch.since, batch.place)
-        if self._source is None or self._resumed == label:
+        if not isinstance(link, OwnMark) or self._source is None or self._resumed == label:
             return False
         mark = link.resume(self._source)
+        self._tell_late(link, mark)
         self._resumed = label
         if mark == batch.delivered:
             return False
@@ -215,6 +213,28 @@ class Sender:
             log.warning("%s has less than was noted: from message %d on", self._config.name, mark)
         self._outbox.go_to(batch, mark)
         return True
+
+    def _tell_late(self, link: Link, mark: int) -> None:
+        """Tell again what left the quarantine: a receiver that was restored may be from before that.
+
+        Its mark does not say so. What it has does not change by that; what is above the mark comes anyway.
+        """
+        reached = 0
+        while told := self._outbox.taken_late(reached, mark, self._config.batch):
+            messages = [message for one in told for message in self._still_said(one)]
+            reached = told[-1].id
+            refused, number = self._refusal(link, messages) if messages else ("", 0)
+            if refused:
+                reached = number or messages[0].number
+                log.error("%s: message %d: %s", self._config.name, reached, refused)
+                self._outbox.again_done(reached, refused)
+
+    def _still_said(self, one: Told) -> list[Message]:
+        try:
+            return [message_of(one)]
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("%s: message %d is not told again: %s", self._config.name, one.id, error)
+            return []
 
     def _open(self) -> Link:
         if self._link is None:
