@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -28,6 +28,7 @@ from inspection.errors import InferenceError
 from inspection.letterbox import fill, plan_views
 from inspection.tiles import tiles_together
 from inspection.types import Detections, Image
+from inspection_serve.inference.apart import Apart
 from inspection_serve.inference.health import Health
 from inspection_serve.inference.infer import Inferences, InferRoute
 from inspection_serve.inference.local_door import LocalDoor
@@ -44,6 +45,9 @@ EXTENSIONS = [
     "system_shared_memory",
 ]
 LOCAL = {"127.0.0.1", "::1"}
+T = TypeVar("T")
+CLOSE = 4.0
+"""Longest wait, seconds, for what is served to end."""
 WATCH = 1.0
 """Longest time, seconds, between two looks for an inference that hangs."""
 _log = logging.getLogger(__name__)
@@ -71,18 +75,22 @@ def build_app(
     memory = SharedMemory()
     inferences = Inferences(models, memory, metrics, health)
     door = LocalDoor(inferences)
+    apart = Apart()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         tasks = [
-            asyncio.create_task(_load_first(models, health, on_loaded)),
+            asyncio.create_task(_load_first(apart, models, health, on_loaded)),
             asyncio.create_task(_watch(models, stall, on_fault)),
         ]
         door.open()
         yield
         for task in tasks:
             task.cancel()
-        await asyncio.to_thread(models.close)
+        apart.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE):
+                await Apart().run("close", models.close)
         door.close()
         memory.close()
 
@@ -96,6 +104,7 @@ def build_app(
     _add_errors(app)
     _add_health(app, models, health)
     _add_models(app, models, door)
+    _add_changes(app, models, apart)
     _add_memory(app, memory)
     _add_inspect(app, models)
 
@@ -107,9 +116,11 @@ def build_app(
     return InferRoute(_BodyLimit(app), inferences)
 
 
-async def _load_first(models: Models, health: Health, on_loaded: Callable[[], None]) -> None:
+async def _load_first(
+    apart: Apart, models: Models, health: Health, on_loaded: Callable[[], None]
+) -> None:
     try:
-        await asyncio.to_thread(models.load_current)
+        await apart.run("first", models.load_current)
     except Exception:
         _log.exception("the releases could not be read")
     health.loaded = True
@@ -223,26 +234,36 @@ def _add_models(app: FastAPI, models: Models, door: LocalDoor) -> None:
         """Configuration as Triton writes it."""
         return configure_model(models.find(model, version), models.max_batch, door.name)
 
+
+def _add_changes(app: FastAPI, models: Models, apart: Apart) -> None:
+    async def change(key: Hashable, work: Callable[[], T]) -> T:
+        try:
+            return await apart.run(key, work)
+        except asyncio.CancelledError:  # the server hangs up on who still waits when it stops
+            raise RequestError("the service stops", 503, "loading") from None
+
     @app.post("/v2/repository/models/{model}/load")
     async def load(model: str, request: Request) -> dict[str, Any]:
         """Load and warm a release beside the others; it then becomes the default."""
         given = await _parameters(request)
-        number = await asyncio.to_thread(
-            models.load, model, _version(given), make_default=given.get("default") is not False
+        version, default = _version(given), given.get("default") is not False
+        number = await change(
+            ("load", model, version, default),
+            lambda: models.load(model, version, make_default=default),
         )
         return {"name": model, "version": str(number), "state": "READY"}
 
     @app.post("/v2/repository/models/{model}/unload")
     async def unload(model: str, request: Request) -> dict[str, Any]:
         """Stop serving one version, or all of a part."""
-        given = await _parameters(request)
-        await asyncio.to_thread(models.unload, model, _version(given))
+        version = _version(await _parameters(request))
+        await change(("unload", model, version), lambda: models.unload(model, version))
         return {"name": model, "state": "UNAVAILABLE"}
 
     @app.post("/v2/repository/models/{model}/rollback")
     async def rollback(model: str) -> dict[str, Any]:
         """Serve the version that was the default before."""
-        number = await asyncio.to_thread(models.rollback, model)
+        number = await change(("rollback", model), lambda: models.rollback(model))
         return {"name": model, "version": str(number), "state": "READY"}
 
 

@@ -113,8 +113,11 @@ def run(
     host, port = listener.getsockname()[:2]
     _say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
     server.run(sockets=[listener])
+    code = FAULT if health.fault else 0
     logging.shutdown()
-    return FAULT if health.fault else 0
+    if open_models is None and models.loading:
+        os._exit(code)  # a library cannot be stopped within a load; nobody waits for it
+    return code
 
 
 def _models_here(settings: Settings, metrics: Metrics, on_fault: Callable[[str], None]) -> Models:
