@@ -16,6 +16,7 @@ from inspection_serve.inference.picture import decode_picture, picture_size
 from inspection_serve.inference.protocol import (
     HEADER_LENGTH,
     MAX_BODY,
+    MAX_JSON,
     MemorySlice,
     RequestError,
     encode_infer,
@@ -118,6 +119,31 @@ def test_too_large_a_body() -> None:
     with pytest.raises(RequestError) as caught:
         parse_infer(bytes(MAX_BODY + 1), {})
     assert caught.value.status == 413
+
+
+def test_numbers_in_json_are_for_small_images() -> None:
+    """Nobody else is answered while they are read; the same image is welcome as bytes."""
+    shape = [1, 640, 640, 3]
+    size = 640 * 640 * 3
+    for headers in ({}, {HEADER_LENGTH: str(size * 2)}):
+        body, _ = as_json([0] * size)
+        with pytest.raises(RequestError, match="send the images as binary tensor data") as caught:
+            parse_infer(body.ljust(size * 2), headers)
+        assert (caught.value.status, caught.value.code) == (413, "too_large")
+    where = {"shape": shape, "parameters": {"binary_data_size": size}}
+    assert parse_infer(*binary(where, bytes(size))).shape == tuple(shape)
+    small = {"shape": [1, 256, 256, 3], "data": [7] * (256 * 256 * 3), "parameters": {}}
+    text = binary(small, b"")[0]
+    assert len(text) < MAX_JSON
+    assert parse_infer(text, {}).images.min() == 7
+
+
+def test_memory_is_named_by_either_side() -> None:
+    where = {"shared_memory_region": "r", "shared_memory_byte_size": 12}
+    wish = [{"name": "detections", "parameters": where}]
+    assert parse_infer(*binary({"parameters": where}, b"")).names_memory
+    assert parse_infer(*binary(outputs=wish)).names_memory
+    assert not parse_infer(*binary(outputs=[{"name": "detections"}])).names_memory
 
 
 values = st.recursive(
