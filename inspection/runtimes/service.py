@@ -204,9 +204,7 @@ class Service:
         self._close_door()
         segment, self._segment = self._segment, None
         if segment is not None:
-            if self._registered_on != (0, 0):
-                self._unregister(segment)
-            segment.close()
+            self._give_back(segment, time.monotonic() + _GOODBYE)
 
     def _close_door(self) -> None:
         door, self._door = self._door, None
@@ -230,13 +228,15 @@ class Service:
                 return
         self._infer_all(release, warm_images(release), deadline)
 
-    def _unregister(self, segment: Segment) -> None:
-        """Tell the service to forget our memory: it keeps it, and has room for few, until it is told."""
-        link = Link(self._config.url)  # ours may be in use by a thread that waits
-        path = f"/v2/systemsharedmemory/region/{segment.name}/unregister"
-        with contextlib.suppress(InferenceError):
-            link.exchange("POST", path, b"{}", deadline=time.monotonic() + _GOODBYE)
-        link.close()
+    def _give_back(self, segment: Segment, deadline: float) -> None:
+        """Remove our memory, and tell the service: it keeps it, and has room for few, until it is told."""
+        if self._registered_on != (0, 0):
+            link = Link(self._config.url)  # ours may be in use by a thread that waits
+            path = f"/v2/systemsharedmemory/region/{segment.name}/unregister"
+            with contextlib.suppress(InferenceError):
+                link.exchange("POST", path, b"{}", deadline=deadline)
+            link.close()
+        segment.close()
 
     def _connections(self) -> tuple[int, int]:
         """Tell how many connections were made; another one may lead to another process."""
@@ -417,8 +417,9 @@ class Service:
         """Put the images into memory that the service knows. Returns False to send them instead."""
         try:
             if self._segment is None or self._segment.size < images.nbytes:
-                if self._segment is not None:
-                    self._segment.close()
+                outgrown, self._segment = self._segment, None
+                if outgrown is not None:
+                    self._give_back(outgrown, min(deadline, time.monotonic() + _GOODBYE))
                 self._registered_on = (0, 0)
                 self._segment = Segment(images.nbytes)
         except OSError as error:

@@ -216,7 +216,11 @@ class TestService:
         assert runtime.shared_memory
         mine = list(shared_memory.FOLDER.glob(f"{shared_memory.PREFIX}{os.getpid()}-*"))
         assert len(mine) == 1
-        runtime.infer(np.concatenate([picture(0)] * 3), PATIENCE)  # grows
+        for images in (3, 5):  # it grows, and the service holds no more than one piece
+            runtime.infer(np.concatenate([picture(0)] * images), PATIENCE)
+            regions = service.call("GET", "/v2/systemsharedmemory/status")[1]
+            own = [r for r in regions if f"-{os.getpid()}-" in r["name"]]
+            assert [r["byte_size"] for r in own] == [picture(0).nbytes * images]
         runtime.close()
         assert not list(shared_memory.FOLDER.glob(f"{shared_memory.PREFIX}{os.getpid()}-*"))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +27,13 @@ from release_builder import paint, write_release
 from service_process import PATIENCE, ServiceProcess, wait_until
 from tritonclient.utils import InferenceServerException, shared_memory
 
+from inspection.errors import InferenceError
+from inspection.release import load_release
+from inspection.runtimes.service import ServiceConfig
+from inspection_serve.inference.protocol import MAX_JSON
+
 SIZE = (128, 128)
+INDEX = "/v2/repository/index"
 
 
 def write_all(folder: Path) -> Path:
@@ -185,6 +193,47 @@ class TestTritonClient:
         (coarse,) = model(picture(1))  # uint8 in: boxes are right, scores are cut to 0
         assert coarse[0, 1].tolist() == [10, 20, 40, 60, 0, 1]
         model.triton_client.close()
+
+
+class TestMemoryOfALine:
+    """Whoever reaches the port knows its name: it is in /dev/shm, for all to see."""
+
+    def test_others_neither_write_it_nor_put_another_in_its_place(
+        self, service: ServiceProcess
+    ) -> None:
+        release = load_release(Path(service._releases) / "demo" / "1")
+        line = ServiceConfig(url=service.url, shared_memory="on", timeout=PATIENCE).open()
+        line.load(release, PATIENCE)
+        mine = f"inspection-line-{os.getpid()}-"
+        regions = service.call("GET", "/v2/systemsharedmemory/status")[1]
+        (name,) = [r["name"] for r in regions if r["name"].startswith(mine)]
+        room = line.room((1, *SIZE, 3))
+        room[:] = picture(1)
+
+        where = {"shared_memory_region": name, "shared_memory_byte_size": 192}
+        image = picture(0)
+        tensor = {"name": "images", "datatype": "UINT8", "shape": [1, *SIZE, 3]}
+        asked = {
+            "inputs": [{**tensor, "data": image.reshape(-1).tolist()}],
+            "outputs": [{"name": "detections", "parameters": where}],
+        }
+        status, answer = service.call("POST", "/v2/models/demo/infer", asked)
+        assert (status, answer["code"]) == (403, "forbidden")
+        base = "/v2/systemsharedmemory/region"
+        other = f"inspection-test-{secrets.token_hex(4)}"
+        memory = shared_memory.create_shared_memory_region(other, f"/{other}", image.nbytes)
+        try:
+            shared_memory.set_shared_memory_region(memory, [image])
+            assert service.call("POST", f"{base}/{name}/unregister")[0] == 200
+            body = {"key": f"/{other}", "byte_size": image.nbytes}
+            status, answer = service.call("POST", f"{base}/{name}/register", body)
+            assert (status, answer["code"]) == (403, "forbidden")
+        finally:
+            shared_memory.destroy_shared_memory_region(memory)
+        with pytest.raises(InferenceError, match="unknown shared memory"):
+            line.infer(room, PATIENCE)
+        assert line.infer(room, PATIENCE)["detections"][0, 1, 4] == pytest.approx(0.99)
+        line.close()
 
 
 class TestVersions:
@@ -399,7 +448,7 @@ class TestRoughHandling:
                 status, answer = service.call(
                     "POST", "/v2/models/demo/infer", rng.bytes(size), headers
                 )
-                assert status == 400
+                assert status == (413 if size > MAX_JSON and not headers else 400)
                 assert answer["error"]
         too_large = {"Content-Length": str(1 << 40)}
         assert service.call("POST", "/v2/models/demo/infer", b"x", too_large)[0] == 413
@@ -450,6 +499,26 @@ class TestRoughHandling:
         assert own.stop() == 0
         idle.close()
         assert not [line for line in own.lines if "Traceback" in line]
+
+    def test_sigterm_ends_it_within_a_load(self, tmp_path: Path) -> None:
+        """Of a release that takes a minute to warm; who waits for it is told."""
+        write_release(tmp_path, size=SIZE)
+        write_release(tmp_path, number=2, variant="crawling", size=SIZE)
+        (tmp_path / "demo" / "current").write_text("1\n")
+        with (
+            ServiceProcess(tmp_path, "--max-batch", "32") as running,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            load = {"parameters": {"version": "2", "default": False}}
+            path = "/v2/repository/models/demo/load"
+            asked = pool.submit(running.call, "POST", path, load)
+            wait_until(lambda: "LOADING" in json.dumps(running.call("POST", INDEX)[1]))
+            began = time.monotonic()
+            assert running.stop() == 0
+            assert time.monotonic() - began < 20
+            status, answer = asked.result(PATIENCE)
+        assert (status, answer["error"]) == (503, "the service stops")
+        assert not [line for line in running.lines if "Traceback" in line]
 
     def test_port_in_use(self, tmp_path: Path) -> None:
         with BadService() as other:

@@ -149,6 +149,33 @@ def test_one_bad_image_does_not_spoil_the_others() -> None:
     assert batcher.join(30)
 
 
+def test_after_a_device_fault_the_rest_of_the_batch_is_not_run() -> None:
+    """Each is tried alone, and the second breaks the device: its state is unknown from then on."""
+    go, first = threading.Event(), threading.Event()
+
+    def script(images: Any) -> None:
+        if images[0, 0, 0, 0] == 100:
+            first.set()
+            assert go.wait(30)
+        if len(images) > 1:
+            raise InferenceError("odd") from RuntimeError("odd")
+        if images[0, 0, 0, 0] == 66:
+            raise InferenceError("it") from RuntimeError("CUDA error: device-side assert")
+
+    batcher, runtime, faults = start(script)
+    batcher.submit(image(100))
+    assert first.wait(30)
+    futures = [batcher.submit(image(v)) for v in (1, 66, 3, 4)]
+    go.set()
+    assert futures[0].result(30)["detections"][0, 0, 0] == 1
+    for future in futures[1:]:
+        with pytest.raises(RequestError, match="it; the service restarts"):
+            future.result(30)
+    assert batcher.join(30)
+    assert runtime.batches == [1, 4, 1, 1]
+    assert faults == [f"{RELEASE.name}: it"]
+
+
 def test_only_so_many_may_wait_and_the_expired_are_dropped() -> None:
     go, first = threading.Event(), threading.Event()
 

@@ -16,6 +16,7 @@ from inspection_serve.inference.picture import decode_picture, picture_size
 from inspection_serve.inference.protocol import (
     HEADER_LENGTH,
     MAX_BODY,
+    MAX_JSON,
     MemorySlice,
     RequestError,
     encode_infer,
@@ -118,6 +119,31 @@ def test_too_large_a_body() -> None:
     with pytest.raises(RequestError) as caught:
         parse_infer(bytes(MAX_BODY + 1), {})
     assert caught.value.status == 413
+
+
+def test_numbers_in_json_are_for_small_images() -> None:
+    """Nobody else is answered while they are read; the same image is welcome as bytes."""
+    shape = [1, 640, 640, 3]
+    size = 640 * 640 * 3
+    for headers in ({}, {HEADER_LENGTH: str(size * 2)}):
+        body, _ = as_json([0] * size)
+        with pytest.raises(RequestError, match="send the images as binary tensor data") as caught:
+            parse_infer(body.ljust(size * 2), headers)
+        assert (caught.value.status, caught.value.code) == (413, "too_large")
+    where = {"shape": shape, "parameters": {"binary_data_size": size}}
+    assert parse_infer(*binary(where, bytes(size))).shape == tuple(shape)
+    small = {"shape": [1, 256, 256, 3], "data": [7] * (256 * 256 * 3), "parameters": {}}
+    text = binary(small, b"")[0]
+    assert len(text) < MAX_JSON
+    assert parse_infer(text, {}).images.min() == 7
+
+
+def test_memory_is_named_by_either_side() -> None:
+    where = {"shared_memory_region": "r", "shared_memory_byte_size": 12}
+    wish = [{"name": "detections", "parameters": where}]
+    assert parse_infer(*binary({"parameters": where}, b"")).names_memory
+    assert parse_infer(*binary(outputs=wish)).names_memory
+    assert not parse_infer(*binary(outputs=[{"name": "detections"}])).names_memory
 
 
 values = st.recursive(
@@ -288,6 +314,69 @@ class TestSharedMemory:
             memory.read(MemorySlice("r", 45, 12), (1, 2, 2, 3))
         with pytest.raises(RequestError, match="shorter"):
             memory.write(MemorySlice("r", 45, 12), np.zeros(3, np.float32))
+
+    def test_memory_of_a_line_is_read_and_never_written(
+        self, memory: SharedMemory, tmp_path: Path
+    ) -> None:
+        """Its picture is in there, between the camera and the network."""
+        name = "inspection-line-17-ab"
+        (tmp_path / name).write_bytes(bytes(range(100)))
+        memory.register(name, f"/{name}", 0, 100)
+        assert memory.read(MemorySlice(name, 0, 12), (1, 2, 2, 3)).tobytes() == bytes(range(12))
+        with pytest.raises(RequestError, match="never written") as caught:
+            memory.write(MemorySlice(name, 0, 12), np.zeros(3, np.float32))
+        assert caught.value.status == 403
+        assert (tmp_path / name).read_bytes() == bytes(range(100))
+
+    @pytest.mark.parametrize(
+        ("name", "key", "offset"),
+        [
+            ("inspection-line-17-ab", "/seg", 0),
+            ("r", "/inspection-line-17-ab", 0),
+            ("r", "inspection-line-17-ab", 0),
+            ("inspection-line-18-cd", "/inspection-line-17-ab", 0),
+            ("inspection-line-17-ab", "/inspection-line-17-ab", 8),
+        ],
+    )
+    def test_nobody_puts_another_picture_in_its_place(
+        self, memory: SharedMemory, tmp_path: Path, name: str, key: str, offset: int
+    ) -> None:
+        (tmp_path / "inspection-line-17-ab").write_bytes(bytes(100))
+        with pytest.raises(RequestError, match="memory of a line") as caught:
+            memory.register(name, key, offset, 50)
+        assert caught.value.status == 403
+
+    def test_a_file_of_several_names_is_refused(self, memory: SharedMemory, tmp_path: Path) -> None:
+        (tmp_path / "inspection-line-17-ab").write_bytes(bytes(100))
+        (tmp_path / "other").hardlink_to(tmp_path / "inspection-line-17-ab")
+        for name in ("other", "inspection-line-17-ab"):
+            with pytest.raises(RequestError, match="several names"):
+                memory.register(name, f"/{name}", 0, 50)
+
+    def test_what_killed_lines_left_is_forgotten(
+        self, memory: SharedMemory, tmp_path: Path
+    ) -> None:
+        for i in range(3):
+            (tmp_path / f"inspection-line-{i}").write_bytes(bytes(10))
+            memory.register(f"inspection-line-{i}", f"/inspection-line-{i}", 0, 10)
+        (tmp_path / "inspection-line-0").unlink()
+        memory.register("r", "/seg", 0, 10)
+        names = [region["name"] for region in memory.status()]
+        assert names == ["inspection-line-1", "inspection-line-2", "r"]
+
+    def test_others_that_are_gone_make_room_where_there_is_none(
+        self, memory: SharedMemory, tmp_path: Path
+    ) -> None:
+        """A client may remove the file early and go on to use its memory."""
+        (tmp_path / "early").write_bytes(bytes(range(10)))
+        memory.register("early", "/early", 0, 10)
+        (tmp_path / "early").unlink()
+        for i in range(MAX_REGIONS - 1):
+            memory.register(f"r{i}", "/seg", 0, 10)
+        assert memory.status("early")
+        memory.register("more", "/seg", 0, 10)
+        with pytest.raises(RequestError, match="unknown"):
+            memory.status("early")
 
     def test_names_once_and_not_without_end(self, memory: SharedMemory) -> None:
         for i in range(MAX_REGIONS):

@@ -128,6 +128,26 @@ def test_what_is_no_answer_becomes_an_error(handle: Handle, replicas: Replicas, 
     assert ask(replicas) == answer
 
 
+def test_nobody_waits_for_ever_when_the_calls_hang(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+):
+    go, holds = threading.Event(), threading.Event()
+
+    async def hang() -> None:
+        holds.set()
+        go.wait(60)
+
+    monkeypatch.setattr(module, "LATE", 0.1)
+    replicas._calls.start(hang())
+    assert holds.wait(20)
+    try:
+        with pytest.raises(RequestError, match="nothing was heard") as caught:
+            replicas.infer(IMAGES, 0.1)
+        assert caught.value.status == 504
+    finally:
+        go.set()
+
+
 def test_a_replica_with_another_model_is_not_ready(handle: Handle, replicas: Replicas):
     handle.mode = "cd" * 32
     until_ready(replicas, False)

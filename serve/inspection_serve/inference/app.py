@@ -1,7 +1,8 @@
 """The service's routes.
 
-    …/infer ─▶ InferRoute (plain ASGI: the line waits for it), or LocalDoor from this host
-    all else ─▶ FastAPI
+    a program? (Programs) ─▶ …/infer ─▶ InferRoute (plain ASGI: the line waits for it)
+                           └▶ all else ─▶ FastAPI
+    LocalDoor ─▶ inferences of this host
 
 All raise RequestError, which becomes a JSON body with `error` and `code`.
 """
@@ -12,8 +13,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Hashable
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -28,13 +29,15 @@ from inspection.errors import InferenceError
 from inspection.letterbox import fill, plan_views
 from inspection.tiles import tiles_together
 from inspection.types import Detections, Image
+from inspection_serve.inference.apart import Apart
+from inspection_serve.inference.callers import Programs, is_local
 from inspection_serve.inference.health import Health
 from inspection_serve.inference.infer import Inferences, InferRoute
 from inspection_serve.inference.local_door import LocalDoor
 from inspection_serve.inference.metrics import Metrics
 from inspection_serve.inference.models import Models, Served, configure_model, describe_model
 from inspection_serve.inference.picture import MAX_BYTES, decode_picture
-from inspection_serve.inference.protocol import RequestError
+from inspection_serve.inference.protocol import MAX_JSON, RequestError
 from inspection_serve.inference.shared_memory import SharedMemory
 
 EXTENSIONS = [
@@ -43,7 +46,9 @@ EXTENSIONS = [
     "model_repository",
     "system_shared_memory",
 ]
-LOCAL = {"127.0.0.1", "::1"}
+T = TypeVar("T")
+CLOSE = 4.0
+"""Longest wait, seconds, for what is served to end."""
 WATCH = 1.0
 """Longest time, seconds, between two looks for an inference that hangs."""
 _log = logging.getLogger(__name__)
@@ -57,6 +62,7 @@ def build_app(
     stall: float,
     on_fault: Callable[[str], None],
     on_loaded: Callable[[], None],
+    names: Collection[str] = (),
 ) -> ASGIApp:
     """Return the ASGI application.
 
@@ -67,22 +73,27 @@ def build_app(
         stall: an inference that runs for longer, in seconds, is a fault.
         on_fault: called when an inference hangs.
         on_loaded: called when the first load is done.
+        names: of this host that requests may call it by, see `callers.Programs`; empty: any.
     """
     memory = SharedMemory()
     inferences = Inferences(models, memory, metrics, health)
     door = LocalDoor(inferences)
+    apart = Apart()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         tasks = [
-            asyncio.create_task(_load_first(models, health, on_loaded)),
+            asyncio.create_task(_load_first(apart, models, health, on_loaded)),
             asyncio.create_task(_watch(models, stall, on_fault)),
         ]
         door.open()
         yield
         for task in tasks:
             task.cancel()
-        await asyncio.to_thread(models.close)
+        apart.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE):
+                await Apart().run("close", models.close)
         door.close()
         memory.close()
 
@@ -95,21 +106,24 @@ def build_app(
     )
     _add_errors(app)
     _add_health(app, models, health)
-    _add_models(app, models, door)
+    _add_models(app, models, inferences, door)
+    _add_changes(app, models, inferences, apart)
     _add_memory(app, memory)
-    _add_inspect(app, models)
+    _add_inspect(app, inferences, models.max_batch)
 
     @app.get("/metrics")
     async def show_metrics() -> Response:
         """Counters in Prometheus' text format."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return InferRoute(_BodyLimit(app), inferences)
+    return Programs(InferRoute(_BodyLimit(app), inferences), names)
 
 
-async def _load_first(models: Models, health: Health, on_loaded: Callable[[], None]) -> None:
+async def _load_first(
+    apart: Apart, models: Models, health: Health, on_loaded: Callable[[], None]
+) -> None:
     try:
-        await asyncio.to_thread(models.load_current)
+        await apart.run("first", models.load_current)
     except Exception:
         _log.exception("the releases could not be read")
     health.loaded = True
@@ -206,7 +220,7 @@ def _both(app: FastAPI, tail: str) -> Callable[[Callable[..., Coroutine[Any, Any
     return add
 
 
-def _add_models(app: FastAPI, models: Models, door: LocalDoor) -> None:
+def _add_models(app: FastAPI, models: Models, inferences: Inferences, door: LocalDoor) -> None:
     @_both(app, "")
     async def metadata(model: str, version: str | None = None) -> dict[str, Any]:
         """Inputs and outputs of a release."""
@@ -215,7 +229,7 @@ def _add_models(app: FastAPI, models: Models, door: LocalDoor) -> None:
     @_both(app, "/ready")
     async def ready(model: str, version: str | None = None) -> Response:
         """200 when this release answers."""
-        models.find(model, version)
+        inferences.find(model, version)
         return Response(status_code=200)
 
     @_both(app, "/config")
@@ -223,32 +237,45 @@ def _add_models(app: FastAPI, models: Models, door: LocalDoor) -> None:
         """Configuration as Triton writes it."""
         return configure_model(models.find(model, version), models.max_batch, door.name)
 
+
+def _add_changes(app: FastAPI, models: Models, inferences: Inferences, apart: Apart) -> None:
+    async def change(key: Hashable, work: Callable[[], T]) -> T:
+        inferences.check_health()
+        try:
+            return await apart.run(key, work)
+        except asyncio.CancelledError:  # the server hangs up on who still waits when it stops
+            raise RequestError("the service stops", 503, "loading") from None
+
     @app.post("/v2/repository/models/{model}/load")
     async def load(model: str, request: Request) -> dict[str, Any]:
         """Load and warm a release beside the others; it then becomes the default."""
         given = await _parameters(request)
-        number = await asyncio.to_thread(
-            models.load, model, _version(given), make_default=given.get("default") is not False
+        version, default = _version(given), given.get("default") is not False
+        number = await change(
+            ("load", model, version, default),
+            lambda: models.load(model, version, make_default=default),
         )
         return {"name": model, "version": str(number), "state": "READY"}
 
     @app.post("/v2/repository/models/{model}/unload")
     async def unload(model: str, request: Request) -> dict[str, Any]:
         """Stop serving one version, or all of a part."""
-        given = await _parameters(request)
-        await asyncio.to_thread(models.unload, model, _version(given))
+        version = _version(await _parameters(request))
+        await change(("unload", model, version), lambda: models.unload(model, version))
         return {"name": model, "state": "UNAVAILABLE"}
 
     @app.post("/v2/repository/models/{model}/rollback")
     async def rollback(model: str) -> dict[str, Any]:
         """Serve the version that was the default before."""
-        number = await asyncio.to_thread(models.rollback, model)
+        number = await change(("rollback", model), lambda: models.rollback(model))
         return {"name": model, "version": str(number), "state": "READY"}
 
 
 async def _body(request: Request) -> dict[str, Any]:
     """Return a JSON object, or an empty one for an empty body."""
     data = await request.body()
+    if len(data) > MAX_JSON:
+        raise RequestError(f"the JSON is larger than {MAX_JSON} bytes", 413, "too_large")
     try:
         value = json.loads(data) if data.strip() else {}
     except (ValueError, RecursionError) as error:
@@ -274,7 +301,7 @@ def _add_memory(app: FastAPI, memory: SharedMemory) -> None:
     base = "/v2/systemsharedmemory"
 
     def only_local(request: Request) -> None:
-        if request.client is None or request.client.host not in LOCAL:
+        if not is_local(request.scope):
             raise RequestError("shared memory is for clients on this host", 403, "forbidden")
 
     @app.get(f"{base}/status")
@@ -312,7 +339,7 @@ def _add_memory(app: FastAPI, memory: SharedMemory) -> None:
         return {}
 
 
-def _add_inspect(app: FastAPI, models: Models) -> None:
+def _add_inspect(app: FastAPI, inferences: Inferences, max_batch: int) -> None:
     @app.post("/api/v1/inspect")
     async def inspect(request: Request, part: str, version: str | None = None) -> dict[str, Any]:
         """Find what a release knows in a JPEG or PNG: the body itself, or the form field `file`.
@@ -320,13 +347,14 @@ def _add_inspect(app: FastAPI, models: Models) -> None:
         Boxes are x1 y1 x2 y2 in pixels of the upright picture (EXIF orientation applied). This
         gives detections, never a decision: that needs the recipe, and is the line's.
         """
-        served = models.find(part, version)
+        served = inferences.find(part, version)
         data = await _picture_bytes(request)
         image = await asyncio.to_thread(decode_picture, data)
         try:
-            found = await _find(served, image, models.max_batch)
+            found = await _find(served, image, max_batch)
         except InferenceError as error:
             raise RequestError(str(error), 500, "failed") from error
+        inferences.check_health()
         return {
             "part": part,
             "version": str(served.release.number),

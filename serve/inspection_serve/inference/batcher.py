@@ -111,6 +111,7 @@ class Batcher:
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._gave_up = ""
         self._taken = False
         """Somebody uses the runtime; changed under `_changed`."""
         self._faults = 0
@@ -304,7 +305,10 @@ class Batcher:
             self._refuse(batch, error)
             return
         for request in batch:  # one of them may be to blame: each gets its own answer
-            self._answer([request])
+            if self._gave_up:
+                _fail(request, RequestError(self._gave_up, 500, "failed"))
+            else:
+                self._answer([request])
 
     def _reload(self) -> None:
         if not self._runtime.alive(1.0):
@@ -316,11 +320,11 @@ class Batcher:
 
     def _give_up(self, batch: list[_Request], why: str) -> None:
         with self._changed:
-            self._closed = True
+            self._closed, self._gave_up = True, f"{why}; the service restarts"
             batch = [*batch, *self._waiting]
             self._waiting.clear()
         for request in batch:
-            _fail(request, RequestError(f"{why}; the service restarts", 500, "failed"))
+            _fail(request, RequestError(self._gave_up, 500, "failed"))
         self._on_fault(f"{self.release.name}: {why}")
 
 

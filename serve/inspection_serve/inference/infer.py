@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inspection_serve.inference.batcher import Outputs
+from inspection_serve.inference.callers import is_local
 from inspection_serve.inference.health import Health
 from inspection_serve.inference.metrics import Metrics
 from inspection_serve.inference.models import Models, Served
@@ -77,9 +77,13 @@ class Inferences:
 
     def find(self, part: str, version: str | None) -> Served:
         """Return who answers: nobody any more after a fault. Raises RequestError."""
+        self.check_health()
+        return self._models.find(part, version)
+
+    def check_health(self) -> None:
+        """Raise RequestError after a fault: also what was computed beside it is not to be believed."""
         if self._health.fault:
             raise RequestError(f"{self._health.fault}; the service restarts", 500, "failed")
-        return self._models.find(part, version)
 
     def images(self, request: InferRequest) -> NDArray[np.uint8]:
         """Return the images of a request, from its body or its memory. Raises RequestError."""
@@ -99,6 +103,7 @@ class Inferences:
         """Return the answer with the outputs that are wanted. Raises RequestError."""
         if request.memory is not None:
             self._memory.give_back(images)  # not after a failure: a runtime may still read it
+        self.check_health()
         outputs = _wanted(request, answered)
         written: dict[str, MemorySlice] = {}
         for wish in request.outputs:
@@ -150,7 +155,7 @@ class InferRoute:
         try:
             body = await _read_body(scope, receive)
             served = self._inferences.find(match[1], match[2])
-            reply = await self._answer(served, body, _headers(scope))
+            reply = await self._answer(served, body, scope)
         except _GoneError:
             return
         except Exception as error:  # the request's boundary
@@ -166,11 +171,14 @@ class InferRoute:
         )
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _answer(self, served: Served, body: bytes, headers: Mapping[str, str]) -> Reply:
+    async def _answer(self, served: Served, body: bytes, scope: Scope) -> Reply:
+        headers = _headers(scope)
         if HEADER_LENGTH not in headers and len(body) > _SLOW_JSON:
             request = await asyncio.to_thread(parse_infer, body, headers)
         else:
             request = parse_infer(body, headers)
+        if request.names_memory and not is_local(scope):
+            raise RequestError("shared memory is for clients on this host", 403, "forbidden")
         images = self._inferences.images(request)
         future = served.batcher.submit(images, request.timeout)
         answered = await asyncio.wrap_future(future)

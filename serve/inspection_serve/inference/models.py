@@ -85,6 +85,7 @@ class Models:
         self._refused: dict[tuple[str, int], str] = {}
         self._change = threading.RLock()
         """Held for a whole load: one at a time on this machine."""
+        self._closed = False
 
     def load_current(self) -> None:
         """Load the release in force of every part. A refused one is logged and left out."""
@@ -138,14 +139,9 @@ class Models:
         Raises:
             RequestError: refused; what was served is served on.
         """
+        self._wanted(part, version)  # who asks for what is not there need not wait to hear it
         with self._change:
-            number = _number(version) if version is not None else self._in_force(part)
-            if number is None or not self._on_disk(part, number):
-                raise RequestError(
-                    f"{part[:80]}/{version or 'current'} is not in {self.releases}",
-                    404,
-                    "not_found",
-                )
+            number = self._wanted(part, version)
             if (part, number) not in self._served:
                 self._bring_up(part, number)
             elif not self._served[part, number].batcher.ready:
@@ -167,7 +163,7 @@ class Models:
             now = self._default.get(part)
             if now is None:
                 raise RequestError(f"{part[:80]} is not served", 404, "not_found")
-            history = self._before.get(part, [])
+            history = list(self._before.get(part, []))
             older = [n for n in list_releases(self.releases).get(part, []) if n < now]
             if not history and not older:
                 raise RequestError(f"{part} has no version before {now}", 409, "not_found")
@@ -177,16 +173,21 @@ class Models:
             return target
 
     def unload(self, part: str, version: str | None = None) -> None:
-        """Stop serving one version, or a part altogether. Files stay as they are.
+        """Stop serving one version, or with None a part altogether. Files stay as they are.
 
         Raises:
             RequestError: it is not loaded, or it is the default while others are loaded.
         """
         with self._change:
-            numbers = [_number(version)] if version else [n for p, n in self._served if p == part]
+            own = [n for p, n in self._served if p == part]
+            numbers = own if version is None else [_number(version)]
             if not numbers or any((part, n) not in self._served for n in numbers):
                 raise RequestError(f"{part[:80]}/{version or '*'} is not loaded", 404, "not_found")
-            if version and numbers[0] == self._default.get(part) and len(self.versions(part)) > 1:
+            if (
+                version is not None
+                and numbers[0] == self._default.get(part)
+                and len(self.versions(part)) > 1
+            ):
                 raise RequestError(f"{part}/{version} is the default; load another first", 409)
             for number in numbers:
                 self._drop(part, number)
@@ -212,6 +213,11 @@ class Models:
                 entries.append({**entry, "default": self._default.get(part) == number})
         return entries
 
+    @property
+    def loading(self) -> bool:
+        """True while a release is loaded."""
+        return bool(self._loading)
+
     def describe(self) -> list[str]:
         """Return the defaults as `PART/NUMBER`, and nothing else."""
         return [f"{part}/{number}" for part, number in sorted(self._default.items())]
@@ -224,12 +230,23 @@ class Models:
         return None
 
     def close(self) -> None:
-        """Stop all workers; wait a moment for what they are running."""
+        """Load nothing any more and stop all workers; wait 2 s at most for what they are running."""
+        self._closed = True
         served = list(self._served.values())
         for entry in served:
             entry.batcher.close()
+        until = time.monotonic() + 2.0
         for entry in served:
-            entry.batcher.join(2.0)
+            entry.batcher.join(max(until - time.monotonic(), 0.0))
+
+    def _wanted(self, part: str, version: str | None) -> int:
+        """Return the number that is asked for. Raises RequestError: it is not on disk."""
+        number = _number(version) if version is not None else self._in_force(part)
+        if number is None or not self._on_disk(part, number):
+            raise RequestError(
+                f"{part[:80]}/{version or 'current'} is not in {self.releases}", 404, "not_found"
+            )
+        return number
 
     def _in_force(self, part: str) -> int | None:
         """Return the number in force on disk. Raises RequestError 500: nobody can tell."""
@@ -238,13 +255,23 @@ class Models:
         except ReleaseError as error:
             raise RequestError(str(error), 500, "failed") from error
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RequestError("the service stops", 503, "loading")
+
     def _bring_up(self, part: str, number: int) -> None:
+        self._check_open()
         key = (part, number)
         self._loading.add(key)
         started = time.monotonic()
         try:
             release = self._find(self.releases, part, number)
             worker = self._start(release)
+            try:
+                self._check_open()
+            except RequestError:
+                worker.close()
+                raise
         except (ReleaseError, InferenceError) as error:
             self._refused[key] = str(error)
             self._metrics.loads.labels(part, "refused").inc()

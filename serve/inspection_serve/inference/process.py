@@ -6,6 +6,7 @@ state must not answer for one more part, and the supervisor starts a fresh proce
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import signal
@@ -94,6 +95,7 @@ def run(
         stall=settings.stall,
         on_fault=fault,
         on_loaded=lambda: _say(f"serving {', '.join(models.describe()) or 'nothing yet'}"),
+        names=_names(settings.host, listener),
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -113,8 +115,11 @@ def run(
     host, port = listener.getsockname()[:2]
     _say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
     server.run(sockets=[listener])
+    code = FAULT if health.fault else 0
     logging.shutdown()
-    return FAULT if health.fault else 0
+    if open_models is None and models.loading:
+        os._exit(code)  # a library cannot be stopped within a load; nobody waits for it
+    return code
 
 
 def _models_here(settings: Settings, metrics: Metrics, on_fault: Callable[[str], None]) -> Models:
@@ -200,6 +205,12 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port} ({error}); is another service running? Use --port"
         ) from error
     return listener
+
+
+def _names(host: str, listener: socket.socket) -> frozenset[str]:
+    """Return the names of this host when it is reached by loopback alone; empty: by any."""
+    address = ipaddress.ip_address(listener.getsockname()[0])
+    return frozenset({host, socket.gethostname()}) if address.is_loopback else frozenset()
 
 
 def _say(text: str) -> None:

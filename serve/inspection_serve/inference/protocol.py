@@ -20,8 +20,8 @@ from inspection.errors import InspectionError
 HEADER_LENGTH = "inference-header-content-length"
 MAX_BODY = 64 << 20
 """Largest request body, bytes."""
-MAX_HEADER = 1 << 20
-"""Largest JSON part in front of binary tensors, bytes."""
+MAX_JSON = 1 << 20
+"""Most JSON of a request, bytes. While Python reads it, no other request gets on."""
 MAX_TENSORS = 8
 MAX_ID = 256
 MAX_BATCH = 64
@@ -85,6 +85,11 @@ class InferRequest:
     outputs: tuple[OutputWish, ...]
     binary_default: bool
     timeout: float | None = None
+
+    @property
+    def names_memory(self) -> bool:
+        """True when images or outputs are to travel in shared memory."""
+        return self.memory is not None or any(wish.memory is not None for wish in self.outputs)
 
 
 def parse_infer(body: bytes, headers: Mapping[str, str]) -> InferRequest:
@@ -179,15 +184,20 @@ def encode_infer(
 
 
 def _header_length(told: str | None, size: int) -> int:
-    if told is None:
-        return size
-    if not told.isascii() or not told.isdigit() or len(told) > 10:
-        raise RequestError("Inference-Header-Content-Length is not a number")
-    length = int(told)
+    length = size
+    if told is not None:
+        if not told.isascii() or not told.isdigit() or len(told) > 10:
+            raise RequestError("Inference-Header-Content-Length is not a number")
+        length = int(told)
     if length > size:
         raise RequestError(f"the JSON part is said to be {length} bytes, the body has {size}")
-    if length > MAX_HEADER:
-        raise RequestError(f"the JSON part is larger than {MAX_HEADER} bytes", 413, "too_large")
+    if length > MAX_JSON:
+        raise RequestError(
+            f"{length} bytes of JSON, at most {MAX_JSON} are taken; send the images as binary tensor data "
+            "(Inference-Header-Content-Length), or in shared memory",
+            413,
+            "too_large",
+        )
     return length
 
 

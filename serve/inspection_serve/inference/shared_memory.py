@@ -3,6 +3,9 @@
 Nothing is mapped. Bytes are read from and written to the region's file, so that a client that
 shortens or removes its memory gets an error and cannot take the service down with a bus error, and
 nothing stays behind when a region is given back.
+
+Clients name regions, and nobody knows which client it is that names one. So the memory of a line, from whose
+picture a decision is made, is never written, and is known by its own name alone, from its start.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inspection.runtimes.shared_memory import PREFIX
 from inspection_serve.inference.protocol import MemorySlice, RequestError
 
 FOLDER = Path("/dev/shm")  # noqa: S108
@@ -35,6 +39,10 @@ class _Region:
     size: int
     fd: int
 
+    def is_gone(self) -> bool:
+        """Tell whether its file was removed: nobody new can come to it."""
+        return os.fstat(self.fd).st_nlink == 0
+
 
 class SharedMemory:
     """The regions that clients registered. Any thread; a region's file stays open while one reads it."""
@@ -46,13 +54,17 @@ class SharedMemory:
         self._spare: list[NDArray[np.uint8]] = []
 
     def register(self, name: str, key: Any, offset: Any, size: Any) -> None:
-        """Open a region. Raises RequestError: name taken, key not there, smaller than said."""
+        """Open a region. Raises RequestError: name taken, key not there, smaller than said, a line's.
+
+        A line may have been killed: regions of it that are gone are forgotten here, others for want of room.
+        """
         with self._lock:
             self._register(name, key, offset, size)
 
     def _register(self, name: str, key: Any, offset: Any, size: Any) -> None:
         if name in self._regions:
             raise RequestError(f"shared memory region {name!r} is registered already")
+        self._forget_gone()
         if len(self._regions) >= MAX_REGIONS:
             raise RequestError(f"{MAX_REGIONS} regions are registered; unregister some first")
         plain = key.removeprefix("/") if isinstance(key, str) else ""
@@ -61,8 +73,18 @@ class SharedMemory:
         for number in (offset, size):
             if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 40:
                 raise RequestError("`offset` and `byte_size` must be whole numbers from 0")
-        fd = self._open(plain)
+        of_line = plain.startswith(PREFIX) or name.startswith(PREFIX)
+        if of_line and (name != plain or offset != 0):
+            raise RequestError(
+                f"memory of a line ({PREFIX}*) is registered by its own name, from offset 0",
+                403,
+                "forbidden",
+            )
+        fd = self._open(plain, os.O_RDONLY if of_line else os.O_RDWR)
         status = os.fstat(fd)
+        if status.st_nlink > 1:  # which of its names tells whose it is?
+            os.close(fd)
+            raise RequestError(f"shared memory {key!r} has several names", 403, "forbidden")
         if not stat.S_ISREG(status.st_mode) or offset + size > status.st_size or size == 0:
             os.close(fd)
             raise RequestError(
@@ -70,6 +92,13 @@ class SharedMemory:
                 f"{size} from {offset} were to be registered"
             )
         self._regions[name] = _Region(name, key, offset, size, fd)
+
+    def _forget_gone(self) -> None:
+        full = len(self._regions) >= MAX_REGIONS
+        for region in list(self._regions.values()):
+            if (full or region.name.startswith(PREFIX)) and region.is_gone():
+                del self._regions[region.name]
+                os.close(region.fd)
 
     def unregister(self, name: str | None = None) -> None:
         """Close one region, or all. An unknown one is no error, as in Triton."""
@@ -114,12 +143,14 @@ class SharedMemory:
             self._spare = [images, *self._spare][:MAX_SPARE]
 
     def write(self, where: MemorySlice, value: NDArray[np.float32]) -> None:
-        """Put an output there. Raises RequestError: no room, or the client made it read-only."""
+        """Put an output there. Raises RequestError: no room, a line's, or the client made it read-only."""
         with self._lock:
             self._write(where, value)
 
     def _write(self, where: MemorySlice, value: NDArray[np.float32]) -> None:
         region = self._inside(where)
+        if region.name.startswith(PREFIX):
+            raise RequestError("memory of a line is read, never written", 403, "forbidden")
         if value.nbytes > where.size:
             raise RequestError(
                 f"the output has {value.nbytes} bytes, there is room for {where.size}"
@@ -141,11 +172,11 @@ class SharedMemory:
         """Give everything back."""
         self.unregister()
 
-    def _open(self, plain: str) -> int:
+    def _open(self, plain: str, mode: int) -> int:
         flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             with contextlib.suppress(PermissionError):
-                return os.open(self._folder / plain, os.O_RDWR | flags)
+                return os.open(self._folder / plain, mode | flags)
             return os.open(self._folder / plain, os.O_RDONLY | flags)
         except OSError as error:
             raise RequestError(

@@ -33,6 +33,8 @@ from inspection_serve.ray_serve.replica import Files, Replica, Wanted
 from inspection_serve.ray_serve.replicas import PROBE, Calls, Replicas
 
 POLL = 0.2
+GIVE_UP = 5.0
+"""Longest wait, seconds, for a load to be given up at the end."""
 LOAD_ERROR = re.compile(r"inspection\.errors\.\w+: (.+)")
 _log = logging.getLogger(__name__)
 
@@ -98,6 +100,8 @@ class Front:
         self._ray = join(cluster.address)
         self._files = self._be_the_only_one()
         self._calls = Calls()
+        self._stopping = threading.Event()
+        self._loads = threading.Lock()
         self._count = itertools.count(1)
         from ray import serve
 
@@ -130,6 +134,10 @@ class Front:
             InferenceError: a replica cannot load it; nothing stays.
             RequestError: no room in time, or the cluster fails: 503, ask again; nothing stays.
         """
+        with self._loads:
+            return self._start(release)
+
+    def _start(self, release: Release) -> Replicas:
         name = f"{self._session}.{release.part}.{release.number}.{next(self._count)}"
         end = time.monotonic() + self._cluster.load_timeout
         try:
@@ -156,7 +164,10 @@ class Front:
         return replicas
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Leave the cluster; one that was started here ends. A load that runs is given up before."""
+        self._stopping.set()
+        if self._loads.acquire(timeout=GIVE_UP):
+            self._loads.release()
         self._calls.close()
         self._ray.shutdown()
 
@@ -203,7 +214,6 @@ class Front:
         )[0]
 
     def _await_running(self, name: str, release: Release, end: float) -> None:
-        pause = threading.Event()
         while True:
             found = self._serve.status().applications.get(name)
             state = found.status.value if found is not None else "NOT_STARTED"
@@ -220,7 +230,8 @@ class Front:
                     503,
                     "loading",
                 )
-            pause.wait(POLL)
+            if self._stopping.wait(POLL):
+                raise RequestError("the service stops", 503, "loading")
 
     def _delete(self, name: str) -> None:
         try:

@@ -31,6 +31,8 @@ PROBE = 0.5
 PROBE_TIMEOUT = 2.0
 FRESH = 3.0
 """An answer older than this, in seconds, proves nothing any more."""
+LATE = 1.0
+"""Seconds beyond its time after which a request is no longer waited for."""
 _log = logging.getLogger(__name__)
 
 
@@ -119,7 +121,11 @@ class Replicas:
 
     def infer(self, images: NDArray[np.uint8], timeout: float | None = None) -> Outputs:
         """Return the outputs of images as `submit` takes them. Raises RequestError."""
-        return self.submit(images, timeout).result()
+        try:
+            return self.submit(images, timeout).result((timeout or self._longest) + LATE)
+        except TimeoutError as error:  # the calls' own thread hangs
+            text = f"nothing was heard of the replicas of {self.release.name}"
+            raise RequestError(text, 504, "timeout") from error
 
     def stalled(self, limit: float) -> bool:  # noqa: ARG002
         """Return False: each replica looks after itself, and ends alone."""
