@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from opcua_site import (
     ready_events,
     state,
 )
+from own_loop import in_own_loop
 from station_rig import until
 
 pytestmark = pytest.mark.skipif(not NODE.is_dir(), reason="node-opcua is not installed")
@@ -100,7 +100,7 @@ def test_a_channel_without_security_is_for_endpoints_alone(site: Site) -> None:
         finally:
             peer.disconnect_socket()
 
-    asyncio.run(attack())
+    in_own_loop(attack())
 
 
 def test_state_results_and_recipes_follow_the_station(site: Site) -> None:

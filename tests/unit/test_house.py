@@ -126,6 +126,16 @@ def test_one_place_opens_openvino():
     assert calls == ["inspection/runtimes/libraries.py"]
 
 
+def test_tests_run_coroutines_in_a_loop_of_their_own():
+    """`asyncio.run` fails in a process in which a browser test went before; own_loop.py says why."""
+    asking = {
+        path.name
+        for path in (ROOT / "tests").rglob("*.py")
+        if "asyncio.run(" in path.read_text("utf-8")
+    }
+    assert asking - {"test_house.py"} == set()
+
+
 def test_the_command_tells_its_version():
     done = subprocess.run(
         [sys.executable, "-m", "inspection", "--version"],

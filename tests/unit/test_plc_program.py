@@ -94,8 +94,12 @@ class RealExchange:
     def close(self) -> None: ...
 
     def read_words(self, address: int, count: int) -> list[int]:
-        assert (address, count) == (0, 16)
         assert self.plc is not None
+        if address:
+            assert address >= 100
+            assert address + count <= 116
+            return self.plc.stat[address - 100 : address - 100 + count]
+        assert (address, count) == (0, 16)
         return self.plc.ctrl()
 
     def write_words(self, address: int, words: list[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from own_loop import in_own_loop
 
 from inspection.errors import ConfigError
 from inspection_serve.inference.app import build_app
@@ -57,7 +57,7 @@ def ask(
         async with httpx.AsyncClient(transport=transport, base_url=url) as client:
             return await client.request(method, path, **more)
 
-    return asyncio.run(sent())
+    return in_own_loop(sent())
 
 
 @pytest.mark.parametrize("path", CHANGES)
@@ -178,5 +178,5 @@ def test_what_is_no_request_is_passed_on() -> None:
         seen.append(scope["type"])
 
     nothing: Any = None
-    asyncio.run(Programs(inner, {"a"})({"type": "lifespan"}, nothing, nothing))
+    in_own_loop(Programs(inner, {"a"})({"type": "lifespan"}, nothing, nothing))
     assert seen == ["lifespan"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from own_loop import in_own_loop
 from release_builder import write_release
 
 from inspection.types import Release
@@ -88,7 +89,7 @@ def test_who_asks_the_same_again_gets_the_same_answer() -> None:
         assert runs == [1]
         assert await apart.run("a", lambda: 9) == 9, "what is over is done anew"
 
-    asyncio.run(asked())
+    in_own_loop(asked())
 
 
 def test_what_fails_fails_for_all_who_asked() -> None:
@@ -106,7 +107,7 @@ def test_what_fails_fails_for_all_who_asked() -> None:
         for error in await asyncio.gather(*tasks, return_exceptions=True):
             assert str(error) == "no room"
 
-    asyncio.run(asked())
+    in_own_loop(asked())
 
 
 def test_only_so_many_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +123,7 @@ def test_only_so_many_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.gather(*tasks)
         assert await apart.run("c", lambda: 1) == 1
 
-    asyncio.run(asked())
+    in_own_loop(asked())
 
 
 def test_who_waits_at_the_end_is_told_and_holds_nothing() -> None:
@@ -137,7 +138,7 @@ def test_who_waits_at_the_end_is_told_and_holds_nothing() -> None:
             await task
 
     began = time.monotonic()
-    asyncio.run(asked())  # waits for threads of the loop's own pool, such as loads once were on
+    in_own_loop(asked())  # waits for threads of the loop's own pool, such as loads once were on
     assert time.monotonic() - began < 10
     left = [thread for thread in threading.enumerate() if thread.name == "apart"]
     assert all(thread.daemon for thread in left)
@@ -173,7 +174,7 @@ def test_lines_that_ask_once_a_minute_hold_up_nobody(served: Models) -> None:
             assert {(await line).status_code for line in lines} == {200}
 
     try:
-        asyncio.run(asked())
+        in_own_loop(asked())
     finally:
         go.set()
     assert served.test_started == [1, 2]
