@@ -247,6 +247,8 @@ class Stored:
         writer.close()
         when = (datetime.now(UTC) - timedelta(days=days_old)).isoformat(timespec="microseconds")
         self.sql("UPDATE parts SET triggered_at = ?", when)
+        self.sql("UPDATE parts SET triggered_mono = triggered_mono - ?", days_old * 86_400)
+        self.sql("UPDATE epochs SET started_mono = started_mono - ?", days_old * 86_400)
 
     def sql(self, statement: str, *values: object) -> None:
         connection = sqlite3.connect(self.config.url, isolation_level=None)
@@ -325,7 +327,6 @@ def test_without_a_database_nothing_is_deleted(stored: Stored, tmp_path: Path) -
 
 def test_old_pictures_go_by_their_own_time(tmp_path: Path) -> None:
     stored = Stored(tmp_path, days_old=40)
-    stored.store.decided(inspected(trigger(9)))  # the store knows that it is today
     guard = stored.guard(keep_ok_days=30, keep_ng_days=50)
     guard.tend()
     states = stored.states()
@@ -340,8 +341,10 @@ def test_old_pictures_go_by_their_own_time(tmp_path: Path) -> None:
 
 
 def test_a_clock_in_the_future_deletes_nothing(tmp_path: Path) -> None:
-    """All rows are 40 days old by the clock: more likely the clock jumped than nobody worked."""
-    stored = Stored(tmp_path, days_old=40)
+    """All rows are 40 days old by their labels, and the PC has not run for so long."""
+    stored = Stored(tmp_path)
+    then = (datetime.now(UTC) - timedelta(days=40)).isoformat(timespec="microseconds")
+    stored.sql("UPDATE parts SET triggered_at = ?", then)
     guard = stored.guard(keep_ok_days=30, keep_ng_days=30)
     guard.tend()
     assert set(stored.states().values()) == {"saved"}
