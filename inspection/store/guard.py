@@ -21,7 +21,6 @@ now, deletes nothing.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from inspection.store.age import LONGEST_STOP, Moment, moment, odd_stop
 from inspection.store.config import StoreConfig
 from inspection.store.database import discard, make_engine, move_log
+from inspection.store.disks import is_short
 from inspection.store.rows import stored_images
 from inspection.store.tables import parts, verdicts
 from inspection.store.web.tables import reviews
@@ -170,11 +170,7 @@ class DiskGuard:
             discard(connection)
 
     def _short(self) -> bool:
-        settings = self._config.images
-        volume = os.statvfs(self._folder)
-        free = volume.f_bavail * volume.f_frsize
-        total = volume.f_blocks * volume.f_frsize
-        return free < max(settings.min_free_gb * 1e9, settings.min_free_percent / 100 * total)
+        return is_short(self._config.images)
 
     def _read(self, query: sa.Executable) -> Sequence[Any]:
         """Read without the right to write, so that the line never waits for a search."""
