@@ -100,6 +100,8 @@ def check_station(path: Path) -> Generator[Check]:
     yield _guarded("PLC", lambda: _plc(config))
     yield _guarded("runtime", lambda: _runtime(config))
     yield _guarded("tuned", lambda: _tuned(config))
+    if config.web is not None:
+        yield _guarded("certificate", lambda: _certificate(config))
     if config.upward:
         yield _guarded("upward", lambda: _upward(config))
 
@@ -385,6 +387,19 @@ def _tuned(config: StationConfig) -> Check:
         )
         return Check("tuned", "warn", text, "give the recipe more time, or take a smaller model")
     return Check("tuned", "ok", text)
+
+
+def _certificate(config: StationConfig) -> Check:
+    from inspection.tls import read_tls
+
+    web = config.web
+    tls = None if web is None else read_tls(web.certificate, web.key)
+    if tls is None:
+        return Check("certificate", "ok", "none: the pages are without TLS")
+    if tls.warning:
+        return Check("certificate", "warn", tls.warning, "get a new certificate")
+    end = "" if tls.ends is None else f", until {tls.ends:%Y-%m-%d}"
+    return Check("certificate", "ok", f"{tls.certificate}{end}")
 
 
 def _upward(config: StationConfig) -> Check:
