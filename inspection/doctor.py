@@ -96,6 +96,7 @@ def check_station(path: Path) -> Generator[Check]:
     yield _guarded("results store", lambda: _store(config))
     yield _guarded("disk of the store", lambda: _store_disk(config))
     yield _guarded("disk of the pictures", lambda: _pictures_disk(config))
+    yield _guarded("pictures", lambda: _pictures(config))
     yield _guarded("camera", lambda: _camera(config))
     yield _guarded("PLC", lambda: _plc(config))
     yield _guarded("runtime", lambda: _runtime(config))
@@ -287,6 +288,19 @@ def _pictures_disk(config: StationConfig) -> Check:
         )
         return Check(name, "warn", text, todo)
     return Check(name, "ok", text)
+
+
+def _pictures(config: StationConfig) -> Check:
+    from inspection.store.strangers import find_strangers
+
+    path = config.store.sqlite_path
+    if path is not None and not path.exists():
+        return Check("pictures", "ok", "not looked at: there is no store yet")
+    found = find_strangers(config.store, config.station)
+    if found is None:
+        return Check("pictures", "ok", "all in folders that the store knows")
+    todo = "nothing deletes them: see docs/how-to/back-up-and-verify.md, pictures without a store"
+    return Check("pictures", "warn", str(found), todo)
 
 
 def _camera(config: StationConfig) -> Check:

@@ -36,6 +36,7 @@ from inspection.store.config import StoreConfig
 from inspection.store.database import discard, make_engine, move_log
 from inspection.store.disks import is_short
 from inspection.store.rows import stored_images
+from inspection.store.strangers import find_strangers
 from inspection.store.tables import parts, verdicts
 from inspection.store.web.tables import reviews
 from inspection.types import Decision, Verdict
@@ -102,6 +103,7 @@ class DiskGuard:
         """Remember the settings; nothing is opened yet."""
         self._stations: set[str] = set()
         self._clocked: set[str] = set()
+        self._told: set[str] = set()
         self._config = config
         self._folder = config.images.folder
         self._reading = make_engine(config, read_only=True)
@@ -129,6 +131,7 @@ class DiskGuard:
         try:
             while self._short():
                 if not self._make_room():
+                    self._tell_strangers()
                     return False
         except SQLAlchemyError:
             _logger.exception("no room can be made for pictures: the store cannot be used")
@@ -168,6 +171,20 @@ class DiskGuard:
         connection, self._writing = self._writing, None
         if connection is not None:
             discard(connection)
+
+    def _tell_strangers(self) -> None:
+        """Log once what fills the disk and belongs to no row: it is never deleted here."""
+        for station in self._stations - self._told:
+            self._told.add(station)
+            try:
+                found = find_strangers(self._config, station)
+            except OSError:
+                _logger.exception("the pictures of station %s cannot be counted", station)
+                continue
+            if found is not None:
+                _logger.error(
+                    "no room for pictures: %s; see docs/how-to/back-up-and-verify.md", found
+                )
 
     def _short(self) -> bool:
         return is_short(self._config.images)

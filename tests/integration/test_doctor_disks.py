@@ -11,7 +11,7 @@ import pytest
 from station_rig import Rig
 
 from inspection.config import StationConfig, load_station
-from inspection.doctor import Check, _guarded, _pictures_disk, _print, _store_disk
+from inspection.doctor import Check, _guarded, _pictures, _pictures_disk, _print, _store_disk
 from inspection.errors import StoreError
 from inspection.store import disks
 from inspection.store.alone import no_line_runs
@@ -68,6 +68,20 @@ def test_a_disk_below_its_limits_is_a_warning(
     assert [check.state for check in look(config)] == ["ok", "ok"]
     volume(monkeypatch, 0.5e9)
     assert [check.state for check in look(config)] == ["warn", "warn"]
+
+
+def test_pictures_of_a_store_that_is_gone_are_told(config: StationConfig) -> None:
+    assert _pictures(config).state == "ok"
+    store = SqlStore(config.store)
+    assert store.begin_epoch("test", "start") == 1
+    store.close()
+    for epoch in (1, 77):
+        folder = config.store.images.folder / "test" / str(epoch) / "00"
+        folder.mkdir(parents=True)
+        (folder / f"{epoch}-1.jpg").write_bytes(b"x" * 100)
+    check = _pictures(config)
+    assert check.state == "warn"
+    assert "1 files, 0.0 GB, in 1 folders" in check.found
 
 
 @pytest.fixture

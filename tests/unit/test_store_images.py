@@ -32,6 +32,7 @@ from inspection.store.guard import DiskGuard
 from inspection.store.images import ImageWriter, find_picture, is_sampled, picture_stem
 from inspection.store.queries import StoreReader
 from inspection.store.sql import SqlStore
+from inspection.store.strangers import find_strangers
 from inspection.types import PartKey, Reason, StoredImage
 
 
@@ -298,6 +299,29 @@ def test_pictures_of_other_stations_are_left_alone(stored: Stored) -> None:
     assert set(stored.states().values()) == {"saved"}
     guard.close()
     stored.store.close()
+
+
+def test_pictures_of_a_store_that_is_gone_are_told_and_kept(
+    stored: Stored, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert find_strangers(stored.config, "st1") is None
+    stored.store.close()
+    for path in tmp_path.glob("results.db*"):
+        path.unlink()
+    again = SqlStore(stored.config)
+    assert again.begin_epoch("st1", "start") == 2
+    before = stored.files()
+    guard = stored.guard(min_free_gb=10**9)
+    for _ in range(3):
+        assert guard.has_room() is False
+    assert stored.files() == before
+    assert caplog.text.count("6 files, 0.0 GB, in 1 folders") == 1
+    found = find_strangers(stored.config, "st1")
+    assert found is not None
+    assert [path.name for path in found.folders] == ["1"]
+    assert find_strangers(stored.config, "st2") is None
+    guard.close()
+    again.close()
 
 
 def test_a_new_database_deletes_nothing(stored: Stored, tmp_path: Path) -> None:
