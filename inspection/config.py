@@ -129,8 +129,13 @@ class PagesConfig(BaseModel):
         None, description="folder of datasets, for harvest and training; none: no such pages"
     )
     work: Path = Field(Path("web"), description="folder for jobs, exports and small pictures")
-    certificate: Path | None = Field(None, description="TLS certificate (PEM)")
-    key: Path | None = Field(None, description="TLS key (PEM)")
+    certificate: Path | None = Field(
+        None,
+        description="TLS certificate (PEM); none: no TLS, passwords go over the network as they are",
+    )
+    key: Path | None = Field(
+        None, description="TLS key (PEM); none: it is in the file of the certificate"
+    )
 
     def beside(self, folder: Path) -> PagesConfig:
         """Return these settings with every relative path taken from `folder`."""

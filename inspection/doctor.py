@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 _MIN_FREE_GB = 5.0
+_MIN_STORE_GB = 1.0
 _BUILT = datetime(2026, 11, 1, tzinfo=UTC)
 _PAIR_TEST = (
     "import torch, torchvision; "
@@ -93,10 +94,15 @@ def check_station(path: Path) -> Generator[Check]:
     yield from _releases(config)
     yield _guarded("recipe in force", lambda: _recipe(config))
     yield _guarded("results store", lambda: _store(config))
+    yield _guarded("disk of the store", lambda: _store_disk(config))
+    yield _guarded("disk of the pictures", lambda: _pictures_disk(config))
+    yield _guarded("pictures", lambda: _pictures(config))
     yield _guarded("camera", lambda: _camera(config))
     yield _guarded("PLC", lambda: _plc(config))
     yield _guarded("runtime", lambda: _runtime(config))
     yield _guarded("tuned", lambda: _tuned(config))
+    if config.web is not None:
+        yield _guarded("certificate", lambda: _certificate(config))
     if config.upward:
         yield _guarded("upward", lambda: _upward(config))
 
@@ -255,6 +261,48 @@ def _store(config: StationConfig) -> Check:
     return Check("results store", "ok", f"{sum(counts.values())} parts in {store.url}")
 
 
+def _store_disk(config: StationConfig) -> Check:
+    from inspection.store.disks import check_store, free_bytes
+
+    check_store(config.store)
+    folder = (config.store.sqlite_path or config.store.journal_path).parent
+    free, total = free_bytes(folder)
+    text = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free at {folder}, writable"
+    if config.store.sqlite_path is not None and free < _MIN_STORE_GB * 1e9:
+        return Check("disk of the store", "warn", text, "free some space: full, the line stops")
+    return Check("disk of the store", "ok", text)
+
+
+def _pictures_disk(config: StationConfig) -> Check:
+    from inspection.store.disks import check_folder, free_bytes, wanted_free
+
+    images, name = config.store.images, "disk of the pictures"
+    folder = check_folder(images.folder)
+    free, total = free_bytes(folder)
+    wanted = wanted_free(images, total)
+    text = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free at {folder}, {wanted / 1e9:.1f} are to stay free"
+    if free < wanted:
+        todo = (
+            "pictures of passed parts go for each new one, and with none left no picture is kept: free some "
+            "space, or lower store.images.min_free_gb and min_free_percent"
+        )
+        return Check(name, "warn", text, todo)
+    return Check(name, "ok", text)
+
+
+def _pictures(config: StationConfig) -> Check:
+    from inspection.store.strangers import find_strangers
+
+    path = config.store.sqlite_path
+    if path is not None and not path.exists():
+        return Check("pictures", "ok", "not looked at: there is no store yet")
+    found = find_strangers(config.store, config.station)
+    if found is None:
+        return Check("pictures", "ok", "all in folders that the store knows")
+    todo = "nothing deletes them: see docs/how-to/back-up-and-verify.md, pictures without a store"
+    return Check("pictures", "warn", str(found), todo)
+
+
 def _camera(config: StationConfig) -> Check:
     camera = config.camera.open()
     try:
@@ -355,6 +403,19 @@ def _tuned(config: StationConfig) -> Check:
     return Check("tuned", "ok", text)
 
 
+def _certificate(config: StationConfig) -> Check:
+    from inspection.tls import read_tls
+
+    web = config.web
+    tls = None if web is None else read_tls(web.certificate, web.key)
+    if tls is None:
+        return Check("certificate", "ok", "none: the pages are without TLS")
+    if tls.warning:
+        return Check("certificate", "warn", tls.warning, "get a new certificate")
+    end = "" if tls.ends is None else f", until {tls.ends:%Y-%m-%d}"
+    return Check("certificate", "ok", f"{tls.certificate}{end}")
+
+
 def _upward(config: StationConfig) -> Check:
     from inspection.store.outbox_standing import Standing, read_standings
 
@@ -389,6 +450,7 @@ def _version(name: str) -> str | None:
 
 def _print(checks: list[Check]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(
@@ -396,5 +458,6 @@ def _print(checks: list[Check]) -> None:
     )
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]FAIL[/]"}
     for check in checks:
-        table.add_row(marks[check.state], check.name, check.found, check.todo)
+        said = (check.name, check.found, check.todo)
+        table.add_row(marks[check.state], *(escape(text) for text in said))
     Console().print(table)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from inspection.codes import CodeReader
     from inspection.config import StationConfig
     from inspection.detect import DetectStage
+    from inspection.metrics import LineMetrics
     from inspection.part import PartInFlight, Setup
     from inspection.types import Frame, Result
 
@@ -124,8 +125,7 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
 
     metrics = LineMetrics(config.station)
     live = Live(config.live_folder, config.station)
-    if config.metrics_port:
-        metrics.serve(config.metrics_port)
+    _serve_metrics(metrics, config.metrics_port)
     destinations = {link.name: link.patience for link in config.upward}
     store = SqlStore(config.store, upward={config.station: destinations})
     closed = store.close_open_parts(config.station, Reason.RESTART)
@@ -176,6 +176,16 @@ def run_station(config: StationConfig, stop: threading.Event) -> None:
         live.close()
         images.close()
         store.close()
+
+
+def _serve_metrics(metrics: LineMetrics, port: int) -> None:
+    """Serve the metrics page, where one is asked for; a line without it inspects as well."""
+    if port == 0:
+        return
+    try:
+        metrics.serve(port)
+    except OSError as error:
+        log.warning("no metrics page: port %d: %s; set another metrics_port", port, error)
 
 
 def _open_acquire(config: StationConfig) -> Callable[..., Acquire]:

@@ -17,7 +17,7 @@ def plugin(group: str, value: Any) -> Any:
         return value
     known: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=group)}
     name = value.get("type")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"type {name!r} is not known; installed: {', '.join(sorted(known))}")
     try:
         config_class = known[name].load()

@@ -1,20 +1,70 @@
-"""YAML read into a pydantic model, with errors that name path, line, value and the nearest known key."""
+"""YAML read into a pydantic model, with errors that name path, line, value and the nearest known key.
+
+    text ─▶ nodes (with their lines) ─▶ plain values ─▶ model
+
+Dates are text: a part may be called 8521-30-41, and no setting is a date. Whatever a file holds, it is
+read or it is a ConfigError: one bad file must not stop who reads all files of a folder.
+"""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 from inspection.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 
 MAX_BYTES = 1 << 20
+DEEPEST = 50
+"""Levels of a settings file; our own have six."""
+
+_DATE = "tag:yaml.org,2002:timestamp"
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, no dates; every fault has a line."""
+
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Raises ComposerError where the file is nested too deeply."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise ComposerError(
+                None, None, f"is nested deeper than {DEEPEST} levels", self.peek_event().start_mark
+            )
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Raises ConstructorError for what is not of its tag: a number with no digits, `!!bool maybe`."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            problem = f"{node.value!r} is no {node.tag.rpartition(':')[2]} ({error}); put quotes around it"
+            raise ConstructorError(None, None, problem, node.start_mark) from error
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in known if tag != _DATE]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load_text(text: str) -> Any:
+    """Return the plain values that `read_yaml` would check. Raises YAMLError."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe one
 
 
 def read_yaml(path: Path, model: type[M]) -> M:
@@ -36,9 +86,9 @@ def read_hashed(path: Path, model: type[M]) -> tuple[M, str]:
             )
         data = path.read_bytes()
         text = data.decode("utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
         _refuse_aliases_and_doubles(path, node)
-        told = yaml.safe_load(text)
+        told = load_text(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path} cannot be read: {error}; check the path and its encoding (UTF-8)"
@@ -46,10 +96,32 @@ def read_hashed(path: Path, model: type[M]) -> tuple[M, str]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     try:
-        return model.model_validate(told), hashlib.sha256(data).hexdigest()
+        read = model.model_validate(told)
     except ValidationError as error:
         faults = "\n".join(f"  {_explain(node, fault, model)}" for fault in error.errors())
         raise ConfigError(f"{path} is not valid:\n{faults}") from error
+    for loc in _words_as_numbers(told, read, []):
+        where = ".".join(str(part) for part in loc)
+        word = _find(node, loc)[1].value
+        raise ConfigError(
+            f"{path} is not valid:\n  line {_line(node, loc)}: {where}: {word} is no number; write a number"
+        )
+    return read, hashlib.sha256(data).hexdigest()
+
+
+def _words_as_numbers(told: Any, read: Any, loc: list[str | int]) -> Iterator[list[str | int]]:
+    """Return where the file says yes, no, true or false and the model has made a number of it."""
+    if isinstance(told, bool):
+        if isinstance(read, (int, float)) and not isinstance(read, bool):
+            yield loc
+    elif isinstance(told, dict):
+        values: Any = vars(read) if isinstance(read, BaseModel) else read
+        for key in told if isinstance(values, dict) else []:
+            if key in values:
+                yield from _words_as_numbers(told[key], values[key], [*loc, key])
+    elif isinstance(told, list) and isinstance(read, (list, tuple)) and len(told) == len(read):
+        for index, (one, other) in enumerate(zip(told, read, strict=True)):
+            yield from _words_as_numbers(one, other, [*loc, index])
 
 
 def _explain(node: Any, fault: Any, model: type[BaseModel]) -> str:
@@ -62,6 +134,8 @@ def _explain(node: Any, fault: Any, model: type[BaseModel]) -> str:
     elif fault["type"] == "missing":
         message = "is missing; add it"
     value = fault.get("input")
+    if fault["type"] == "string_type" and isinstance(value, (bool, int, float)):
+        message, value = "is to be a text; put quotes around it", _find(node, loc)[1].value
     shown = (
         "" if isinstance(value, (dict, list)) or fault["type"] == "missing" else f" (is {value!r})"
     )
@@ -69,6 +143,11 @@ def _explain(node: Any, fault: Any, model: type[BaseModel]) -> str:
 
 
 def _line(node: Any, loc: list[str | int]) -> int:
+    return _find(node, loc)[0]
+
+
+def _find(node: Any, loc: list[str | int]) -> tuple[int, Any]:
+    """Return the line of an entry, and the nearest node to it that there is."""
     line = node.start_mark.line + 1 if node is not None else 1
     for part in loc:
         if isinstance(node, yaml.MappingNode):
@@ -83,7 +162,7 @@ def _line(node: Any, loc: list[str | int]) -> int:
             line = node.start_mark.line + 1
         else:
             break
-    return line
+    return line, node
 
 
 def _known_keys(model: Any, loc: list[str | int]) -> list[str]:
@@ -108,6 +187,10 @@ def _refuse_aliases_and_doubles(path: Path, node: Any, seen: set[int] | None = N
         return
     keys: set[str] = set()
     for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError(
+                f"{path}: line {key.start_mark.line + 1}: a list or map cannot be a key; put quotes around it"
+            )
         if key.value in keys:
             raise ConfigError(
                 f"{path}: line {key.start_mark.line + 1}: {key.value!r} is given twice; keep one"

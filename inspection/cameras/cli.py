@@ -265,9 +265,10 @@ def _video_devices() -> list[FoundCamera]:
 
 def _print_table(found: list[FoundCamera]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("type", "device", "maker", "model", "serial", "address", "state")
     for each in found:
-        table.add_row(*asdict(each).values())
+        table.add_row(*(escape(text) for text in asdict(each).values()))
     Console().print(table)

@@ -186,13 +186,14 @@ def _report(plc: SimulatedPlc, config: SimulatedPlcConfig, json_output: bool) ->
 
 def _print_table(counters: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("count", "value", title="simulated PLC")
     for name, value in counters.items():
         if isinstance(value, dict):
             for cause, number in value.items():
-                table.add_row(f"{name}: {cause}", str(number))
+                table.add_row(escape(f"{name}: {cause}"), str(number))
         else:
             table.add_row(name, str(value))
     Console().print(table)

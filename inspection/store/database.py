@@ -30,6 +30,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from inspection.errors import StoreError
 from inspection.store import tables
+from inspection.store.before import keep_before
 from inspection.store.config import StoreConfig
 from inspection.store.plant.tables import is_plant
 from inspection.store.silence import limit_silence, unhurried
@@ -366,8 +367,26 @@ def revision(connection: sa.Connection) -> str | None:
     return None
 
 
+def known_revisions() -> set[str]:
+    """Return the migrations that this program knows: its own, and those of programs before it."""
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}
+
+
+def _alembic() -> Any:
+    from alembic.config import Config
+
+    alembic = Config()
+    alembic.set_main_option(
+        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
+    )
+    alembic.set_main_option("path_separator", "os")
+    return alembic
+
+
 def migrate(connection: sa.Connection, config: StoreConfig, *, plant: bool = False) -> None:
-    """Bring the tables to the newest migration, whole or not at all.
+    """Bring the tables to the newest migration, whole or not at all; a SQLite file is copied before.
 
     Args:
         connection: for writing.
@@ -387,17 +406,9 @@ def migrate(connection: sa.Connection, config: StoreConfig, *, plant: bool = Fal
             "run inspection plant init URL"
         )
     from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
-    alembic = Config()
-    alembic.set_main_option(
-        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
-    )
-    alembic.set_main_option("path_separator", "os")
-    known = {script.revision for script in ScriptDirectory.from_config(alembic).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in known_revisions():
         where = sa.make_url(config.database_url).render_as_string(hide_password=True)
         raise StoreError(
             f"store {where} is at migration {found}, this program knows up to {tables.HEAD}; "
@@ -408,6 +419,10 @@ def migrate(connection: sa.Connection, config: StoreConfig, *, plant: bool = Fal
             connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             connection.execute(sa.text("SET LOCAL lock_timeout = '60s'"))
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(7310579)"))
+        found = revision(connection)  # another process may have been first
+        if config.sqlite_path is not None and found not in (None, tables.HEAD):
+            keep_before(config.sqlite_path, tables.HEAD)
+        alembic = _alembic()
         alembic.attributes["connection"] = connection
         try:
             command.upgrade(alembic, "head")

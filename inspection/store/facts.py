@@ -16,11 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from inspection.errors import StoreError
 from inspection.store import journal
 from inspection.store.config import StoreConfig
-from inspection.store.database import make_engine, store_error
+from inspection.store.database import known_revisions, make_engine, revision, store_error
 from inspection.store.plant.tables import is_plant
 from inspection.store.plc_log import PlcLog, read_plc_log
 from inspection.store.plc_match import Matched, RowFact, match, window
-from inspection.store.tables import parts
+from inspection.store.tables import HEAD, parts
 
 EXAMPLES = 10
 """Breaches shown of one invariant; all are counted."""
@@ -107,6 +107,17 @@ class Facts:
         """Tell whether it is a plant store, which holds parts of many stations."""
         with self.reading() as connection:
             return is_plant(connection)
+
+    @cached_property
+    def revision(self) -> str | None:
+        """Return the migration that the tables are at."""
+        with self.reading() as connection:
+            return revision(connection)
+
+    @property
+    def is_older(self) -> bool:
+        """Tell whether an older program wrote it, whose tables this one knows."""
+        return self.revision != HEAD and self.revision in known_revisions()
 
     @cached_property
     def _engine(self) -> sa.Engine:

@@ -5,19 +5,22 @@
 The row goes first, so a row never claims a file that is gone; after a crash `expiring` rows are
 done again. Only files named in a row are ever deleted: a new or empty database deletes nothing.
 
-    passed parts, oldest first ─▶ sweep: a page at a time ─┬▶ still needed: passed by
-                                                           └▶ the others go
+    saved pictures, oldest first ─▶ sweep: a page at a time ─┬▶ still needed: passed by
+                                                             └▶ the others go
 
 A passed part's picture is still needed while a person is to judge the part, and when somebody found a defect
 on it: it is the proof, and the rarest picture to learn from. It is kept like that of a part that did not
-pass, and for room it goes last. A sweep remembers where it is, so what it passed by is not read again with
-every picture.
+pass, and for room it goes last. Any other part's picture is needed past its time while a person is to judge
+the part; then it goes for room only, after those of passed parts. A sweep remembers where it is, so what it
+passed by is not read again with every picture.
+
+A picture is past its time when its label says so and its age does (`age`): a clock that was wrong, then or
+now, deletes nothing.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +31,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from inspection.store.age import LONGEST_STOP, Moment, moment, odd_stop
 from inspection.store.config import StoreConfig
 from inspection.store.database import discard, make_engine, move_log
+from inspection.store.disks import is_short
 from inspection.store.rows import stored_images
+from inspection.store.strangers import find_strangers
 from inspection.store.tables import parts, verdicts
 from inspection.store.web.tables import reviews
 from inspection.types import Decision, Verdict
@@ -42,7 +48,6 @@ PAGE = 1000
 
 _AGE_SECONDS = 60.0
 _LOG_SECONDS = 2.0
-_TRUSTED_JUMP = timedelta(days=7)
 _SWEEP_SECONDS = {"room": 60.0, "age": 86_400.0}
 """From the end of a sweep until the next begins at the oldest: what was needed may not be any more."""
 _DEFECT = (Verdict.MISSED.value, Verdict.REAL_DEFECT.value, Verdict.BORDERLINE.value)
@@ -54,17 +59,31 @@ _last_word = (
     .correlate(parts)
     .scalar_subquery()
 )
-_NEEDED = sa.or_(
-    sa.exists().where(reviews.c.record == parts.c.id, reviews.c.state != "done").correlate(parts),
-    sa.func.coalesce(_last_word, "").in_(_DEFECT),
+_WAITS = (
+    sa.exists().where(reviews.c.record == parts.c.id, reviews.c.state != "done").correlate(parts)
 )
+_NEEDED = {
+    decision: _WAITS
+    if decision is not Decision.PASS
+    else sa.or_(_WAITS, sa.func.coalesce(_last_word, "").in_(_DEFECT))
+    for decision in Decision
+}
 """Somebody is to judge the part, or found a defect on it. Both are looked up by the part's record."""
 _logger = logging.getLogger(__name__)
 
 
+def _tell_odd_stop(station: str, stop: timedelta | None) -> None:
+    if stop is not None:
+        _logger.warning(
+            "station %s: by the clock, the PC was off for %.1f days; for the age of pictures that counts as "
+            "%d: check the clock",
+            station, stop / timedelta(days=1), 0 if stop < timedelta() else LONGEST_STOP.days,
+        )  # fmt: skip
+
+
 @dataclass(slots=True)
 class _Sweep:
-    """A walk through the pictures of passed parts, from the oldest on.
+    """A walk through the pictures of parts of one decision, from the oldest on.
 
     Attributes:
         at: time of the last row looked at, as in `triggered_at`.
@@ -83,31 +102,36 @@ class DiskGuard:
     def __init__(self, config: StoreConfig) -> None:
         """Remember the settings; nothing is opened yet."""
         self._stations: set[str] = set()
+        self._clocked: set[str] = set()
+        self._told: set[str] = set()
         self._config = config
         self._folder = config.images.folder
         self._reading = make_engine(config, read_only=True)
         self._writing: sa.Connection | None = None
         self._next_age = self._next_log = time.monotonic()
-        self._started = time.monotonic()
-        self._newest: datetime | None = None
-        self._sweeps: dict[str, _Sweep] = {}
+        self._sweeps: dict[tuple[str, Decision], _Sweep] = {}
+        self._moments: dict[tuple[str, float], Moment | None] = {}
+        self._next_moments = self._next_age
 
     def watch(self, station: str) -> None:
         """Look after this station's pictures: others in the same store lie on other machines."""
         if station not in self._stations:
             self._stations.add(station)
             self._sweeps.clear()
+            self._moments.clear()
 
     def has_room(self) -> bool:
         """Tell whether a picture may be written; if not, first delete the oldest of passed parts.
 
-        Those that are still needed go when no other of a passed part is left.
+        Those that are still needed go when no other of a passed part is left; then those of other parts
+        that only wait for a person, past their time.
         """
         if not self._short():
             return True
         try:
             while self._short():
                 if not self._make_room():
+                    self._tell_strangers()
                     return False
         except SQLAlchemyError:
             _logger.exception("no room can be made for pictures: the store cannot be used")
@@ -130,12 +154,15 @@ class DiskGuard:
             return
         self._next_age = time.monotonic() + _AGE_SECONDS
         try:
-            deleted = [self._expire(query) for query in self._due()]
-            swept, more = self._sweep("age", parts.c.triggered_at < self._before("ok"))
+            busy = self._expire(self._pictures("expiring").limit(BATCH)) > 0
+            busy |= self._expire(self._saved(Decision.PASS).where(*self._past("needed"))) > 0
+            for decision in Decision:
+                kind = "ok" if decision is Decision.PASS else "ng"
+                busy |= any(self._sweep("age", decision, *self._past(kind)))
         except SQLAlchemyError:
             self.close()
             raise
-        if any(deleted) or swept or more:
+        if busy:
             self._next_age = time.monotonic()
 
     def close(self) -> None:
@@ -145,12 +172,22 @@ class DiskGuard:
         if connection is not None:
             discard(connection)
 
+    def _tell_strangers(self) -> None:
+        """Log once what fills the disk and belongs to no row: it is never deleted here."""
+        for station in self._stations - self._told:
+            self._told.add(station)
+            try:
+                found = find_strangers(self._config, station)
+            except OSError:
+                _logger.exception("the pictures of station %s cannot be counted", station)
+                continue
+            if found is not None:
+                _logger.error(
+                    "no room for pictures: %s; see docs/how-to/back-up-and-verify.md", found
+                )
+
     def _short(self) -> bool:
-        settings = self._config.images
-        volume = os.statvfs(self._folder)
-        free = volume.f_bavail * volume.f_frsize
-        total = volume.f_blocks * volume.f_frsize
-        return free < max(settings.min_free_gb * 1e9, settings.min_free_percent / 100 * total)
+        return is_short(self._config.images)
 
     def _read(self, query: sa.Executable) -> Sequence[Any]:
         """Read without the right to write, so that the line never waits for a search."""
@@ -169,42 +206,60 @@ class DiskGuard:
         mine = parts.c.station.in_(sorted(self._stations))
         return sa.select(parts.c.id, parts.c.images).where(parts.c.image_state == state, mine)
 
-    def _due(self) -> list[sa.Select[Any, Any]]:
-        """Return what to delete now: deletions cut short, then pictures that nobody keeps longer."""
-        queries = [self._pictures("expiring").limit(BATCH)]
-        for decision in Decision:
-            before = self._before("needed" if decision is Decision.PASS else "ng")
-            queries.append(self._saved(decision).where(parts.c.triggered_at < before))
-        return queries
-
-    def _before(self, kind: str) -> str:
-        """Return before which time pictures are past theirs: `ok`, `ng`, or `needed` of passed parts."""
+    def _past(self, kind: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+        """Return the conditions of pictures past their time: `ok`, `ng`, or `needed` of passed parts."""
         settings = self._config.images
         days = {"ok": settings.keep_ok_days, "ng": settings.keep_ng_days}
         kept = timedelta(days=max(days.values()) if kind == "needed" else days[kind])
-        return (self._trusted_now() - kept).isoformat(timespec="microseconds")
+        before = (datetime.now(UTC) - kept).isoformat(timespec="microseconds")
+        moments = {
+            station: self._moment(station, kept.total_seconds()) for station in self._stations
+        }
+        old = [found.is_after(station) for station, found in moments.items() if found is not None]
+        return parts.c.triggered_at < before, sa.or_(sa.false(), *old)
+
+    def _moment(self, station: str, seconds: float) -> Moment | None:
+        """Return where the station was so long ago; looked up once a minute."""
+        if time.monotonic() >= self._next_moments:
+            self._moments.clear()
+            self._next_moments = time.monotonic() + _AGE_SECONDS
+        if (station, seconds) not in self._moments:
+            with self._reading.connect() as connection, connection.begin():
+                self._moments[station, seconds] = moment(connection, station, seconds)
+                if station not in self._clocked:
+                    self._clocked.add(station)
+                    _tell_odd_stop(station, odd_stop(connection, station))
+        return self._moments[station, seconds]
 
     def _make_room(self) -> bool:
-        """Delete some pictures of passed parts, those that are still needed last; False: there are none."""
+        """Delete some pictures of passed parts, those that are still needed last; False: there are none.
+
+        When none is left, those of other parts that are past their time go, though they wait for a person.
+        """
         more = True
         while more:
-            deleted, more = self._sweep("room")
+            deleted, more = self._sweep("room", Decision.PASS)
             if deleted:
                 return True
-        return self._expire(self._saved(Decision.PASS)) > 0
+        if self._expire(self._saved(Decision.PASS)):
+            return True
+        others = [decision for decision in Decision if decision is not Decision.PASS]
+        return any(self._expire(self._saved(one).where(*self._past("ng"))) for one in others)
 
-    def _sweep(self, why: str, *where: sa.ColumnElement[bool]) -> tuple[int, bool]:
-        """Look at a page of passed parts behind the sweep; delete the pictures that nobody needs.
+    def _sweep(
+        self, why: str, decision: Decision, *where: sa.ColumnElement[bool]
+    ) -> tuple[int, bool]:
+        """Look at a page of parts of a decision behind the sweep; delete the pictures that nobody needs.
 
         Returns:
             How many rows, and whether there is more to look at.
         """
-        now, at, sweep = time.monotonic(), parts.c.triggered_at, self._sweeps.get(why)
+        now, at, sweep = time.monotonic(), parts.c.triggered_at, self._sweeps.get((why, decision))
         if sweep is None or (sweep.ended is not None and now >= sweep.ended + _SWEEP_SECONDS[why]):
-            sweep = self._sweeps[why] = _Sweep()
+            sweep = self._sweeps[why, decision] = _Sweep()
         behind = sa.and_(at >= sweep.at, sa.or_(at > sweep.at, parts.c.id > sweep.record))
-        query = self._saved(Decision.PASS).with_only_columns(
-            parts.c.id, at, _NEEDED.label("needed")
+        query = self._saved(decision).with_only_columns(
+            parts.c.id, at, _NEEDED[decision].label("needed")
         )
         page = self._read(query.where(behind, *where).order_by(parts.c.id).limit(PAGE))
         found = [row for row in page if not row.needed][:BATCH]
@@ -218,17 +273,6 @@ class DiskGuard:
             return 0, more
         unneeded = parts.c.id.in_([row.id for row in found])
         return self._expire(self._pictures("saved").where(unneeded)), more
-
-    def _trusted_now(self) -> datetime:
-        """Return the time, at most a week past what the store knew: a wrong clock deletes little."""
-        now = datetime.now(UTC)
-        if self._newest is None:
-            text = self._read(sa.select(sa.func.max(parts.c.triggered_at)))[0][0]
-            self._newest = now if text is None else datetime.fromisoformat(text)
-            if self._newest.tzinfo is None:
-                self._newest = self._newest.replace(tzinfo=UTC)
-        elapsed = timedelta(seconds=time.monotonic() - self._started)
-        return min(now, self._newest + elapsed + _TRUSTED_JUMP)
 
     def _expire(self, query: sa.Select[Any, Any]) -> int:
         """Delete the pictures of the rows found; return how many rows."""

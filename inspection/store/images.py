@@ -17,7 +17,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from inspection.errors import StoreError
 from inspection.store.config import Done, ImagesConfig, StoreConfig
 from inspection.store.guard import DiskGuard
 from inspection.store.picture_process import PictureProcess, write_picture_file
+from inspection.store.strangers import station_folder
 from inspection.types import Decision, Image, Inspected, PartKey, StoredImage
 
 _FORMATS = ("jpg", "png", "bmp")
@@ -38,8 +38,7 @@ _logger = logging.getLogger(__name__)
 
 def picture_stem(key: PartKey) -> str:
     """Return a picture's path in the folder, without its ending."""
-    station = quote(key.station, safe="").replace(".", "%2E")
-    return f"{station}/{key.epoch}/{key.sequence // 1000:02d}/{key.epoch}-{key.sequence}"
+    return f"{station_folder(key.station)}/{key.epoch}/{key.sequence // 1000:02d}/{key.epoch}-{key.sequence}"
 
 
 def find_picture(folder: Path, key: PartKey) -> StoredImage | None:

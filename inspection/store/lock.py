@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
+import pwd
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +16,11 @@ from inspection.errors import StoreError
 
 
 class FileLock:
-    """A lock file beside a SQLite store. The kernel frees it when the process dies."""
+    """A lock file beside a SQLite store. The kernel frees it when the process dies.
+
+    Made by root, it is given to the owner of its folder: `sudo inspection doctor` before the first start
+    must not keep the line out.
+    """
 
     def __init__(self, database: Path, station: str) -> None:
         """Take the lock. Raises StoreError when it is held, or the file cannot be made."""
@@ -23,7 +29,11 @@ class FileLock:
             name = hashlib.sha256(station.encode()).hexdigest()[:32]
         self.path = database.with_name(f"{database.name}.{name}.lock")
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._file = _open(self.path)
+        except PermissionError as error:
+            raise StoreError(
+                f"lock file {self.path} cannot be opened: {whose(self.path)}"
+            ) from error
         except OSError as error:
             raise StoreError(
                 f"lock file {self.path} cannot be made: {error}; check folder and disk"
@@ -47,6 +57,37 @@ class FileLock:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _open(path: Path) -> int:
+    try:
+        made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        with contextlib.suppress(OSError):  # a disk without owners
+            os.fchown(made, folder.st_uid, folder.st_gid)
+    return made
+
+
+def whose(path: Path) -> str:
+    """Say to whom a file, or the folder that it would lie in, belongs, and how to give it to this process."""
+    there = next(
+        (each for each in (path, *path.parents) if os.access(each, os.F_OK, effective_ids=True)),
+        path,
+    )
+    me, owner = _user(os.geteuid()), _user(there.stat().st_uid)
+    if owner == me:
+        return f"{there} is {owner}'s, and its mode refuses: sudo chmod u+rwX {there}"
+    return f"{there} belongs to {owner}, and this process runs as {me}: sudo chown {me}: {there}"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def lock_on_server(connection: sa.Connection, station: str) -> None:

@@ -238,7 +238,7 @@ def insert_epoch(
         "epoch": number,
         "cause": cause,
         "host": socket.gethostname(),
-        "boot_id": _boot_id(),
+        "boot_id": boot_id(),
         "started_at": utc_now(),
         "started_mono": time.monotonic(),
         "ok_every": ok_every,
@@ -247,7 +247,7 @@ def insert_epoch(
     return number
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     """Return the kernel's name of this boot: monotonic times compare only within one."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 

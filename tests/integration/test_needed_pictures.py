@@ -17,7 +17,7 @@ from inspection.store.config import StoreConfig
 from inspection.store.database import make_engine
 from inspection.store.guard import DiskGuard
 from inspection.store.sql import SqlStore
-from inspection.store.tables import parts
+from inspection.store.tables import epochs, parts
 from inspection.store.web import review, settings
 from inspection.store.web.access import WebStore
 from inspection.store.web.intake import PASS_SHARE, Intake
@@ -58,7 +58,10 @@ class Shift:
             for record in range(1, NUMBER + 1):
                 at = (start + timedelta(minutes=record)).isoformat(timespec="microseconds")
                 there = sa.update(parts).where(parts.c.id == record)
-                connection.execute(there.values(triggered_at=at))
+                mono = parts.c.triggered_mono - days_old * 86_400
+                connection.execute(there.values(triggered_at=at, triggered_mono=mono))
+            begun = epochs.c.started_mono - days_old * 86_400
+            connection.execute(sa.update(epochs).values(started_mono=begun))
 
     def file(self, sequence: int) -> Path:
         return self.config.images.folder / f"{sequence}.jpg"
@@ -173,12 +176,10 @@ def test_what_nobody_needs_any_more_goes_at_the_next_sweep(
 
 
 @pytest.mark.parametrize("shift", [40.0], indirect=True)
-def test_needed_pictures_are_kept_as_long_as_those_of_failed_parts(shift: Shift) -> None:
+def test_needed_pictures_are_kept_as_long_as_those_of_failed_parts(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shift.draw_and_judge()
-    line = SqlStore(shift.config)
-    line.begin_epoch("st1", "start")
-    line.decided(inspected(trigger(1, epoch=2)))  # the store knows that it is today
-    line.close()
     guard = shift.guard(keep_ok_days=30, keep_ng_days=50)
     for _ in range(NUMBER):
         guard.tend()
@@ -188,16 +189,29 @@ def test_needed_pictures_are_kept_as_long_as_those_of_failed_parts(shift: Shift)
         guard = shift.guard(keep_ok_days=ok, keep_ng_days=ng)
         for _ in range(NUMBER):
             guard.tend()
-        assert shift.kept() == set()
+        assert shift.kept() == {FAILING}, (
+            "it waits for a person, who has all the time there is room"
+        )
         guard.close()
+    short_for(guard, 2, monkeypatch)
+    assert guard.has_room()
+    assert shift.kept() == set(), "for room it goes, as the last"
+    guard.close()
+
+
+@pytest.mark.parametrize("shift", [40.0], indirect=True)
+def test_a_failed_part_that_was_judged_goes_by_its_time(shift: Shift) -> None:
+    shift.draw_and_judge()
+    shift.say(FAILING, Verdict.REAL_DEFECT)
+    guard = shift.guard(keep_ok_days=30, keep_ng_days=35)
+    for _ in range(NUMBER):
+        guard.tend()
+    assert shift.kept() == set()
+    guard.close()
 
 
 @pytest.mark.parametrize("shift", [40.0], indirect=True)
 def test_without_reviews_passed_parts_go_by_age_alone(shift: Shift) -> None:
-    line = SqlStore(shift.config)
-    line.begin_epoch("st1", "start")
-    line.decided(inspected(trigger(1, epoch=2)))
-    line.close()
     guard = shift.guard(keep_ok_days=30, keep_ng_days=50)
     for _ in range(NUMBER):
         guard.tend()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from postgres_server import NoServerError, PostgresServer
 from store_samples import FAILED, inspected, not_inspected, store_config, trigger, utc_now
 
 from inspection.errors import StoreError
+from inspection.store import before
 from inspection.store.config import StoreConfig
 from inspection.store.images import ImageWriter
 from inspection.store.queries import StoreReader
@@ -496,6 +498,72 @@ def test_an_interrupted_migration_is_done_again(tmp_path: Path) -> None:
     store = SqlStore(config)
     assert store.begin_epoch("st1", "start") == 1
     store.close()
+    assert verify(config).is_clean
+
+
+def older(config: StoreConfig, revision: str, parts: int) -> None:
+    """Make a store as a program before this one did, with so many parts."""
+    store = SqlStore(config)
+    store.begin_epoch("st1", "start")
+    for n in range(1, parts + 1):
+        store.decided(inspected(trigger(n)))
+    store.close()
+    assert config.sqlite_path is not None
+    with closing(sqlite3.connect(config.sqlite_path)) as connection, connection:
+        connection.execute("ALTER TABLE parts DROP COLUMN card_sha256")
+        if revision < "0007":
+            connection.execute("ALTER TABLE epochs DROP COLUMN ok_every")
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+
+
+def test_a_store_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+    config = store_config(tmp_path)
+    older(config, "0006", 3)
+    config.sqlite_path.chmod(0o640)
+    report = verify(config)
+    assert report.is_clean
+    assert "0006, of an older program" in " ".join(report.findings[0].notes)
+    SqlStore(config).close()
+    copy = tmp_path / "results.db.before-0008"
+    assert copy.stat().st_mode & 0o777 == 0o640
+    with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as kept:
+        assert kept.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == ("0006",)
+        assert kept.execute("SELECT count(*) FROM parts").fetchone() == (3,)
+    assert verify(config).findings[0].notes == []
+    before = copy.stat().st_mtime_ns
+    SqlStore(config).close()
+    assert copy.stat().st_mtime_ns == before, "no migration, no copy"
+    assert [path.name for path in tmp_path.glob(".results*")] == []
+
+
+def test_going_back_is_putting_the_copy_back(tmp_path: Path) -> None:
+    config = store_config(tmp_path)
+    older(config, "0007", 2)
+    store = SqlStore(config)
+    store.begin_epoch("st1", "start")
+    store.decided(inspected(trigger(1, epoch=2)))
+    store.close()
+    for path in tmp_path.glob("results.db-*"):
+        path.unlink()
+    (tmp_path / "results.db.before-0008").rename(tmp_path / "results.db")
+    report = verify(config)
+    assert report.is_clean
+    assert report.table["rows PASS"] == 2
+    store = SqlStore(config)
+    assert store.begin_epoch("st1", "start") == 3, "the journal knows which were given"
+    store.close()
+
+
+def test_without_room_a_store_is_migrated_without_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = store_config(tmp_path)
+    older(config, "0007", 1)
+    monkeypatch.setattr(before, "_SPARE", 1 << 60)
+    SqlStore(config).close()
+    assert "without a copy" in caplog.text
+    assert not (tmp_path / "results.db.before-0008").exists()
     assert verify(config).is_clean
 
 

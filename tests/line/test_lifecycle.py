@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import threading
 
 import pytest
@@ -23,6 +24,18 @@ def test_sigterm_lets_the_part_in_flight_end(tmp_path):
         plc.wait(10)
     assert rig.decisions()[0] == ("PASS", "NONE")
     assert rig.outcomes()[0] == "pass"
+    rig.verify()
+
+
+def test_a_metrics_port_in_use_is_told_and_parts_are_inspected(tmp_path):
+    rig = Rig(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = rig.station["metrics_port"] = taken.getsockname()[1]
+        rig.write()
+        with rig.plc_running(parts=1) as plc, rig.line() as line:
+            assert plc.wait(60), line.text
+        assert f"no metrics page: port {port}" in line.text
+        assert "Traceback" not in line.text
     rig.verify()
 
 

@@ -16,9 +16,10 @@ from inspection.changeover import Changeover
 from inspection.config import load_station
 from inspection.errors import ConfigError, ReleaseError
 from inspection.part import Setup
-from inspection.recipe import RecipeBook, RecipeError
+from inspection.recipe import RecipeBook, RecipeConfig, RecipeError
 from inspection.release import find_release
 from inspection.types import Reason
+from inspection.yaml_file import read_yaml
 
 
 @pytest.fixture
@@ -78,6 +79,63 @@ def test_what_is_no_station_file(tmp_path, text):
     (tmp_path / "station.yaml").write_text(text)
     with pytest.raises(ConfigError):
         load_station(tmp_path / "station.yaml")
+
+
+WRONG = {
+    "list.yaml": ("number: 2\n[a]: 1\n", ["line 2", "put quotes around it"]),
+    "map.yaml": ("? {a: 1}\n: 2\n", ["line 1", "put quotes around it"]),
+    "deep.yaml": ("number: 2\npart: " + "[" * 2000 + "]" * 2000, ["line 2", "deeper than 50"]),
+    "tall.yaml": ("number: 2\nlimits:\n" + "\n".join(" " * i + "-" for i in range(1000)), ["deeper than 50"]),
+    "asked.yaml": ("number: 2\npart: !!timestamp 8521-30-41\n", ["line 2", "put quotes around it"]),
+    "when.yaml": ("number: 2\npart: !!timestamp now\n", ["line 2", "put quotes around it"]),
+    "maybe.yaml": ("number: !!bool maybe\n", ["line 1", "put quotes around it"]),
+    "shape.yaml": ("number: 2\npart: !!int [1]\n", ["line 2"]),
+    "bits.yaml": ("number: 0b_\npart: plate\n", ["line 1", "'0b_'", "put quotes around it"]),
+    "digits.yaml": ("number: " + "1" * 5000, ["line 1", "put quotes around it"]),
+    "clock.yaml": ("number: 2\npart: 12:30\nrelease: 1\n", ["line 2", "part", "quotes", "'12:30'"]),
+    "word.yaml": ("number: yes\npart: plate\nrelease: 1\n", ["line 1", "number", "yes is no number"]),
+    "words.yaml": (
+        "number: 2\npart: plate\nrelease: 1\nframe: {size: [1, 1]}\n"
+        "regions:\n  - box: [0, 0,\n      1, true]\n",
+        ["line 7", "regions.0.box.3", "true is no number"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_whatever_a_file_holds_it_is_a_fault_with_its_line(tmp_path, name):
+    text, words = WRONG[name]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(tmp_path / name, RecipeConfig)
+    for word in [name, *words]:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["8521-30-41", "2024-05-01"])
+def test_a_part_may_be_called_like_a_date(tmp_path, name):
+    (tmp_path / "2.yaml").write_text(f"number: 2\npart: {name}\nrelease: 1\n")
+    assert read_yaml(tmp_path / "2.yaml", RecipeConfig).part == name
+
+
+def test_other_recipes_are_taken_beside_a_broken_file(rig):
+    folder = rig.folder / "recipes"
+    for name, (text, _) in WRONG.items():
+        (folder / name).write_text(text)
+    (folder / "3.yaml").write_text("number: 3\npart: 8521-30-41\nrelease: 1\n")
+    assert book(rig).get(1)[0].number == 1
+    with pytest.raises(RecipeError) as caught:
+        book(rig).get(2)
+    assert caught.value.reason is Reason.RECIPE_INVALID
+
+
+@pytest.mark.parametrize("kind", [["modbus"], {"a": 1}, 5, None])
+def test_a_type_that_is_no_name_is_a_fault(rig, kind):
+    assert "installed: " in told(rig, lambda s: s["plc"].update(type=kind))
+
+
+def test_a_word_is_no_port(rig):
+    assert "plc.port: true is no number" in told(rig, lambda s: s["plc"].update(port=True))
 
 
 def test_a_typo_stops_the_line_before_it_starts(rig):

@@ -32,6 +32,7 @@ from inspection.store.guard import DiskGuard
 from inspection.store.images import ImageWriter, find_picture, is_sampled, picture_stem
 from inspection.store.queries import StoreReader
 from inspection.store.sql import SqlStore
+from inspection.store.strangers import find_strangers
 from inspection.types import PartKey, Reason, StoredImage
 
 
@@ -247,6 +248,8 @@ class Stored:
         writer.close()
         when = (datetime.now(UTC) - timedelta(days=days_old)).isoformat(timespec="microseconds")
         self.sql("UPDATE parts SET triggered_at = ?", when)
+        self.sql("UPDATE parts SET triggered_mono = triggered_mono - ?", days_old * 86_400)
+        self.sql("UPDATE epochs SET started_mono = started_mono - ?", days_old * 86_400)
 
     def sql(self, statement: str, *values: object) -> None:
         connection = sqlite3.connect(self.config.url, isolation_level=None)
@@ -298,6 +301,29 @@ def test_pictures_of_other_stations_are_left_alone(stored: Stored) -> None:
     stored.store.close()
 
 
+def test_pictures_of_a_store_that_is_gone_are_told_and_kept(
+    stored: Stored, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert find_strangers(stored.config, "st1") is None
+    stored.store.close()
+    for path in tmp_path.glob("results.db*"):
+        path.unlink()
+    again = SqlStore(stored.config)
+    assert again.begin_epoch("st1", "start") == 2
+    before = stored.files()
+    guard = stored.guard(min_free_gb=10**9)
+    for _ in range(3):
+        assert guard.has_room() is False
+    assert stored.files() == before
+    assert caplog.text.count("6 files, 0.0 GB, in 1 folders") == 1
+    found = find_strangers(stored.config, "st1")
+    assert found is not None
+    assert [path.name for path in found.folders] == ["1"]
+    assert find_strangers(stored.config, "st2") is None
+    guard.close()
+    again.close()
+
+
 def test_a_new_database_deletes_nothing(stored: Stored, tmp_path: Path) -> None:
     stored.store.close()
     before = stored.files()
@@ -325,7 +351,6 @@ def test_without_a_database_nothing_is_deleted(stored: Stored, tmp_path: Path) -
 
 def test_old_pictures_go_by_their_own_time(tmp_path: Path) -> None:
     stored = Stored(tmp_path, days_old=40)
-    stored.store.decided(inspected(trigger(9)))  # the store knows that it is today
     guard = stored.guard(keep_ok_days=30, keep_ng_days=50)
     guard.tend()
     states = stored.states()
@@ -340,8 +365,10 @@ def test_old_pictures_go_by_their_own_time(tmp_path: Path) -> None:
 
 
 def test_a_clock_in_the_future_deletes_nothing(tmp_path: Path) -> None:
-    """All rows are 40 days old by the clock: more likely the clock jumped than nobody worked."""
-    stored = Stored(tmp_path, days_old=40)
+    """All rows are 40 days old by their labels, and the PC has not run for so long."""
+    stored = Stored(tmp_path)
+    then = (datetime.now(UTC) - timedelta(days=40)).isoformat(timespec="microseconds")
+    stored.sql("UPDATE parts SET triggered_at = ?", then)
     guard = stored.guard(keep_ok_days=30, keep_ng_days=30)
     guard.tend()
     assert set(stored.states().values()) == {"saved"}

@@ -160,6 +160,29 @@ def test_everything_is_listed_and_what_is_damaged_says_why(engineer: Caller) -> 
     assert by_file["limits.yaml"]["limits"] is True
 
 
+BAD = {
+    "date": "number: 7\npart: 8521-30-41\nrelease: 1\n",
+    "tag": "number: 7\npart: !!timestamp 8521-30-41\nrelease: 1\n",
+    "key": "[a]: 1\n",
+    "deep": "part: " + "[" * 2000,
+}
+
+
+def test_no_recipe_file_stops_the_pages(place: Shop, engineer: Caller) -> None:
+    for name, text in BAD.items():
+        (place.recipes / f"bad-{name}.yaml").write_text(text)
+    try:
+        for path in ("/models", "/line", "/line/st1", "/quality", "/api/v1/line/st1"):
+            assert engineer.get(path).status_code == 200, path
+        found = {one["file"]: one for one in engineer.get("/api/v1/models").json()["recipes"]}
+        assert not found["bad-date.yaml"]["problem"]
+        for name in ("tag", "key", "deep"):
+            assert "line 1" in found[f"bad-{name}.yaml"]["problem"] or name == "tag"
+    finally:
+        for name in BAD:
+            (place.recipes / f"bad-{name}.yaml").unlink()
+
+
 def test_a_second_person_approves_then_the_line_takes_it_and_goes_back(
     place: Shop, engineer: Caller, administrator: Caller
 ) -> None:

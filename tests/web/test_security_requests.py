@@ -224,7 +224,10 @@ def test_the_stream_of_somebody_signed_out_is_refused_in_words_for_programs(insi
     "host", ["evil.example", "station.evil.example", "", "station@evil.example"]
 )
 def test_another_host_is_refused(inside: Inside, host: str) -> None:
-    assert inside.ask("GET", "/sign-in", headers={"host": host}).status_code == 400
+    refused = inside.ask("GET", "/sign-in", headers={"host": host})
+    assert refused.status_code == 400
+    assert refused.text.count("`web.names`") == 2, "in Korean and in English"
+    assert not host or host not in refused.text
     assert inside.ask("GET", "/sign-in", headers={"host": f"{HOST}:8080"}).status_code == 200
 
 

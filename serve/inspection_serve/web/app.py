@@ -12,7 +12,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from inspection.errors import InspectionError, StoreError
 from inspection.store.outbox_feed import Feed
@@ -30,6 +29,7 @@ from inspection_serve.web.machine import Machines, has_key
 from inspection_serve.web.models import api as models_api
 from inspection_serve.web.models import jobs_api as models_jobs_api
 from inspection_serve.web.models import routes as models
+from inspection_serve.web.names import Names
 from inspection_serve.web.pages import page, place_of
 from inspection_serve.web.people import admin, audit_page, keys, me, quick
 from inspection_serve.web.people import routes as people
@@ -94,7 +94,7 @@ def build_app(site: Site, *, names: Iterable[str], secure: bool = False) -> Fast
         app.include_router(routes.router)
     _add_errors(app)
     app.add_middleware(Bodies)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(set(names)), www_redirect=False)
+    app.add_middleware(Names, names=names)
     app.add_middleware(Headers)
     return app
 

@@ -45,7 +45,8 @@ def web(
         Path | None, typer.Option(help="folder for jobs and exports; default: web beside STORE")
     ] = None,
     certificate: Annotated[
-        Path | None, typer.Option(help="TLS certificate (PEM); with --key", exists=True)
+        Path | None,
+        typer.Option(help="TLS certificate (PEM); with --key, or with its key in it", exists=True),
     ] = None,
     key: Annotated[Path | None, typer.Option(help="TLS key (PEM)", exists=True)] = None,
 ) -> None:

@@ -16,6 +16,7 @@ from inspection.errors import ConfigError, InspectionError
 from inspection.settled import settle
 from inspection.store.web.counting import Counting
 from inspection.store.web.intake import Intake
+from inspection.tls import read_tls
 from inspection_serve.web.site import Site, open_site
 
 NO_ADDRESS = 71
@@ -68,6 +69,14 @@ def run(settings: Settings) -> int:
         _log.error("the pages cannot start: %s", error)
         return NO_STORE
     told = site.pages
+    try:
+        tls = read_tls(settings.certificate or told.certificate, settings.key or told.key)
+    except ConfigError as error:
+        _log.error("the pages cannot start: %s", error)
+        return NO_STORE
+    if tls is not None and tls.warning:
+        _log.warning("%s", tls.warning)
+    secure = tls is not None
     host = settings.host or told.host
     try:
         listener = _listen(host, told.port if settings.port is None else settings.port)
@@ -81,8 +90,6 @@ def run(settings: Settings) -> int:
     counting = Counting(site.store)
     counting.start()
     site.on_close.append(counting.close)
-    certificate, key = settings.certificate or told.certificate, settings.key or told.key
-    secure = certificate is not None and key is not None
     ours = {host, "127.0.0.1", "localhost", socket.gethostname()}
     names = ours.union(settings.names, told.names)
     app = build_app(site, names=names, secure=secure)
@@ -96,8 +103,8 @@ def run(settings: Settings) -> int:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
     )
     server = uvicorn.Server(config)
     app.state.is_ending = lambda: server.should_exit  # streams of events end with it

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from inspection.errors import StoreError
 from inspection.recipe import RecipeConfig
 from inspection.release import write_atomic
 from inspection.store.web import approvals, audit
 from inspection.store.web.approvals import Step
+from inspection.yaml_file import load_text
 from inspection_serve.web.models import recipes, releases
 from inspection_serve.web.models.releases import Held
 from inspection_serve.web.models.switching import SwitchError, lock
@@ -75,7 +74,7 @@ def make(site: Site, wanted: Wanted, who: str) -> Path:
         text = TEXT.format(
             number=wanted.number, part=wanted.part, release=wanted.release, deadline=wanted.deadline
         )
-        RecipeConfig.model_validate(yaml.safe_load(text))
+        RecipeConfig.model_validate(load_text(text))
         wrong = releases.verify(held)
         if wrong:
             raise SwitchError("damaged", wrong)

@@ -20,7 +20,7 @@ import yaml
 from inspection.errors import ConfigError
 from inspection.recipe import RecipeConfig
 from inspection.release import ReleaseCard, write_atomic
-from inspection.yaml_file import read_hashed, read_yaml
+from inspection.yaml_file import load_text, read_hashed, read_yaml
 
 HISTORY = "history"
 
@@ -78,7 +78,7 @@ def limits_then(path: Path, release: int) -> dict[str, Any] | None:
         except ConfigError:
             continue
         if config.release == release:
-            data = yaml.safe_load(kept.read_text(encoding="utf-8"))
+            data = load_text(kept.read_text(encoding="utf-8"))
             return data.get("limits") or {}
     return None
 
@@ -140,7 +140,7 @@ def change(file: RecipeFile, release: int, limits: dict[str, Any] | None) -> byt
         raise ConfigError(file.problem)
     text = rewrite(file.path.read_bytes().decode("utf-8"), release, limits)
     try:
-        made = RecipeConfig.model_validate(yaml.safe_load(text))
+        made = RecipeConfig.model_validate(load_text(text))
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(
             f"{file.path.name} cannot be changed in place ({error}); change it by hand"
