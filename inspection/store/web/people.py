@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from inspection.store.rows import Values, utc_now
+from inspection.store.web import audit
 from inspection.store.web.tables import people, sessions, sign_ins
 
 SYSTEM = "system"
@@ -141,6 +142,21 @@ def change(connection: sa.Connection, person: int, **values: object) -> None:
     connection.execute(sa.update(people).where(people.c.id == person).values(**values))
 
 
+def reset(connection: sa.Connection, row: Values, password: str, by: str) -> None:
+    """Give a person a new password that they must change; sessions, PIN and wrong attempts are over.
+
+    Args:
+        connection: from `WebStore.write`.
+        row: of the person.
+        password: a hash.
+        by: who does it, for the audit.
+    """
+    change(connection, row["id"], password=password, must_change=True, pin=None)
+    end_sessions(connection, row["id"])
+    note_sign_in(connection, row["name"], "", "reset")
+    audit.append(connection, by, "password.reset", f"person:{row['name']}")
+
+
 def administrators(connection: sa.Connection) -> int:
     """Return how many administrators may sign in."""
     query = sa.select(sa.func.count()).where(
@@ -244,7 +260,7 @@ def end_old_sessions(connection: sa.Connection) -> None:
 
 
 def note_sign_in(connection: sa.Connection, name: str, address: str, outcome: str) -> None:
-    """Keep an attempt: `ok`, `wrong`, `pin_ok`, `pin_wrong`; older ones than a week go."""
+    """Keep an attempt: `ok`, `wrong`, `pin_ok`, `pin_wrong`, or a `reset`; older ones than a week go."""
     connection.execute(
         sa.insert(sign_ins),
         {"name": name[:64], "address": address, "outcome": outcome, "at": utc_now()},
@@ -260,7 +276,7 @@ def wrong_since(
     Args:
         connection: from `WebStore.read`.
         seconds: how far back.
-        name: of this login name, since it was last right.
+        name: of this login name, since it was last right or reset.
         address: from this address. A right one does not clear it: whoever has an account could else
             try the others' passwords without end.
     """
@@ -271,7 +287,7 @@ def wrong_since(
         return int(connection.execute(query).scalar() or 0)
     same = sign_ins.c.name == name[:64]
     right = sa.select(sa.func.max(sign_ins.c.at)).where(
-        same, sign_ins.c.outcome == "ok", sign_ins.c.at > since
+        same, sign_ins.c.outcome.in_(("ok", "reset")), sign_ins.c.at > since
     )
     last = connection.execute(right).scalar() or since
     return int(connection.execute(query.where(same, sign_ins.c.at > last)).scalar() or 0)
