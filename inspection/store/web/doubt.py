@@ -44,8 +44,7 @@ class InDoubt:
         latest: the latest.
         odd: so many have a time that does not fit their place: before that of the part before, or outside
             of the time that was asked for.
-        lots: those of `LOTS` with the most parts: serial, number, first_at and last_at (earliest and latest
-            time), that of the lowest record first.
+        lots: those of `LOTS` with the most parts: serial and the same values, the lowest record first.
     """
 
     number: int
@@ -188,33 +187,44 @@ def in_doubt(
     odd += [] if since is None else [at < since]
     odd += [] if until is None else [at >= until]
     is_odd = sa.case((sa.or_(*odd), 1), else_=0).label("odd")
-    each = sa.select(parts.c.id, at, is_odd).where(*conditions).subquery()
-    query = sa.select(
-        sa.func.count().label("number"),
-        sa.func.min(each.c.id).label("first"),
-        sa.func.max(each.c.id).label("last"),
-        sa.func.min(each.c.triggered_at).label("earliest"),
-        sa.func.max(each.c.triggered_at).label("latest"),
-        sa.func.coalesce(sa.func.sum(each.c.odd), 0).label("odd"),
-    )
-    found = connection.execute(query).mappings().one()
-    return InDoubt(**found, lots=_lots(connection, conditions))
+    each = sa.select(parts.c.id, parts.c.serial, at, is_odd).where(*conditions).subquery()
+    lots = [dict(row) for row in connection.execute(_by_lot(each)).mappings()]
+    if not lots:
+        return InDoubt(0, None, None, None, None, 0, [])
+    whole = {name: lots[0][f"all_{name}"] for name in _WHOLE}
+    lots = [{name: lot[name] for name in ("serial", *_WHOLE)} for lot in lots]
+    return InDoubt(**whole, lots=sorted(lots, key=lambda lot: int(lot["first"])))
 
 
-def _lots(connection: sa.Connection, conditions: list[sa.ColumnElement[bool]]) -> list[Values]:
-    count, at = sa.func.count().label("number"), parts.c.triggered_at
-    query = (
+_WHOLE = {
+    "number": sa.func.sum, "first": sa.func.min, "last": sa.func.max, "earliest": sa.func.min,
+    "latest": sa.func.max, "odd": sa.func.sum,
+}  # fmt: skip
+"""What is told of each lot, and how it is put together for all of them."""
+
+
+def _by_lot(each: sa.Subquery) -> sa.Select[Any]:
+    """Count parts by lot; each row has the values of all lots, too: the parts are looked at once."""
+    lots = (
         sa.select(
-            parts.c.serial, count, sa.func.min(at).label("first_at"), sa.func.max(at).label("last_at"),
-            sa.func.min(parts.c.id).label("first"),
+            each.c.serial,
+            sa.func.count().label("number"),
+            sa.func.min(each.c.id).label("first"),
+            sa.func.max(each.c.id).label("last"),
+            sa.func.min(each.c.triggered_at).label("earliest"),
+            sa.func.max(each.c.triggered_at).label("latest"),
+            sa.func.sum(each.c.odd).label("odd"),
         )
-        .where(*conditions)
-        .group_by(parts.c.serial)
-        .order_by(count.desc(), parts.c.serial)
-        .limit(LOTS)
-    )  # fmt: skip
-    found = [dict(row) for row in connection.execute(query).mappings()]
-    return sorted(found, key=lambda lot: int(lot["first"]))
+        .group_by(each.c.serial)
+        .subquery()
+    )
+    whole = [
+        sa.cast(put(lots.c[name]).over(), sa.BigInteger).label(f"all_{name}")
+        if name in ("number", "odd")  # PostgreSQL adds large numbers up to a decimal one
+        else put(lots.c[name]).over().label(f"all_{name}")
+        for name, put in _WHOLE.items()
+    ]
+    return sa.select(lots, *whole).order_by(lots.c.number.desc(), lots.c.serial).limit(LOTS)
 
 
 def _passed(connection: sa.Connection, station: str) -> list[str]:

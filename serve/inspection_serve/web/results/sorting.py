@@ -18,6 +18,7 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from inspection.store.rows import Values
 from inspection.store.web import doubt, story
 from inspection.store.web.access import WebStore
 from inspection.store.web.search import SearchError
@@ -55,6 +56,16 @@ class Lot(BaseModel):
     number: int = Field(description="passed parts")
     first_at: str = Field(description="the earliest time of them, UTC")
     last_at: str = Field(description="the latest time of them, UTC")
+
+    @classmethod
+    def of(cls, lot: Values) -> Lot:
+        """Return the answer of a lot of `doubt.InDoubt`."""
+        return cls(
+            serial=lot["serial"],
+            number=lot["number"],
+            first_at=lot["earliest"],
+            last_at=lot["latest"],
+        )
 
 
 class Sorting(BaseModel):
@@ -143,7 +154,7 @@ def answer(store: WebStore, asked: AskedSorting) -> Sorting:
         earliest=found.earliest,
         latest=found.latest,
         odd=found.odd,
-        lots=[Lot.model_validate(lot) for lot in found.lots],
+        lots=[Lot.of(lot) for lot in found.lots],
         export=_search(station, found),
     )
 
