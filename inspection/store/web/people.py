@@ -17,6 +17,10 @@ from inspection.store.web.tables import people, sessions, sign_ins
 SYSTEM = "system"
 """Who the audit names for what no person did; nobody can be called so."""
 
+AHEAD = 60.0
+"""Seconds by which a label may be later than now: a clock is set back a little now and then. What was done
+later than that was done while the clock was wrong, and no time that follows from it holds."""
+
 
 class Role(enum.StrEnum):
     """What a person may do; each role may do what the ones before it may."""
@@ -188,6 +192,8 @@ def start_session(
 def who_is(connection: sa.Connection, token: str, idle: float) -> Person | None:
     """Return who holds a token; None when it is unknown, ended, idle too long, or they may not sign in.
 
+    Nor may it have begun later than now: with a clock that was ahead it would last as long too long.
+
     Args:
         connection: from `WebStore.read`.
         token: from the cookie.
@@ -198,8 +204,7 @@ def who_is(connection: sa.Connection, token: str, idle: float) -> Person | None:
         .join(sessions, sessions.c.person == people.c.id)
         .where(
             sessions.c.token_sha256 == hash_token(token),
-            sessions.c.ends_at > utc_now(),
-            sessions.c.seen_at > after(-idle),
+            *_lasts(idle),
             people.c.active.is_(True),
         )
     )
@@ -218,6 +223,15 @@ def who_is(connection: sa.Connection, token: str, idle: float) -> Person | None:
         csrf=row["csrf"],
         terminal=row["terminal"],
     )
+
+
+def _lasts(idle: float) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of a session that has not ended."""
+    return [
+        sessions.c.ends_at > utc_now(),
+        sessions.c.seen_at > after(-idle),
+        sessions.c.started_at <= after(AHEAD),
+    ]
 
 
 def note_seen(connection: sa.Connection, session: str) -> None:
@@ -246,8 +260,7 @@ def sessions_of(connection: sa.Connection, person: int, idle: float) -> list[Val
         sa.select(*columns)
         .where(
             sessions.c.person == person,
-            sessions.c.ends_at > utc_now(),
-            sessions.c.seen_at > after(-idle),
+            *_lasts(idle),
         )
         .order_by(sessions.c.started_at.desc())
     )
@@ -271,7 +284,7 @@ def note_sign_in(connection: sa.Connection, name: str, address: str, outcome: st
 def wrong_since(
     connection: sa.Connection, seconds: float, *, name: str = "", address: str = ""
 ) -> int:
-    """Return how many wrong passwords there were within that many seconds.
+    """Return how many wrong passwords there were within that many seconds, none of them later than now.
 
     Args:
         connection: from `WebStore.read`.
@@ -280,14 +293,14 @@ def wrong_since(
         address: from this address. A right one does not clear it: whoever has an account could else
             try the others' passwords without end.
     """
-    since = after(-seconds)
-    query = sa.select(sa.func.count()).where(sign_ins.c.outcome == "wrong")
+    lately = (sign_ins.c.at > after(-seconds), sign_ins.c.at <= utc_now())
+    query = sa.select(sa.func.count()).where(sign_ins.c.outcome == "wrong", *lately)
     if not name:
-        query = query.where(sign_ins.c.address == address, sign_ins.c.at > since)
+        query = query.where(sign_ins.c.address == address)
         return int(connection.execute(query).scalar() or 0)
     same = sign_ins.c.name == name[:64]
-    right = sa.select(sa.func.max(sign_ins.c.at)).where(
-        same, sign_ins.c.outcome.in_(("ok", "reset")), sign_ins.c.at > since
+    right = sa.select(sa.func.max(sign_ins.c.id)).where(
+        same, sign_ins.c.outcome.in_(("ok", "reset")), *lately
     )
-    last = connection.execute(right).scalar() or since
-    return int(connection.execute(query.where(same, sign_ins.c.at > last)).scalar() or 0)
+    last = connection.execute(right).scalar() or 0
+    return int(connection.execute(query.where(same, sign_ins.c.id > last)).scalar() or 0)
