@@ -160,12 +160,18 @@ def answer(store: WebStore, asked: AskedSorting) -> Sorting:
 
 
 def _search(station: str, found: doubt.InDoubt) -> str:
-    """Return the search for the same parts: their records say which, their times where to look."""
-    if found.latest is None:
+    """Return the search for the same parts: their records say which, their times where to look.
+
+    In whole seconds: the form of the results takes no others.
+    """
+    if found.earliest is None or found.latest is None:
         return ""
-    until = datetime.fromisoformat(found.latest) + timedelta(microseconds=1)
-    asked = {"station": station, "decision": "PASS", "since": found.earliest, "until": until}
-    return Asked.model_validate(asked | {"first": found.first, "last": found.last}).query()
+    since, latest = (
+        datetime.fromisoformat(at).replace(microsecond=0) for at in (found.earliest, found.latest)
+    )
+    asked = {"since": since, "until": latest + timedelta(seconds=1), "station": station}
+    asked |= {"decision": "PASS", "first": found.first, "last": found.last}
+    return Asked.model_validate(asked).query()
 
 
 def _start(connection: Any, asked: AskedSorting, station: str) -> _Start:
