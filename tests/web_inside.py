@@ -17,7 +17,8 @@ from inspection.store.config import StoreConfig
 from inspection.store.web import people
 from inspection.store.web.people import Role
 from inspection_serve.web.app import build_app
-from inspection_serve.web.guard import COOKIE, SESSION
+from inspection_serve.web.cookies import SESSION_COOKIE
+from inspection_serve.web.guard import SESSION
 from inspection_serve.web.site import open_site
 
 HOST = "station"
@@ -34,7 +35,7 @@ class Session:
     @property
     def headers(self) -> dict[str, str]:
         """Headers of a request that is this person's own."""
-        return {"cookie": f"{COOKIE}={self.token}", "x-csrf-token": self.csrf}
+        return {"cookie": f"{SESSION_COOKIE}={self.token}", "x-csrf-token": self.csrf}
 
 
 class Inside:
@@ -123,5 +124,5 @@ def places(path: str) -> list[str]:
 
 def token_in(answer: Any) -> str:
     """Return the session token that an answer sets; empty without one."""
-    found = re.search(rf"{COOKIE}=([^;]*)", answer.headers.get("set-cookie", ""))
+    found = re.search(rf"{SESSION_COOKIE}=([^;]*)", answer.headers.get("set-cookie", ""))
     return found[1].strip('"') if found else ""

@@ -17,6 +17,6 @@ def enter(visitor: Any, role: str) -> None:
             f"{visitor.address}/sign-in", form={"name": role, "password": PASSWORD}, max_redirects=0
         )
         assert answer.status == 303, answer.text()
-        named = [c for c in visitor.context.cookies() if c["name"] == "inspection_session"]
+        named = [c for c in visitor.context.cookies() if c["name"].startswith("inspection_session")]
         _cookies[key] = named
     visitor.context.add_cookies(_cookies[key])

@@ -61,7 +61,7 @@ class Browser(threading.Thread):
         answer = connection.getresponse()
         answer.read()
         assert answer.status == 303, answer.status
-        found = re.search(r"inspection_session=[^;]+", answer.headers["set-cookie"])
+        found = re.search(r"inspection_session\w*=[^;]+", answer.headers["set-cookie"])
         assert found
         return found[0]
 

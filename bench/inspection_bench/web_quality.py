@@ -39,7 +39,8 @@ from inspection.store.web import intake, people
 from inspection.store.web.access import WebStore
 from inspection.store.web.counting import Counting
 from inspection.store.web.tallies import tally_step
-from inspection_serve.web.guard import COOKIE, SESSION
+from inspection_serve.web.cookies import SESSION_COOKIE, cookie_at
+from inspection_serve.web.guard import SESSION
 
 DAYS = 30
 SETTLED = 6.0
@@ -164,14 +165,16 @@ def measure(address: str, token: str, processes: list[int], times: int, *, posit
     """Print how long each page takes, and the worst of all."""
     paths = {"page": "/quality"} | ({"positions": "/api/v1/quality/positions"} if positions else {})
     worst: list[tuple[float, str]] = []
-    client = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    host = urlsplit(address).netloc
+    client = http.client.HTTPConnection(host, timeout=60)
+    own = {"Cookie": f"{cookie_at(SESSION_COOKIE, host)}={token}"}
     for what, path in paths.items():
         for name, queries in cases(times):
             took: list[float] = []
             before = used(processes)
             for query in queries:
                 began = time.perf_counter()
-                client.request("GET", f"{path}?{query}", headers={"Cookie": f"{COOKIE}={token}"})
+                client.request("GET", f"{path}?{query}", headers=own)
                 answer = client.getresponse()
                 body = answer.read()
                 took.append((time.perf_counter() - began) * 1e3)

@@ -163,3 +163,25 @@ def test_an_alarm_is_acknowledged_and_shelved(line: SqlStore, pages: WebStore) -
         assert alarms.stations(connection) == ["st1"]
         alarms.set_rules(connection, alarms.Rules(5, 1.5, 20), "kim")
         assert alarms.rules(connection) == alarms.Rules(5, 1.5, 20)
+
+
+def test_a_control_that_was_taken_with_the_clock_ahead_is_held_by_nobody(pages: WebStore) -> None:
+    with pages.write("control") as connection:
+        commands.take_control(connection, "st1", person())
+        late = {"since_at": people.after(86400), "until_at": people.after(86400 + commands.HOLD)}
+        connection.execute(sa.update(controls).values(**late))
+        assert commands.holder(connection, "st1") is None
+        commands.take_control(connection, "st1", person("lee", "b"))
+        held = commands.holder(connection, "st1")
+        assert held is not None
+        assert held.who == "lee"
+
+
+def test_an_alarm_that_was_put_aside_with_the_clock_ahead_is_not_aside() -> None:
+    longest = alarms.LONGEST_SHELF
+    shelved = {
+        seconds: alarms.is_shelved(people.after(seconds))
+        for seconds in (-1, 60, longest, longest * 9)
+    }
+    assert shelved == {-1: False, 60: True, longest: True, longest * 9: False}
+    assert not alarms.is_shelved(None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,72 @@ def test_the_audit_is_found_whole_and_protected(store: WebStore) -> None:
     for change in ("UPDATE audit SET who = 'lee'", "DELETE FROM audit"):
         with pytest.raises(StoreError), store.write("breaking the audit") as connection:
             connection.execute(sa.text(change))
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the clock of this process so many seconds ahead."""
+
+    def by(seconds: float) -> None:
+        class Wrong(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:
+                return datetime.now(tz) + timedelta(seconds=seconds)
+
+        monkeypatch.setattr(people, "datetime", Wrong)
+        monkeypatch.setattr(people, "utc_now", lambda: people.after(0))
+
+    return by
+
+
+def test_wrong_passwords_of_a_clock_that_was_ahead_lock_nobody_out(
+    store: WebStore, ahead: Callable[[float], None]
+) -> None:
+    def wrong() -> tuple[int, int]:
+        with store.read("attempts") as connection:
+            return (
+                people.wrong_since(connection, 900, name="kim"),
+                people.wrong_since(connection, 900, address="10.0.0.1"),
+            )
+
+    def note(outcome: str, number: int) -> None:
+        with store.write("attempts") as connection:
+            for _ in range(number):
+                people.note_sign_in(connection, "kim", "10.0.0.1", outcome)
+
+    ahead(365 * 86400.0)
+    note("wrong", 8)
+    assert wrong() == (8, 8)
+    ahead(0)
+    assert wrong() == (0, 0)
+    note("wrong", 3)
+    assert wrong() == (3, 3)
+
+
+def test_a_right_password_of_a_clock_that_was_ahead_forgives_none_of_today(
+    store: WebStore, ahead: Callable[[float], None]
+) -> None:
+    ahead(365 * 86400.0)
+    with store.write("attempts") as connection:
+        people.note_sign_in(connection, "kim", "10.0.0.1", "ok")
+    ahead(0)
+    with store.write("attempts") as connection:
+        people.note_sign_in(connection, "kim", "10.0.0.1", "wrong")
+        assert people.wrong_since(connection, 900, name="kim") == 1
+
+
+def test_a_session_of_a_clock_that_was_ahead_does_not_last_for_months(
+    store: WebStore, ahead: Callable[[float], None]
+) -> None:
+    with store.write("a session") as connection:
+        kim = people.add(connection, "kim", "김", Role.OPERATOR, "ko", "hash", must_change=False)
+        ahead(90 * 86400.0)
+        token, _ = people.start_session(connection, kim, "", 3600)
+        assert people.who_is(connection, token, 900) is not None
+        ahead(0)
+        assert people.who_is(connection, token, 900) is None
+        assert people.sessions_of(connection, kim, 900) == []
+        ahead(2)  # a clock that is set a little ends nothing
+        token, _ = people.start_session(connection, kim, "", 3600)
+        ahead(0)
+        assert people.who_is(connection, token, 900) is not None

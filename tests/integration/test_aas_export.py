@@ -32,9 +32,7 @@ from inspection.errors import ConfigError, DatasetError, ReleaseError, StoreErro
 from inspection.release import read_card, write_card
 from inspection.store.web.series import DAYS, HOURS, read_series
 from inspection_serve.aas.elements import id_short
-from inspection_serve.aas.interfaces import SESSION
 from inspection_serve.aas.nameplate_file import NameplateFile, read_nameplate
-from inspection_serve.web.guard import COOKIE
 
 TEMPLATES = read_templates()
 
@@ -194,7 +192,8 @@ def test_ways_in(full: Place) -> None:
     base = "EndpointMetadata/base"
     assert at(found, f"InterfaceHTTP/{base}") == "http://station.plant.local:8443"
     assert at(found, f"InterfaceMQTT_mes/{base}") == "mqtt://broker.plant.local:1883"
-    assert SESSION == COOKIE
+    security = "InterfaceHTTP/EndpointMetadata/securityDefinitions/apikey_sc/name"
+    assert at(found, security) == "inspection_session_8443"
     topic = "InterfaceMQTT_mes/InteractionMetadata/properties/part/forms/href"
     assert at(found, topic) == "inspection/test/part"
     assert (

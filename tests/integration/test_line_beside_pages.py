@@ -205,7 +205,9 @@ def follow(address: str, number: int) -> list[int]:
     body = urlencode({"name": "viewer", "password": PASSWORD})
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     connection.request("POST", "/sign-in", body, kind)
-    found = re.search(r"inspection_session=[^;]+", connection.getresponse().headers["set-cookie"])
+    found = re.search(
+        r"inspection_session\w*=[^;]+", connection.getresponse().headers["set-cookie"]
+    )
     connection.close()
     assert found
 

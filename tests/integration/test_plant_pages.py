@@ -12,10 +12,12 @@ from store_samples import FAILED, inspected, trigger
 from web_inside import Inside
 from web_process import add_people
 
+from inspection.store.web import doubt, story
 from inspection.store.web.access import WebStore
 from inspection.store.web.counting import Counting
 from inspection.store.web.intake import Intake
 from inspection.types import StoredImage
+from inspection_serve.web.results.sorting import AskedSorting, answer
 
 
 def name_in(plant: PlantStore, table: str, *names: str) -> bool:
@@ -82,3 +84,30 @@ def look(plant: PlantStore, tmp_path: Path) -> None:
         asked = inside.ask("POST", "/api/v1/reviews/1", who)
         assert (asked.status_code, asked.json()["code"]) == (403, "at_station")
     assert plant.rows_of("verdicts") == []
+
+
+def test_a_good_part_that_was_told_late_hides_none_after_it(
+    server: PostgresServer | None, tmp_path: Path
+) -> None:
+    """It was refused first and told again when others had been: the plant counts it above them."""
+    if server is None:
+        pytest.skip("no PostgreSQL server installed (Debian package postgresql)")
+    with PlantStore(server, tmp_path) as plant:
+        station = Station(tmp_path / "press", "press", plant.url)
+        station.parts(8)  # every third fails
+        station.do("UPDATE outbox SET id = id + 100 WHERE kind = 'part' AND subject = 2")
+        with station.forwarding():
+            until(lambda: station.standing().waiting == 0, 60, "everything is told")
+        station.store.close()
+        at_plant = {int(row["sequence"]): int(row["id"]) for row in plant.rows_of("parts")}
+        assert at_plant[2] == max(at_plant.values())
+        store = WebStore(plant.config)
+        try:
+            found = answer(store, AskedSorting(station="press", good=at_plant[2]))
+            assert (found.first, found.last) == (at_plant[4], at_plant[2])
+            assert found.number == len((4, 5, 7, 8, 2))
+            with store.read("the part before") as connection:
+                missed = story.part_at(connection, at_plant[4])
+                assert doubt.first_after(connection, missed) == at_plant[4] + 1
+        finally:
+            store.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from web_shift import bulk
 
 from inspection.store.database import make_engine
 from inspection.store.tables import parts
-from inspection.store.web import kinds, plan, search, story
+from inspection.store.web import doubt, kinds, plan, search, story
 from inspection.store.web.access import WebStore
 from inspection.store.web.search import Search, SearchError
 from inspection.store.web.tables import reviews
@@ -105,6 +104,8 @@ def looked(connection: sa.Connection, wanted: Search) -> list[int]:
         if any(getattr(wanted, n) not in (None, row[n]) for n in plain):
             continue
         if not row["serial"].startswith(wanted.serial or ""):
+            continue
+        if not (wanted.first or 0) <= row["id"] <= (wanted.last or row["id"]):
             continue
         if wanted.since is not None and row["triggered_at"] < wanted.since:
             continue
@@ -247,19 +248,20 @@ def test_a_record_that_is_not(store: WebStore, record: int) -> None:
 
 
 def test_lots_to_sort_again_count_every_passed_part(store: WebStore) -> None:
-    since, until = _times(store)
-    wanted = Search(station="st1", since=since, until=until)
+    wanted = Search(station="st1", decision="PASS", first=700, last=2400)
     with store.read("lots") as connection:
-        expected = looked(connection, dataclasses.replace(wanted, decision="PASS"))
-        number, lots = story.lots(connection, wanted)
-    assert number == len(expected) == sum(lot["number"] for lot in lots)
+        expected = looked(connection, wanted)
+        assert search.find(connection, wanted, limit=5000) == expected
+        found = doubt.in_doubt(connection, "st1", 700, 2400)
+    assert found.number == len(expected) == sum(lot["number"] for lot in found.lots)
+    assert (found.first, found.last) == (min(expected), max(expected))
 
 
 @pytest.mark.parametrize("chunks", [search.CHUNKS, (2, 5, 1000)], ids=["usual", "small"])
 def test_the_last_good_part_is_that_of_a_look_at_every_row(
     store: WebStore, monkeypatch: pytest.MonkeyPatch, chunks: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(story, "CHUNKS", chunks)
+    monkeypatch.setattr(doubt, "CHUNKS", chunks)
     query = sa.select(parts.c.id, parts.c.triggered_at, *(parts.c[name] for name in story.ALIKE))
     good = (reviews.c.state == "done", reviews.c.verdict == "false_call")
     joined = query.join(reviews, reviews.c.record == parts.c.id).where(*good)
@@ -271,14 +273,13 @@ def test_the_last_good_part_is_that_of_a_look_at_every_row(
         for record in (3, 700, 1900, 2996, 2999, 3200):
             part = story.part_at(connection, record)
             before = [
-                (row["triggered_at"], row["id"])
+                row["id"]
                 for row in confirmed
-                if row["triggered_at"] < part["triggered_at"]
-                and all(row[name] == part[name] for name in story.ALIKE)
+                if row["id"] < record and all(row[name] == part[name] for name in story.ALIKE)
             ]
-            found = story.last_good(connection, part)
+            found = doubt.last_good(connection, part)
             expected = max(before) if before and part["model_sha256"] else None
-            assert (found and (found["triggered_at"], found["record"])) == expected
+            assert (found and found["id"]) == expected
 
 
 def test_the_form_offers_what_there_is(store: WebStore) -> None:

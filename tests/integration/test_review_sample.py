@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
 import sqlalchemy as sa
 from store_samples import PASSED, inspected, trigger
 
@@ -14,7 +17,7 @@ from inspection.store.web.access import WebStore
 from inspection.store.web.counts import Wanted
 from inspection.store.web.intake import PASS_SHARE, Intake
 from inspection.store.web.tables import reviews
-from inspection.store.web.tallies import judged
+from inspection.store.web.tallies import judged, none_kept
 from inspection_serve.web.quality.estimates import Group, group
 
 NUMBER = 400
@@ -88,3 +91,39 @@ def test_an_epoch_of_an_older_program_counts_as_before(config: StoreConfig) -> N
     store.close()
     _, drawn = estimate(config, 1.0)
     assert {p for _, p in drawn} == {1.0}
+
+
+def test_a_time_in_which_no_picture_was_kept_is_told(
+    config: StoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "NUMBER", 3)
+    for hour, ok_every in enumerate((1, 0, 10)):
+        make_parts(config, ok_every)
+        store = WebStore(config)
+        with store.write("a time of its own") as connection:
+            here = epochs.c.epoch == sa.select(sa.func.max(epochs.c.epoch)).scalar_subquery()
+            at = f"2026-11-21T{hour:02}:00:00.000000+00:00"
+            connection.execute(sa.update(epochs).where(here).values(started_at=at))
+        store.close()
+    told = {
+        (since, until, station): _none_kept(
+            config, f"2026-11-21T{since}", f"2026-11-21T{until}", station
+        )
+        for since, until, station in (
+            ("00:00", "01:00", None),
+            ("00:30", "01:30", None),
+            ("01:30", "04:00", "st1"),
+            ("02:30", "04:00", None),
+            ("00:30", "01:30", "st2"),
+        )
+    }
+    assert list(told.values()) == [False, True, True, False, False]
+
+
+def _none_kept(config: StoreConfig, since: str, until: str, station: str | None) -> bool:
+    store = WebStore(config)
+    try:
+        with store.read("a test") as connection:
+            return none_kept(connection, Wanted(since=since, until=until, station=station))
+    finally:
+        store.close()

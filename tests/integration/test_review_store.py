@@ -246,6 +246,31 @@ def test_the_engineer_ends_what_operators_left_without_a_picture(store: WebStore
     assert say(store, 1, Verdict.ABORTED, 1, who=CHOI, seen={"image_sha256": ""}).state == "done"
 
 
+def test_the_engineer_ends_all_drawn_parts_whose_picture_is_gone(store: WebStore) -> None:
+    """As one by one; not what somebody has seen, nor what still has its picture."""
+    with store.read("passed parts") as connection:
+        query = sa.select(parts.c.id).where(parts.c.decision == "PASS").order_by(parts.c.id)
+        passed = [int(record) for record in connection.execute(query).scalars()][:5]
+    for record in passed:
+        put_in_sample(store, record)
+    full, shed, seen, kept, coming = passed
+    lose_picture(store, full, "disk_full")
+    lose_picture(store, shed, "shed")
+    lose_picture(store, coming, "pending")
+    say(store, seen, Verdict.UNSURE)
+    lose_picture(store, seen, "lost")
+    with store.write("all at once") as connection:
+        assert review.gone(connection, 1) == [full]
+        assert review.end_gone(connection, 10, CHOI) == 2
+        assert review.end_gone(connection, 10, CHOI) == 0
+    with store.read("how they stand") as connection:
+        query = sa.select(reviews.c.record, reviews.c.state, reviews.c.verdict, reviews.c.who)
+        stand = {row.record: (row.state, row.verdict, row.who) for row in connection.execute(query)}
+        assert stand[full] == stand[shed] == ("done", "aborted", "choi")
+        assert [stand[record][0] for record in (seen, kept, coming)] == ["engineer", "open", "open"]
+        assert len(audit.rows(connection, subject=f"part:{full}")) == 1
+
+
 def test_a_passed_part_with_a_picture_cannot_be_left_unjudged(store: WebStore) -> None:
     """Nor while it may still come, nor by an engineer; who alone ends a part whose file is away."""
     for record in (1, 2, 4):

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +298,47 @@ def test_a_job_of_another_machine_is_left_to_it(site: Site, tmp_path: Path, othe
     assert told.value.code == "elsewhere"
     with pytest.raises(JobBusyError, match=host):
         ours.start("replay", {}, lambda _folder: [], "lee")
+
+
+@pytest.mark.parametrize("days", [365, -365])
+def test_a_job_that_power_cut_off_is_lost_whatever_the_clock_said(site: Site, days: int) -> None:
+    job = job_of(site, {"pid": 4_000_000, "start": 1, "boot": "before"})
+    at = (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="microseconds")
+    with site.store.write("a test") as connection:
+        connection.execute(sa.text("UPDATE jobs SET at = :at"), {"at": at})
+    assert settled(site, job)["state"] == "lost"
+
+
+def test_a_job_that_never_said_who_it_is_is_lost_with_the_clock_ahead(site: Site) -> None:
+    with site.store.write("a test") as connection:
+        job = jobs.add(connection, "train", {}, "kim", host=HOST, work=str(site.work.resolve()))
+    assert settled(site, job)["state"] == "asked"
+    with site.store.write("a test") as connection:
+        connection.execute(sa.text("UPDATE jobs SET at = '2099-01-01T00:00:00.000000+00:00'"))
+    assert settled(site, job)["state"] == "lost"
+
+
+def test_a_person_ends_the_job_of_a_machine_that_is_gone(site: Site) -> None:
+    ours = Jobs(site)
+    with site.store.write("a test") as connection:
+        job = jobs.add(connection, "train", {}, "kim", host="old-pc", work=str(site.work))
+        jobs.started(connection, job, {"pid": 1, "start": 1, "boot": "theirs"})
+    ours.give_up(row_of(site, job), "lee")
+    assert row_of(site, job)["state"] == "lost"
+    with site.store.read("a test") as connection:
+        assert jobs.active(connection) is None
+        rows = audit.rows(connection, subject=f"job:{job}")
+    assert [(row["who"], row["action"]) for row in rows[:2]] == [
+        ("lee", "job.given_up"),
+        ("system", "job.ended"),
+    ]
+    with pytest.raises(JobError) as told:
+        ours.give_up(row_of(site, job), "lee")
+    assert told.value.code == "not_running"
+    own = job_of(site, identity(os.getpid()))
+    with pytest.raises(JobError) as told:
+        ours.give_up(row_of(site, own), "lee")
+    assert told.value.code == "here"
 
 
 def test_a_machine_that_never_comes_back_does_not_stop_jobs_for_ever(

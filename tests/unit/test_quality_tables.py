@@ -46,6 +46,7 @@ def summary(name: str) -> Summary:
         at="", since="2026-11-21T08:00", until="2026-11-21T09:00", per="hour", totals=Numbers(),
         points=points, defects=(bar,), reasons=(bar,), estimates=(estimate,), missed=None,
         missed_upper=1.0, promises=(promise,), confusion=(), control=control(list(points), "fail", "p"),
+        unkept=False,
     )  # fmt: skip
 
 

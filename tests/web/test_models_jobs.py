@@ -220,6 +220,10 @@ def test_a_job_of_another_machine_is_shown_with_its_name(place: Shop, engineer: 
         busy = engineer.post("/api/v1/jobs", json=REPLAY)
         assert (busy.status_code, busy.json()["code"]) == (409, "busy")
         assert "station-b" in busy.json()["detail"]
+        assert 'id="give-up"' in page
+        given_up = engineer.post(f"{path}/give-up")
+        assert (given_up.status_code, given_up.json()["state"]) == (200, "lost")
+        assert 'id="give-up"' not in engineer.get(f"/models/jobs/{job}").text
     finally:
         with store.write("a test") as connection:
             jobs.ended(connection, job, JobState.DONE, 0, {})

@@ -12,7 +12,7 @@ from web_process import PASSWORD, add_people
 from web_shift import write_shift
 
 from inspection.store.web import audit, people
-from inspection_serve.web.guard import COOKIE, TERMINAL_COOKIE
+from inspection_serve.web.cookies import SESSION_COOKIE, TERMINAL_COOKIE
 
 JSON = {"accept": "application/json"}
 PIN = "4711"
@@ -136,7 +136,7 @@ def test_changing_to_another_person_with_a_pin(inside: Inside) -> None:
     assert shown["terminal"] == "L1"
     assert [p["name"] for p in shown["people"]] == ["operator"]
     old = inside.session("engineer", terminal="L1")
-    both = {"cookie": f"{place['cookie']}; {COOKIE}={old.token}"}
+    both = {"cookie": f"{place['cookie']}; {SESSION_COOKIE}={old.token}"}
     answer = post(inside, None, "/api/v1/switch", {"name": "operator", "pin": PIN}, **both)
     assert answer.status_code == 200
     token = token_in(answer)

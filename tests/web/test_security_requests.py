@@ -19,7 +19,8 @@ from inspection.store.web import audit, people
 from inspection.store.web.tables import sessions
 from inspection_serve.web.authorisation import rules
 from inspection_serve.web.bodies import LIMIT
-from inspection_serve.web.guard import COOKIE, IDLE
+from inspection_serve.web.cookies import SESSION_COOKIE
+from inspection_serve.web.guard import IDLE
 from inspection_serve.web.people.signing import WRONG_OF_ADDRESS, WRONG_OF_NAME
 
 JSON = {"accept": "application/json"}
@@ -96,11 +97,11 @@ def test_the_same_words_for_an_unknown_and_a_known_name(inside: Inside) -> None:
 
 def test_a_session_cannot_be_fixed(inside: Inside) -> None:
     given = "a-token-that-the-attacker-knows"
-    first = inside.sign_in("viewer", PASSWORD, cookie=f"{COOKIE}={given}")
+    first = inside.sign_in("viewer", PASSWORD, cookie=f"{SESSION_COOKIE}={given}")
     one = token_in(first)
     assert one not in {"", given}
     assert me(inside, given) == 401
-    second = inside.sign_in("viewer", PASSWORD, cookie=f"{COOKIE}={one}")
+    second = inside.sign_in("viewer", PASSWORD, cookie=f"{SESSION_COOKIE}={one}")
     two = token_in(second)
     assert two != one
     assert (me(inside, one), me(inside, two)) == (401, 200)
@@ -307,3 +308,23 @@ def test_garbage_is_refused_in_words(inside: Inside) -> None:
     assert inside.ask("POST", "/api/v1/people", admin, plain, content=body).status_code == 422
     with inside.site.store.read("people") as connection:
         assert len(people.all_people(connection)) == 4
+
+
+def test_two_stations_on_one_pc_sign_nobody_out(inside: Inside) -> None:
+    """A browser sends the cookies of a host to each of its ports."""
+    hosts = ("station:8081", "station:8082", "station")
+    told = [inside.sign_in("viewer", PASSWORD, host=host).headers["set-cookie"] for host in hosts]
+    cookies = [one.split(";")[0] for one in told]
+    assert len({one.split("=")[0] for one in cookies}) == len(hosts)
+    for host in hosts:
+        whole = {**JSON, "host": host, "cookie": "; ".join(cookies)}
+        assert inside.ask("GET", "/api/v1/me", None, whole).status_code == 200
+    foreign = {**JSON, "host": hosts[0], "cookie": cookies[1]}
+    assert inside.ask("GET", "/api/v1/me", None, foreign).status_code == 401
+
+
+def test_a_terminal_is_trusted_at_its_own_port(inside: Inside) -> None:
+    who = inside.session("engineer")
+    port = {"host": "station:8081", "cookie": who.headers["cookie"].replace("=", "_8081=", 1)}
+    told = inside.ask("POST", "/api/v1/terminals", who, {**JSON, **port}, json={"name": "L1"})
+    assert told.headers["set-cookie"].startswith("inspection_terminal_8081=")

@@ -18,11 +18,13 @@ from inspection.store.final import Final
 from inspection.store.rows import Values, utc_now
 from inspection.store.tables import alarms, epochs, parts
 from inspection.store.web import audit
-from inspection.store.web.people import after
+from inspection.store.web.people import AHEAD, after
 from inspection.store.web.tables import alarm_acks, reviews, settings
 from inspection.types import Decision, Verdict
 
 REPEATED_NG, NG_RATE, OVERRULE_RATE = "REPEATED_NG", "NG_RATE", "OVERRULE_RATE"
+LONGEST_SHELF = 86400.0
+"""Seconds for which an alarm may be put aside."""
 _SETTING = "line.alarms"
 _BATCH = 5000
 _LATEST = 5000
@@ -207,6 +209,14 @@ def compute(rows: Sequence[Values], rules: Rules) -> list[Computed]:
     return found
 
 
+def is_shelved(until: str | None) -> bool:
+    """Tell whether an alarm that was put aside until then is aside now.
+
+    One that would stay so longer than `LONGEST_SHELF` was put aside while the clock was ahead: it is not.
+    """
+    return until is not None and after(0) < until <= after(LONGEST_SHELF + AHEAD)
+
+
 def acknowledge(connection: sa.Connection, alarm: int, who: str, note: str, shelve: float) -> None:
     """Acknowledge the alarm that came with this row; again replaces note and shelf.
 
@@ -215,7 +225,7 @@ def acknowledge(connection: sa.Connection, alarm: int, who: str, note: str, shel
         alarm: id of the row with which it came.
         who: login name.
         note: may be empty.
-        shelve: seconds for which it is put aside; 0: not.
+        shelve: seconds for which it is put aside, at most `LONGEST_SHELF`; 0: not.
 
     Raises:
         StoreError: there is no such alarm.

@@ -14,7 +14,7 @@ from inspection.errors import StoreError
 from inspection.store.commands import RECIPE
 from inspection.store.rows import Values, utc_now
 from inspection.store.web import audit
-from inspection.store.web.people import Person, after
+from inspection.store.web.people import AHEAD, Person, after
 from inspection.store.web.tables import commands, controls
 from inspection.types import CommandState
 
@@ -53,8 +53,9 @@ def holder(connection: sa.Connection, station: str) -> Control | None:
 
 
 def holders(connection: sa.Connection) -> dict[str, Control]:
-    """Return station to holder; what has ended is left out."""
-    query = sa.select(controls).where(controls.c.until_at > utc_now())
+    """Return station to holder; what has ended is left out, and what would last longer than a control may."""
+    lasts = (controls.c.until_at > utc_now(), controls.c.until_at <= after(HOLD + AHEAD))
+    query = sa.select(controls).where(*lasts)
     return {
         row["station"]: Control(row["who"], row["session"], row["since_at"], row["until_at"])
         for row in connection.execute(query).mappings()

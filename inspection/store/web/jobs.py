@@ -134,6 +134,11 @@ def cancelled(connection: sa.Connection, job: int, who: str) -> None:
     audit.append(connection, who, "job.cancelled", f"job:{job}")
 
 
+def given_up(connection: sa.Connection, job: int, who: str, host: str) -> None:
+    """Write who said that a job of another machine does not run any more."""
+    audit.append(connection, who, "job.given_up", f"job:{job}", host=host)
+
+
 def find(connection: sa.Connection, job: int) -> Values | None:
     """Return one job."""
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).mappings().first()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,11 +50,16 @@ REVIEWS = Sorted(REVIEW_KINDS, reviews.c.record, reviews.c.triggered_at, reviews
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which stretch of time: from, until (not included), and after which place in the order."""
+    """Which stretch of time: from, until (not included), and after which place in the order.
+
+    And which records: from, to (included). Where the clock was set back, times do not tell what came first.
+    """
 
     since: str | None = None
     until: str | None = None
     after: Place | None = None
+    first: int | None = None
+    last: int | None = None
 
     def of(self, table: Sorted) -> list[sa.ColumnElement[bool]]:
         """Return the conditions on a table's rows."""
@@ -66,6 +71,10 @@ class Span:
         if self.after is not None:
             at, record = self.after
             found += [table.at <= at, sa.or_(table.at < at, table.record < record)]
+        if self.first is not None:  # `+ 0`: compared in the index that is walked, not walked by
+            found.append(table.record + 0 >= self.first)
+        if self.last is not None:
+            found.append(table.record + 0 <= self.last)
         return found
 
 
@@ -100,7 +109,7 @@ def newest(
         found += sorted(sure, reverse=True)
         if cut is None:
             break
-        span = Span(span.since, span.until, cut)
+        span = replace(span, after=cut)
         wanted = list(ends)
     return found[:limit]
 

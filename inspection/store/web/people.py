@@ -11,10 +11,15 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from inspection.store.rows import Values, utc_now
+from inspection.store.web import audit
 from inspection.store.web.tables import people, sessions, sign_ins
 
 SYSTEM = "system"
 """Who the audit names for what no person did; nobody can be called so."""
+
+AHEAD = 60.0
+"""Seconds by which a label may be later than now: a clock is set back a little now and then. What was done
+later than that was done while the clock was wrong, and no time that follows from it holds."""
 
 
 class Role(enum.StrEnum):
@@ -141,6 +146,21 @@ def change(connection: sa.Connection, person: int, **values: object) -> None:
     connection.execute(sa.update(people).where(people.c.id == person).values(**values))
 
 
+def reset(connection: sa.Connection, row: Values, password: str, by: str) -> None:
+    """Give a person a new password that they must change; sessions, PIN and wrong attempts are over.
+
+    Args:
+        connection: from `WebStore.write`.
+        row: of the person.
+        password: a hash.
+        by: who does it, for the audit.
+    """
+    change(connection, row["id"], password=password, must_change=True, pin=None)
+    end_sessions(connection, row["id"])
+    note_sign_in(connection, row["name"], "", "reset")
+    audit.append(connection, by, "password.reset", f"person:{row['name']}")
+
+
 def administrators(connection: sa.Connection) -> int:
     """Return how many administrators may sign in."""
     query = sa.select(sa.func.count()).where(
@@ -172,6 +192,8 @@ def start_session(
 def who_is(connection: sa.Connection, token: str, idle: float) -> Person | None:
     """Return who holds a token; None when it is unknown, ended, idle too long, or they may not sign in.
 
+    Nor may it have begun later than now: with a clock that was ahead it would last as long too long.
+
     Args:
         connection: from `WebStore.read`.
         token: from the cookie.
@@ -182,8 +204,7 @@ def who_is(connection: sa.Connection, token: str, idle: float) -> Person | None:
         .join(sessions, sessions.c.person == people.c.id)
         .where(
             sessions.c.token_sha256 == hash_token(token),
-            sessions.c.ends_at > utc_now(),
-            sessions.c.seen_at > after(-idle),
+            *_lasts(idle),
             people.c.active.is_(True),
         )
     )
@@ -202,6 +223,15 @@ def who_is(connection: sa.Connection, token: str, idle: float) -> Person | None:
         csrf=row["csrf"],
         terminal=row["terminal"],
     )
+
+
+def _lasts(idle: float) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of a session that has not ended."""
+    return [
+        sessions.c.ends_at > utc_now(),
+        sessions.c.seen_at > after(-idle),
+        sessions.c.started_at <= after(AHEAD),
+    ]
 
 
 def note_seen(connection: sa.Connection, session: str) -> None:
@@ -230,8 +260,7 @@ def sessions_of(connection: sa.Connection, person: int, idle: float) -> list[Val
         sa.select(*columns)
         .where(
             sessions.c.person == person,
-            sessions.c.ends_at > utc_now(),
-            sessions.c.seen_at > after(-idle),
+            *_lasts(idle),
         )
         .order_by(sessions.c.started_at.desc())
     )
@@ -244,7 +273,7 @@ def end_old_sessions(connection: sa.Connection) -> None:
 
 
 def note_sign_in(connection: sa.Connection, name: str, address: str, outcome: str) -> None:
-    """Keep an attempt: `ok`, `wrong`, `pin_ok`, `pin_wrong`; older ones than a week go."""
+    """Keep an attempt: `ok`, `wrong`, `pin_ok`, `pin_wrong`, or a `reset`; older ones than a week go."""
     connection.execute(
         sa.insert(sign_ins),
         {"name": name[:64], "address": address, "outcome": outcome, "at": utc_now()},
@@ -255,23 +284,23 @@ def note_sign_in(connection: sa.Connection, name: str, address: str, outcome: st
 def wrong_since(
     connection: sa.Connection, seconds: float, *, name: str = "", address: str = ""
 ) -> int:
-    """Return how many wrong passwords there were within that many seconds.
+    """Return how many wrong passwords there were within that many seconds, none of them later than now.
 
     Args:
         connection: from `WebStore.read`.
         seconds: how far back.
-        name: of this login name, since it was last right.
+        name: of this login name, since it was last right or reset.
         address: from this address. A right one does not clear it: whoever has an account could else
             try the others' passwords without end.
     """
-    since = after(-seconds)
-    query = sa.select(sa.func.count()).where(sign_ins.c.outcome == "wrong")
+    lately = (sign_ins.c.at > after(-seconds), sign_ins.c.at <= utc_now())
+    query = sa.select(sa.func.count()).where(sign_ins.c.outcome == "wrong", *lately)
     if not name:
-        query = query.where(sign_ins.c.address == address, sign_ins.c.at > since)
+        query = query.where(sign_ins.c.address == address)
         return int(connection.execute(query).scalar() or 0)
     same = sign_ins.c.name == name[:64]
-    right = sa.select(sa.func.max(sign_ins.c.at)).where(
-        same, sign_ins.c.outcome == "ok", sign_ins.c.at > since
+    right = sa.select(sa.func.max(sign_ins.c.id)).where(
+        same, sign_ins.c.outcome.in_(("ok", "reset")), *lately
     )
-    last = connection.execute(right).scalar() or since
-    return int(connection.execute(query.where(same, sign_ins.c.at > last)).scalar() or 0)
+    last = connection.execute(right).scalar() or 0
+    return int(connection.execute(query.where(same, sign_ins.c.id > last)).scalar() or 0)

@@ -5,7 +5,7 @@ Each count here stops at its limit and reads an index alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -69,10 +69,11 @@ def make_plan(connection: sa.Connection, wanted: Search, below: int | None) -> P
     """Return the quickest way to what is wanted, older than `below`. Raises SearchError."""
     if connection.dialect.name == "postgresql":  # compiling takes longer than searching
         connection.execute(sa.text("SET LOCAL jit = off"))
-    span = Span(wanted.since, wanted.until, None if below is None else place_of(connection, below))
+    after = None if below is None else place_of(connection, below)
+    span = Span(wanted.since, wanted.until, after, wanted.first, wanted.last)
     asked = wanted.verdict is not None or wanted.review in ("waiting", "done")
     table = REVIEWS if asked else PARTS
-    has_kind = asked or any(getattr(wanted, name) is not None for name in KINDS)
+    has_kind = asked or any(getattr(wanted, name) is not None for name in (*KINDS, "first", "last"))
     kinds = kinds_that_match(connection, table, wanted) if has_kind else None
     if wanted.code and kinds != []:  # its index is in the order of time
         return Plan(PARTS, span, wanted, None, rest=True, source=(parts.c.code == wanted.code,))
@@ -110,7 +111,7 @@ def _begun(
     if not last:
         return span
     end = min(last) + _PREFIX_END  # `until` is not included, that time is
-    return Span(span.since, end if span.until is None else min(end, span.until), span.after)
+    return replace(span, until=end if span.until is None else min(end, span.until))
 
 
 def _fewest(

@@ -171,6 +171,37 @@ def decide(
     return _move(connection, review, part, changes, person, "review.verdict")
 
 
+def gone(connection: sa.Connection, most: int) -> list[int]:
+    """Return drawn passed parts that wait, seen by nobody, and whose row says that the picture is gone.
+
+    Args:
+        connection: from `WebStore.read`.
+        most: so many at most, the oldest records.
+    """
+    query = (
+        sa.select(reviews.c.record)
+        .join(parts, parts.c.id == reviews.c.record)
+        .where(
+            reviews.c.state == "open",
+            reviews.c.version == 0,
+            reviews.c.decision == Decision.PASS.value,
+            parts.c.image_state.not_in(("saved", "pending")),
+        )
+        .order_by(reviews.c.record)
+        .limit(most)
+    )
+    return [int(record) for record in connection.execute(query).scalars()]
+
+
+def end_gone(connection: sa.Connection, most: int, person: Person) -> int:
+    """End so many of `gone` as one by one with `aborted`, each with its own verdict; return how many."""
+    records = gone(connection, most)
+    for record in records:
+        word = Word(Verdict.ABORTED, 0, f"gone-{record}")
+        decide(connection, record, word, person, Rules(frozenset(), frozenset()))
+    return len(records)
+
+
 def undo(
     connection: sa.Connection, record: int, version: int, client: str, person: Person
 ) -> Saved:

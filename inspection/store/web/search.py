@@ -12,7 +12,7 @@ What people said is asked of `reviews`, everything else of `parts`. A walk looks
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -185,7 +185,7 @@ def _walk(connection: sa.Connection, plan: Plan, limit: int) -> Found:
             return Found(records[:limit])
         if len(chunk) < size:
             return Found(records)
-        span = Span(span.since, span.until, chunk[-1])
+        span = replace(span, after=chunk[-1])
     return Found(records, None if span.after is None else span.after[1])
 
 

@@ -1,25 +1,16 @@
-"""One part's story: its row, what people said and did; and where parts were last known to be good."""
+"""One part's story: its row, what people said and did."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from inspection.store.rows import Values
 from inspection.store.tables import MAX_RECORD, parts, verdicts
 from inspection.store.web import audit
-from inspection.store.web.kinds import PARTS, REVIEWS, Span, among, newest, numbers
-from inspection.store.web.plan import kinds_that_match
-from inspection.store.web.search import CHUNKS, Search, SearchError, kinds_like
+from inspection.store.web.search import SearchError
 from inspection.store.web.tables import reviews
-from inspection.types import Decision, Verdict
-
-LOTS = 500
-"""Lots named one by one when parts must be sorted again."""
-LOOKED = sum(CHUNKS)
-"""Confirmed parts that are looked at for the last good one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +85,8 @@ ALIKE = (
 
 
 def part_at(connection: sa.Connection, record: int) -> Values:
-    """Return time, decision, serial and `ALIKE` of a part. Raises SearchError when there is none."""
-    names = ("id", "triggered_at", "decision", "serial", *ALIKE)
+    """Return place, time, decision, serial and `ALIKE` of a part. Raises SearchError when there is none."""
+    names = ("id", "epoch", "sequence", "triggered_at", "decision", "serial", *ALIKE)
     row = None
     if 0 < record <= MAX_RECORD:
         query = sa.select(*(parts.c[name] for name in names)).where(parts.c.id == record)
@@ -103,87 +94,3 @@ def part_at(connection: sa.Connection, record: int) -> Values:
     if row is None:
         raise SearchError("There is no record {record}; look it up in the results.", record=record)
     return dict(row)
-
-
-def last_good(connection: sa.Connection, part: Values) -> Values | None:
-    """Return the last passed part before this one that people confirmed to be good, judged alike; else None.
-
-    Alike: all of `ALIKE` is the same. A good part that other limits, another region or another model let
-    pass tells nothing of this one. Where it is not known what judged the part, no other is alike. The latest
-    `LOOKED` confirmed parts of the same recipe number and release are looked at, none before.
-
-    Args:
-        connection: from `WebStore.read`.
-        part: from `part_at`.
-    """
-    if not part["recipe_sha256"] or not part["model_sha256"]:
-        return None
-    wanted = Search(
-        station=part["station"],
-        recipe_number=part["recipe_number"],
-        release=part["release"],
-        decision=Decision.PASS.value,
-        review="done",
-        verdict=Verdict.FALSE_CALL.value,
-    )
-    kinds = kinds_that_match(connection, REVIEWS, wanted)
-    alike = [parts.c[name] == part[name] for name in ALIKE]
-    span = Span(until=part["triggered_at"])
-    for size in CHUNKS:
-        places = newest(connection, REVIEWS, kinds, span, size)
-        among_them = numbers(connection, [record for _, record in places])
-        same = set(connection.execute(sa.select(parts.c.id).where(among_them, *alike)).scalars())
-        found = next(((at, record) for at, record in places if record in same), None)
-        if found is not None:
-            at, record = found
-            query = sa.select(reviews.c.who).where(reviews.c.record == record)
-            who = connection.execute(query).scalar()
-            return {"record": record, "triggered_at": at, "who": who}
-        if len(places) < size:
-            break
-        span = Span(until=part["triggered_at"], after=places[-1])
-    return None
-
-
-def last_missed(connection: sa.Connection, station: str) -> int | None:
-    """Return the station's newest passed part of which people said that a defect was missed."""
-    query = (
-        sa.select(reviews.c.record)
-        .where(
-            reviews.c.state == "done",
-            reviews.c.verdict == Verdict.MISSED.value,
-            reviews.c.station == station,
-            reviews.c.decision == Decision.PASS.value,
-        )
-        .order_by(reviews.c.triggered_at.desc(), reviews.c.record.desc())
-        .limit(1)
-    )
-    found = connection.execute(query).scalar()
-    return None if found is None else int(found)
-
-
-def lots(connection: sa.Connection, wanted: Search) -> tuple[int, list[dict[str, Any]]]:
-    """Return how many passed parts a station made in a span of time, and of each lot how many and when.
-
-    The lots are those of `LOTS` with the most parts, oldest first; the number counts all.
-    """
-    kinds = kinds_like(connection, replace(wanted, decision=Decision.PASS.value))
-    conditions = [among(connection, PARTS, kinds), parts.c.triggered_at >= (wanted.since or "")]
-    if wanted.until is not None:
-        conditions.append(parts.c.triggered_at < wanted.until)
-    number = connection.execute(sa.select(sa.func.count()).where(*conditions)).scalar() or 0
-    count, first = sa.func.count().label("number"), sa.func.min(parts.c.triggered_at)
-    query = (
-        sa.select(
-            parts.c.serial,
-            count,
-            first.label("first_at"),
-            sa.func.max(parts.c.triggered_at).label("last_at"),
-        )
-        .where(*conditions)
-        .group_by(parts.c.serial)
-        .order_by(count.desc(), parts.c.serial)
-        .limit(LOTS)
-    )
-    found = [dict(row) for row in connection.execute(query).mappings()]
-    return int(number), sorted(found, key=lambda lot: str(lot["first_at"]))

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from inspection.store.rows import Values
-from inspection.store.tables import verdicts
+from inspection.store.tables import epochs, parts, verdicts
 from inspection.store.web.access import WebStore
 from inspection.store.web.counts import NONE, Wanted, half_hour, or_else, same_state, sums
 from inspection.store.web.tables import changes, reviews, tallies, tally_days
@@ -63,6 +63,31 @@ _KEYS: dict[str, sa.ColumnElement[Any]] = {
 TALLIED = tuple(_KEYS)
 """What reviews are counted by."""
 _TOLD = ("decision", "why", "state", "verdict", "probability")
+
+
+def none_kept(connection: sa.Connection, wanted: Wanted) -> bool:
+    """Tell whether passed parts were made for a time in which no picture of such a part was kept.
+
+    None of them can be drawn, so no estimate knows of them: it takes them to be like the others.
+    """
+    later = epochs.alias("later")
+    ended = sa.select(later.c.started_at).where(
+        later.c.station == epochs.c.station, later.c.epoch > epochs.c.epoch
+    )
+    until = ended.order_by(later.c.epoch).limit(1).scalar_subquery()
+    passed = sa.exists().where(
+        parts.c.station == epochs.c.station,
+        parts.c.epoch == epochs.c.epoch,
+        parts.c.decision == Decision.PASS.value,
+    )
+    query = sa.select(epochs.c.epoch).where(epochs.c.ok_every == 0, passed).limit(1)
+    if wanted.station is not None:
+        query = query.where(epochs.c.station == wanted.station)
+    if wanted.until is not None:
+        query = query.where(epochs.c.started_at < wanted.until)
+    if wanted.since is not None:
+        query = query.where(sa.func.coalesce(until, wanted.since) >= wanted.since)
+    return connection.execute(query).first() is not None
 
 
 def judged(

@@ -44,6 +44,8 @@ class Search:
         reason: name of the deciding reason.
         defect_class: name of the deciding class.
         review: one of `REVIEWED`.
+        first: this record or higher; where the clock was set back, times do not tell what came later.
+        last: this record or lower.
         verdict: the last one given. A first verdict that a second person must not know is no verdict yet.
     """
 
@@ -59,4 +61,6 @@ class Search:
     reason: str | None = None
     defect_class: str | None = None
     review: str | None = None
+    first: int | None = None
+    last: int | None = None
     verdict: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from basyx.aas import model
 
@@ -23,6 +24,7 @@ from inspection_serve.aas.elements import (
 )
 from inspection_serve.aas.gathered import Gathered
 from inspection_serve.aas.identifiers import submodel_of
+from inspection_serve.web.cookies import SESSION_COOKIE, cookie_at
 
 SEMANTIC = "https://admin-shell.io/idta/AssetInterfacesDescription/1/0/Submodel"
 NAME = "AssetInterfacesDescription"
@@ -33,8 +35,6 @@ _MEDIA = "https://www.w3.org/2019/wot/hypermedia"
 _SECURITY = "https://www.w3.org/2019/wot/security"
 _HTTP = ("http://www.w3.org/2011/http", _TD)
 _MQTT = ("http://www.w3.org/2011/mqtt", _TD)
-SESSION = "inspection_session"
-"""The cookie of a session on the pages; `inspection_serve.web.guard` needs packages that may not be here."""
 _ANY_URI = model.datatypes.AnyURI
 _SCHEMES = {
     "nosec_sc": ("nosec", "NoSecurityScheme"),
@@ -101,7 +101,7 @@ def _element(identifier: str, one: _Interface) -> Element:
             value("base", _ANY_URI(one.base), f"{_TD}#baseURI", _ANY_URI),
             value("contentType", "application/json", f"{_MEDIA}#forContentType"),
             pointers("security", f"{_TD}#hasSecurityConfiguration", [here]),
-            group("securityDefinitions", f"{_TD}#definesSecurityScheme", [_scheme(one.scheme)]),
+            group("securityDefinitions", f"{_TD}#definesSecurityScheme", [_scheme(one)]),
         ],
     )
     points = [_point(point, here) for point in one.points]
@@ -115,12 +115,15 @@ def _element(identifier: str, one: _Interface) -> Element:
     return group(one.name, f"{_BASE}/Interface", [title, endpoint, interaction], one.also)
 
 
-def _scheme(name: str) -> Element:
+def _scheme(one: _Interface) -> Element:
+    name = one.scheme
     word, kind = _SCHEMES[name]
     found = [value("scheme", word, f"{_SECURITY}#SecurityScheme")]
     if name == "apikey_sc":
         found += [
-            value("name", SESSION, f"{_SECURITY}#name"),
+            value(
+                "name", cookie_at(SESSION_COOKIE, urlsplit(one.base).netloc), f"{_SECURITY}#name"
+            ),
             value("in", "cookie", f"{_SECURITY}#in"),
         ]
     return group(name, f"{_SECURITY}#{kind}", found)

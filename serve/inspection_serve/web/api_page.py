@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.authorisation import guard_of, routes_of
-from inspection_serve.web.guard import COOKIE, Needs, Public
+from inspection_serve.web.cookies import SESSION_COOKIE, cookie_at
+from inspection_serve.web.guard import Needs, Public
 from inspection_serve.web.machine import Opens
 from inspection_serve.web.pages import page
 from inspection_serve.web.people.words import ROLES
+from inspection_serve.web.site import Site
 
 router = APIRouter()
 Viewing = Annotated[Person, Depends(Needs(Role.VIEWER))]
@@ -62,12 +65,14 @@ def describe(app: FastAPI) -> dict[str, Any]:
     if kept is not None:
         return kept
     found = app.openapi()
+    site: Site = app.state.site
+    cookie = cookie_at(SESSION_COOKIE, urlsplit(site.address).netloc)
     parts = found.setdefault("components", {})
     for name in ("HTTPValidationError", "ValidationError"):
         parts.setdefault("schemas", {}).pop(name, None)
     parts["schemas"]["Problem"] = _PROBLEM
     parts["securitySchemes"] = {
-        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+        "session": {"type": "apiKey", "in": "cookie", "name": cookie},
         "key": {"type": "http", "scheme": "bearer", "description": "a key of a machine"},
     }
     for route in routes_of(app):
@@ -161,7 +166,8 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _example(address: str, path: str, method: str, has_body: bool) -> str:
-    words = [f"curl -b {COOKIE}=TOKEN"]
+    cookie = cookie_at(SESSION_COOKIE, urlsplit(address).netloc)
+    words = [f"curl -b {cookie}=TOKEN"]
     if method != "get":
         words.append(f"-X {method.upper()} -H 'X-CSRF-Token: CSRF'")
     if has_body:

@@ -49,12 +49,22 @@ def web(
         typer.Option(help="TLS certificate (PEM); with --key, or with its key in it", exists=True),
     ] = None,
     key: Annotated[Path | None, typer.Option(help="TLS key (PEM)", exists=True)] = None,
+    reset_password: Annotated[
+        str | None,
+        typer.Option(
+            help="give this person a new password, print it, then leave: for the only administrator who "
+            "forgot theirs",
+            metavar="LOGIN",
+        ),
+    ] = None,
 ) -> None:
     """Serve the review station and the quality pages.
 
     The first start prints an address with a code: whoever opens it becomes the administrator. Exit code 71:
     the address cannot be used. 72: the store or the station file cannot be used.
     """
+    if reset_password is not None:
+        raise typer.Exit(_reset(store, reset_password))
     from inspection_serve.web.process import Settings, run
 
     settings = Settings(
@@ -71,3 +81,17 @@ def web(
         key=key,
     )
     raise typer.Exit(run(settings))
+
+
+def _reset(store: str, name: str) -> int:
+    from inspection.errors import InspectionError
+    from inspection_serve.web.people.at_terminal import reset_password
+    from inspection_serve.web.process import NO_STORE
+
+    try:
+        password = reset_password(store, name)
+    except (InspectionError, ValueError) as error:
+        typer.echo(f"no password was changed: {error}", err=True)
+        return NO_STORE
+    typer.echo(f"{name} signs in with {password} once, and chooses a password then")
+    return 0

@@ -21,13 +21,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from inspection.store.web import people
 from inspection.store.web.people import Person, Role
+from inspection_serve.web.cookies import SESSION_COOKIE, TERMINAL_COOKIE, cookie_at
 from inspection_serve.web.machine import Machines, Opens, has_key
 from inspection_serve.web.seen import Seen
 from inspection_serve.web.site import Site
 
-COOKIE = "inspection_session"
-TERMINAL_COOKIE = "inspection_terminal"
-LANGUAGE_COOKIE = "inspection_language"
 IDLE = 12 * 3600.0
 """Seconds after which an unused session ends: one long shift."""
 SESSION = 7 * 86400.0
@@ -89,6 +87,21 @@ class Needs:
         return person
 
 
+def session_token(request: Request) -> str:
+    """Return the token of the session that a browser shows; empty without one."""
+    return request.cookies.get(own_cookie(request, SESSION_COOKIE), "")
+
+
+def terminal_token(request: Request) -> str:
+    """Return the token of the trusted terminal that a browser shows; empty without one."""
+    return request.cookies.get(own_cookie(request, TERMINAL_COOKIE), "")
+
+
+def own_cookie(request: Request, name: str) -> str:
+    """Return a cookie's name at the address by which the browser asks."""
+    return cookie_at(name, request.headers.get("host", ""))
+
+
 def site_of(request: Request) -> Site:
     """Return the site of a request."""
     site: Site = request.app.state.site
@@ -103,7 +116,7 @@ def signed_in(request: Request) -> Person | None:
     if hasattr(request.state, "person"):
         found: Person | None = request.state.person
         return found
-    token = "" if has_key(request) else request.cookies.get(COOKIE, "")
+    token = "" if has_key(request) else session_token(request)
     person: Person | None = None
     if token:
         store = site_of(request).store
@@ -119,7 +132,7 @@ def signed_in(request: Request) -> Person | None:
 
 def is_still_signed_in(request: Request) -> bool:
     """Tell whether the session of a long answer still holds; looked up anew, and not noted as use."""
-    token = request.cookies.get(COOKIE, "")
+    token = session_token(request)
     with site_of(request).store.read("who is still signed in") as connection:
         return people.who_is(connection, token, IDLE) is not None
 

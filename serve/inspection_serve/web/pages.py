@@ -14,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from inspection.store.web.people import Person, Role
 from inspection.types import Decision
-from inspection_serve.web.guard import LANGUAGE_COOKIE, signed_in, site_of
+from inspection_serve.web.cookies import LANGUAGE_COOKIE
+from inspection_serve.web.guard import signed_in, site_of
 from inspection_serve.web.machine import has_key
 from inspection_serve.web.texts import LANGUAGES, Language, script_texts
 

@@ -11,7 +11,13 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.store.web import alarms, commands
-from inspection.store.web.alarms import NG_RATE, OVERRULE_RATE, REPEATED_NG, Rules
+from inspection.store.web.alarms import (
+    LONGEST_SHELF,
+    NG_RATE,
+    OVERRULE_RATE,
+    REPEATED_NG,
+    Rules,
+)
 from inspection.store.web.commands import ControlHeldError, NoControlError
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
@@ -123,7 +129,9 @@ class Acknowledge(_Body):
     """Acknowledge an alarm."""
 
     note: str = Field("", max_length=500, description="what was found or done")
-    minutes: int = Field(0, ge=0, le=1440, description="put aside for so long; 0: not")
+    minutes: int = Field(
+        0, ge=0, le=int(LONGEST_SHELF / 60), description="put aside for so long; 0: not"
+    )
 
 
 class RulesBody(_Body):

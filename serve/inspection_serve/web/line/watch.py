@@ -20,7 +20,7 @@ from inspection.readiness import FAULTS
 from inspection.store.outbox_standing import Standing, standings
 from inspection.store.rows import Values
 from inspection.store.web import alarms, commands, settings
-from inspection.store.web.alarms import Computed, Followed, Rules
+from inspection.store.web.alarms import Computed, Followed, Rules, is_shelved
 from inspection.store.web.commands import Control
 from inspection.store.web.people import after
 from inspection.store.web.place import Place, place_of
@@ -81,7 +81,7 @@ class Alarm:
     @property
     def shelved(self) -> bool:
         """It is put aside now."""
-        return self.shelved_until is not None and self.shelved_until > after(0)
+        return is_shelved(self.shelved_until)
 
 
 @dataclass(frozen=True, slots=True)

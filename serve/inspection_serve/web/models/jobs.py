@@ -3,8 +3,9 @@
     form ─▶ plan (checked names) ─▶ row in the store ─▶ steps.py in a session of its own
     row + FOLDER/process.json + FOLDER/exit.json + /proc ─▶ settle: how it stands, whoever asks
 
-Nothing is guessed: a job without exit.json whose process is gone is `lost`. Several machines may share a
-store: each asks only after its own jobs, for only there are their folder and process.
+Nothing is guessed: a job without exit.json whose process is gone is `lost`, whatever the clock says of its
+age. Several machines may share a store: each asks only after its own jobs, for only there are their folder
+and process. Of a machine that does not come back a person says so: `give_up`.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ class Jobs:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(LEAVING)
             self._ended(row, ended)
-        elif not alive and self._age(row) > (0 if row["process"] else STARTING):
+        elif not alive and (row["process"] or abs(self._age(row)) > STARTING):
             asked = (self.folder(row["id"]) / "cancel").exists()
             state = JobState.CANCELLED if asked else JobState.LOST
             said = {**self._said(row["id"], row["kind"]), **self._last_words(row["id"])}
@@ -273,6 +274,20 @@ class Jobs:
         timer = threading.Timer(KILL_AFTER, self._force, (row,))
         timer.daemon = True
         timer.start()
+
+    def give_up(self, row: Values, who: str) -> None:
+        """Count a job of another machine as lost, as a person says that it does not run there any more.
+
+        Raises:
+            JobError: `not_running`, or `here`: it is of this machine, where it can be cancelled.
+        """
+        if self.is_own(row):
+            raise JobError("here", f"job {row['id']} is of this machine: cancel it")
+        if row["state"] not in [s.value for s in ACTIVE]:
+            raise JobError("not_running", f"job {row['id']} does not run")
+        with self._site.store.write("giving up a job") as connection:
+            if jobs.ended(connection, row["id"], JobState.LOST, None, row["process"] or {}):
+                jobs.given_up(connection, row["id"], who, row["host"])
 
     def _force(self, row: Values) -> None:
         if self._alive(row):

@@ -215,3 +215,14 @@ def cancel(request: Request, person: Engineer, job: JobId) -> Response | JobAnsw
     except JobError as error:
         return problem(request, 409, error.code, str(error))
     return job_answer(request, find_job(request, job))
+
+
+@router.post("/{job}/give-up", response_model=JobAnswer)
+def give_up(request: Request, person: Engineer, job: JobId) -> Response | JobAnswer:
+    """Count a job of another machine as lost: that one does not come back. 409: `not_running`, `here`."""
+    row = find_job(request, job)
+    try:
+        jobs_of(request).give_up(row, person.name)
+    except JobError as error:
+        return problem(request, 409, error.code, str(error))
+    return job_answer(request, find_job(request, job))

@@ -44,6 +44,7 @@ PROBLEMS = {
     "no_part": _mark("This is no name of a part."),
     "no_releases": _mark("The pages know no folder of releases."),
     "elsewhere": _mark("The job runs on another machine. Cancel it on the pages there."),
+    "here": _mark("The job is of this machine. Cancel it."),
     "not_running": _mark("The job does not run any more."),
 }
 

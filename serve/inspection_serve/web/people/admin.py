@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
 from typing import Annotated
 
@@ -16,13 +15,12 @@ from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
 from inspection_serve.web.pages import page
 from inspection_serve.web.people.answers import Account, AccountChange, Key, NewAccount, Temporary
-from inspection_serve.web.people.passwords import hash_secret
+from inspection_serve.web.people.passwords import hash_secret, temporary
 from inspection_serve.web.people.words import KEY_STATES, ROLES
 
 router = APIRouter()
 Administrator = Annotated[Person, Depends(Needs(Role.ADMINISTRATOR))]
 PersonId = Annotated[int, Path(ge=1, le=MAX_RECORD, description="id of the person")]
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no letters that look alike
 TAG = "people"
 
 
@@ -59,7 +57,7 @@ def add_person(request: Request, by: Administrator, body: NewAccount) -> Tempora
 
     409 `taken`: the login name is in use, also by somebody who may no longer sign in.
     """
-    password = _temporary()
+    password = temporary()
     hashed = hash_secret(password)
     with site_of(request).store.write("adding a person") as connection:
         people.lock(connection)
@@ -107,13 +105,11 @@ def change_person(
 @router.post("/api/v1/people/{person}/password", tags=[TAG])
 def reset_password(request: Request, by: Administrator, person: PersonId) -> Temporary:
     """Give a new password that is shown once. Sessions and PIN of the person end."""
-    password = _temporary()
+    password = temporary()
     hashed = hash_secret(password)
     with site_of(request).store.write("resetting a password") as connection:
         row = _existing(people.by_id(connection, person))
-        people.change(connection, person, password=hashed, must_change=True, pin=None)
-        people.end_sessions(connection, person)
-        audit.append(connection, by.name, "password.reset", f"person:{row['name']}")
+        people.reset(connection, row, hashed, by.name)
         row = _existing(people.by_id(connection, person))
     return Temporary(account=Account.of(row), password=password)
 
@@ -122,8 +118,3 @@ def _existing(row: Values | None) -> Values:
     if row is None:
         raise HTTPException(404, "no_person")
     return row
-
-
-def _temporary() -> str:
-    """Return a password to be told aloud: three groups of five, 74 bits."""
-    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(3))

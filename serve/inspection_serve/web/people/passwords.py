@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from functools import cache
 
 from pwdlib import PasswordHash
@@ -11,6 +12,8 @@ SHORTEST = 10
 """Characters of a password, at least."""
 PIN_DIGITS = (4, 8)
 """Digits of a PIN, least and most; it works only at a trusted terminal."""
+
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no letters that look alike
 
 
 @cache
@@ -34,6 +37,11 @@ def verify_secret(secret: str, stored: str | None) -> bool:
         _hasher().verify(secret, _nobody())
         return False
     return _hasher().verify(secret, stored)
+
+
+def temporary() -> str:
+    """Return a password to be told aloud: three groups of five, 74 bits."""
+    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(3))
 
 
 def weakness(password: str, name: str) -> str | None:

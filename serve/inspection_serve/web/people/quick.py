@@ -10,7 +10,8 @@ from fastapi.responses import Response
 
 from inspection.store.web import audit, people, terminals
 from inspection.store.web.people import Person, Role
-from inspection_serve.web.guard import TERMINAL_COOKIE, Needs, Public, site_of
+from inspection_serve.web.cookies import TERMINAL_COOKIE
+from inspection_serve.web.guard import Needs, Public, own_cookie, site_of, terminal_token
 from inspection_serve.web.people.answers import (
     NewTerminal,
     Quick,
@@ -49,7 +50,7 @@ def trust_terminal(
     """Trust the browser that asks: a PIN is enough there. One of the same name is trusted no longer."""
     with site_of(request).store.write("trusting a terminal") as connection:
         terminals.move_session(connection, person.session, "")
-        old = terminals.name_of(connection, request.cookies.get(TERMINAL_COOKIE, ""))
+        old = terminals.name_of(connection, terminal_token(request))
         if old and old != body.name:
             terminals.forget(connection, old)
         token = terminals.trust(connection, body.name, person.name)
@@ -57,7 +58,7 @@ def trust_terminal(
         audit.append(connection, person.name, "terminal.trusted", f"terminal:{body.name}")
         row = next(r for r in terminals.listing(connection) if r["name"] == body.name)
     response.set_cookie(
-        TERMINAL_COOKIE,
+        own_cookie(request, TERMINAL_COOKIE),
         token,
         max_age=_YEARS,
         httponly=True,

@@ -12,7 +12,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from inspection.store.web import audit, people
 from inspection.store.web.people import Person, Role
-from inspection_serve.web.guard import COOKIE, LANGUAGE_COOKIE, Needs, Public, signed_in, site_of
+from inspection_serve.web.cookies import LANGUAGE_COOKIE, SESSION_COOKIE
+from inspection_serve.web.guard import Needs, Public, own_cookie, signed_in, site_of
 from inspection_serve.web.pages import AREAS, page
 from inspection_serve.web.people.passwords import hash_secret, weakness
 from inspection_serve.web.people.signing import (
@@ -159,7 +160,7 @@ def sign_out(request: Request, person: Annotated[Person, Depends(Needs(Role.VIEW
         people.end_session(connection, person.session)
         audit.append(connection, person.name, "sign_out", f"person:{person.name}")
     response = RedirectResponse("/sign-in", 303)
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(own_cookie(request, SESSION_COOKIE))
     return response
 
 

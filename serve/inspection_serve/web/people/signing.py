@@ -14,7 +14,8 @@ from fastapi.responses import Response
 from inspection.store.rows import Values
 from inspection.store.web import audit, people, terminals
 from inspection.store.web.people import SYSTEM
-from inspection_serve.web.guard import COOKIE, SESSION, TERMINAL_COOKIE, signed_in, site_of
+from inspection_serve.web.cookies import SESSION_COOKIE
+from inspection_serve.web.guard import SESSION, own_cookie, signed_in, site_of, terminal_token
 from inspection_serve.web.people.passwords import verify_secret
 from inspection_serve.web.site import Site
 
@@ -98,14 +99,14 @@ def first_session(request: Request, connection: Connection, person: int) -> str:
     if old is not None:
         people.end_session(connection, old.session)
     people.end_old_sessions(connection)
-    terminal = terminals.name_of(connection, request.cookies.get(TERMINAL_COOKIE, ""))
+    terminal = terminals.name_of(connection, terminal_token(request))
     return people.start_session(connection, person, terminal, SESSION)[0]
 
 
 def keep_session(request: Request, response: Response, token: str) -> Response:
     """Put the token into the browser's cookie."""
     response.set_cookie(
-        COOKIE,
+        own_cookie(request, SESSION_COOKIE),
         token,
         max_age=int(SESSION),
         httponly=True,
@@ -122,7 +123,7 @@ def address_of(request: Request) -> str:
 
 def terminal_of(request: Request) -> str:
     """Return the name of the trusted terminal that asks; empty for any other place."""
-    token = request.cookies.get(TERMINAL_COOKIE, "")
+    token = terminal_token(request)
     if not token:
         return ""
     with site_of(request).store.read("looking for the terminal") as connection:

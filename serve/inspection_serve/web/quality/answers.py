@@ -210,6 +210,10 @@ class Summary(_Answer):
     defects: tuple[Bar, ...] = Field(description="FAIL and REVIEW by class")
     reasons: tuple[Bar, ...] = Field(description="every part not passed, by reason")
     estimates: tuple[Estimate, ...] = Field(description="escapes and overkill: all, then by group")
+    unkept: bool = Field(
+        description="in part of the time no pictures of passed parts were kept (`ok_every: 0`): none of "
+        "those was judged, and the estimates take them to be like the others"
+    )
     missed: float | None = Field(
         description="estimate: passed ones among all defective parts; null when not enough was reviewed"
     )

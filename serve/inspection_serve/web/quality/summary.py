@@ -15,7 +15,7 @@ from inspection.quality.promises import missed_share
 from inspection.store.rows import Values, utc_now
 from inspection.store.web.access import WebStore
 from inspection.store.web.counts import NONE, Counts, Wanted
-from inspection.store.web.tallies import judged
+from inspection.store.web.tallies import judged, none_kept
 from inspection.types import Decision
 from inspection_serve.web.quality.answers import (
     Bar,
@@ -64,6 +64,7 @@ def summarise(
         both = counts.by(*_OF, "decision", "reason", "defect_class")
         said = judged(connection, wanted, *_OF)
         by_slot = judged(connection, told, "slot", buckets=whole) if period.per == "shift" else []
+        unkept = none_kept(connection, wanted)
     why, groups = _by(both, 3, 4, 5), _by(both, 0, 1, 2, 3)
     places = period.places({slot for slot, _ in times} | {row["slot"] for row in by_slot})
     points = _points(period, times, places)
@@ -88,6 +89,7 @@ def summarise(
             *_by_column(groups, said, ("recipe_number", "part_name"), "recipe"),
             *_by_column(groups, said, ("release",), "release"),
         ),
+        unkept=unkept,
         missed=missed,
         missed_upper=round_up(missed_upper, 6),
         promises=tuple(promises(claims, groups, said, period.since)),

@@ -85,6 +85,8 @@ class Asked(BaseModel):
     verdict: Annotated[Verdict | None, BeforeValidator(_absent)] = Field(
         None, description="the last verdict of people"
     )
+    first: Record = Field(None, description="this record or higher, whatever its time says")
+    last: Record = Field(None, description="this record or lower")
 
     def search(self) -> Search:
         """Return the search as the store takes it."""
@@ -102,6 +104,8 @@ class Asked(BaseModel):
             defect_class=self.defect_class,
             review=self.review,
             verdict=None if self.verdict is None else self.verdict.value,
+            first=self.first,
+            last=self.last,
         )
 
     def query(self) -> str:

@@ -5,20 +5,23 @@ the missed part ────┴▶ last passed part that people confirmed good �
 
 That part must have been judged by the recipe and the model of the missed one: a good part of another
 recipe, or of other limits, tells nothing of it. All passed parts of the station from there are in doubt,
-those of other recipes too: what spoiled one may have spoiled all.
+those of other recipes too: what spoiled one may have spoiled all. "Before" and "from there" are by record,
+not by time: a clock that was set back makes later parts look older.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from inspection.store.web import story
+from inspection.store.rows import Values
+from inspection.store.web import doubt, story
 from inspection.store.web.access import WebStore
-from inspection.store.web.search import Search, SearchError
+from inspection.store.web.search import SearchError
 from inspection_serve.web.pages import language_of
 from inspection_serve.web.results.asked import Asked, Moment, Record, Text, label
 
@@ -51,8 +54,18 @@ class Lot(BaseModel):
 
     serial: str = Field(description="lot or serial; empty: the PLC gave none")
     number: int = Field(description="passed parts")
-    first_at: str = Field(description="first of them, UTC")
-    last_at: str = Field(description="last of them, UTC")
+    first_at: str = Field(description="the earliest time of them, UTC")
+    last_at: str = Field(description="the latest time of them, UTC")
+
+    @classmethod
+    def of(cls, lot: Values) -> Lot:
+        """Return the answer of a lot of `doubt.InDoubt`."""
+        return cls(
+            serial=lot["serial"],
+            number=lot["number"],
+            first_at=lot["earliest"],
+            last_at=lot["latest"],
+        )
 
 
 class Sorting(BaseModel):
@@ -63,23 +76,37 @@ class Sorting(BaseModel):
         description="how the start was found: time, part, confirmed; beginning: no confirmed part was found "
         "that the same recipe and model judged"
     )
-    good: int | None = Field(description="record of the part that was good; it is not in the list")
+    good: int | None = Field(
+        description="record of the part that was good; the list begins after it"
+    )
     good_at: str | None = Field(description="when it was triggered, UTC")
     good_who: str | None = Field(description="who confirmed it")
     missed: int | None = Field(description="record of the part that was missed; it is in the list")
     recipe: int | None = Field(description="recipe that judged the part that was missed")
     release: str | None = Field(description="release that judged it; none: no model did")
-    since: str | None = Field(description="from here, UTC; none: from the first part")
-    until: str | None = Field(description="up to here, UTC, not included; none: now")
-    number: int = Field(description="passed parts in the span")
-    lots: list[Lot] = Field(description="by lot, oldest first; at most 500")
-    export: str = Field(description="the search that lists them, as the query of an address")
+    since: str | None = Field(
+        description="the time that was given as the start, UTC; none: none was"
+    )
+    until: str | None = Field(description="the time that was given as the end, UTC; none: now")
+    number: int = Field(description="passed parts, by their records and whatever their times say")
+    first: int | None = Field(description="record of the first; none: there is none")
+    last: int | None = Field(description="record of the last")
+    earliest: str | None = Field(description="the earliest time of a part, UTC")
+    latest: str | None = Field(description="the latest time of a part, UTC")
+    odd: int = Field(
+        description="so many parts have a time that does not fit their place: the clock was wrong"
+    )
+    lots: list[Lot] = Field(description="by lot, that of the lowest record first; at most 500")
+    export: str = Field(
+        description="the search that lists them, as the query of an address; empty: there is none"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
     chosen: str
-    since: str | None
+    first: int
+    since: str | None = None
     good: int | None = None
     at: str | None = None
     who: str | None = None
@@ -98,18 +125,20 @@ def answer(store: WebStore, asked: AskedSorting) -> Sorting:
         raise SearchError(_mark("Choose a station."))
     if sum(value is not None for value in (asked.since, asked.good, asked.missed)) > 1:
         raise SearchError(_mark("Give one start only: a time, a good part or a missed part."))
-    until = label(asked.until)
+    until, since, station = label(asked.until), label(asked.since), asked.station
+    end_first = SearchError(_mark("The end is before the start; change one of the two."))
+    if until is not None and since is not None and until <= since:
+        raise end_first
     with store.read("what must be sorted again") as connection:
-        start = _start(connection, asked, asked.station)
-        if until is not None and start.since is not None and until <= start.since:
-            raise SearchError(_mark("The end is before the start; change one of the two."))
-        wanted = Search(station=asked.station, since=start.since, until=until)
-        number, lots = story.lots(connection, wanted)
-    search = Asked.model_validate(
-        {"station": asked.station, "decision": "PASS", "since": start.since, "until": until}
-    )
+        start = _start(connection, asked, station)
+        last = None if until is None else doubt.last_until(connection, station, until)
+        found = doubt.in_doubt(
+            connection, station, start.first, last, start.since or start.at, until
+        )
+    if until is not None and start.at is not None and until <= start.at and not found.number:
+        raise end_first
     return Sorting(
-        station=asked.station,
+        station=station,
         chosen=start.chosen,
         good=start.good,
         good_at=start.at,
@@ -119,21 +148,42 @@ def answer(store: WebStore, asked: AskedSorting) -> Sorting:
         release=start.release,
         since=start.since,
         until=until,
-        number=number,
-        lots=[Lot.model_validate(lot) for lot in lots],
-        export=search.query(),
+        number=found.number,
+        first=found.first,
+        last=found.last,
+        earliest=found.earliest,
+        latest=found.latest,
+        odd=found.odd,
+        lots=[Lot.of(lot) for lot in found.lots],
+        export=_search(station, found),
     )
 
 
+def _search(station: str, found: doubt.InDoubt) -> str:
+    """Return the search for the same parts: their records say which, their times where to look.
+
+    In whole seconds: the form of the results takes no others.
+    """
+    if found.earliest is None or found.latest is None:
+        return ""
+    since, latest = (
+        datetime.fromisoformat(at).replace(microsecond=0) for at in (found.earliest, found.latest)
+    )
+    asked = {"since": since, "until": latest + timedelta(seconds=1), "station": station}
+    asked |= {"decision": "PASS", "first": found.first, "last": found.last}
+    return Asked.model_validate(asked).query()
+
+
 def _start(connection: Any, asked: AskedSorting, station: str) -> _Start:
-    if asked.since is not None:
-        return _Start("time", label(asked.since))
+    if (since := label(asked.since)) is not None:
+        return _Start("time", doubt.first_since(connection, station, since), since)
     if asked.good is not None:
         row = _of_station(connection, asked.good, station)
-        return _Start("part", _just_after(row["triggered_at"]), asked.good, row["triggered_at"])
+        first = doubt.first_after(connection, row)
+        return _Start("part", first, good=asked.good, at=row["triggered_at"])
     missed = asked.missed
     if missed is None:
-        missed = story.last_missed(connection, station)
+        missed = doubt.last_missed(connection, station)
     if missed is None:
         raise SearchError(
             _mark(
@@ -145,11 +195,11 @@ def _start(connection: Any, asked: AskedSorting, station: str) -> _Start:
     told: dict[str, Any] = {
         "missed": missed, "recipe": row["recipe_number"], "release": row["release"]
     }  # fmt: skip
-    good = story.last_good(connection, row)
+    good = doubt.last_good(connection, row)
     if good is None:
-        return _Start("beginning", None, **told)
-    at = good["triggered_at"]
-    return _Start("confirmed", _just_after(at), good["record"], at, good["who"], **told)
+        return _Start("beginning", 1, **told)
+    told |= {"good": good["id"], "at": good["triggered_at"], "who": good["who"]}
+    return _Start("confirmed", doubt.first_after(connection, good), **told)
 
 
 def _of_station(connection: Any, record: int, station: str) -> dict[str, Any]:
@@ -163,13 +213,6 @@ def _of_station(connection: Any, record: int, station: str) -> dict[str, Any]:
     return row
 
 
-def _just_after(at: str) -> str:
-    from datetime import datetime, timedelta
-
-    later = datetime.fromisoformat(at) + timedelta(microseconds=1)
-    return later.isoformat(timespec="microseconds")
-
-
 def sentence(request: Request, found: Sorting) -> str:
     """Return in words how the start was found."""
     language = language_of(request)
@@ -178,7 +221,7 @@ def sentence(request: Request, found: Sorting) -> str:
         return _("You gave the time: {at}.", at=when(found.since))
     if found.chosen == "part":
         return _(
-            "You gave part {record} of {at} as the last good one. It is not in the list.",
+            "You gave part {record} of {at} as the last good one.",
             record=found.good,
             at=when(found.good_at),
         )
@@ -200,7 +243,7 @@ def sentence(request: Request, found: Sorting) -> str:
         "at most {looked} confirmed parts were looked at. Everything from the first part on is in doubt, "
         "parts of other recipes too.",
         missed=found.missed,
-        looked=language.number(story.LOOKED),
+        looked=language.number(doubt.LOOKED),
         **judged,
     )
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
-from inspection.store.web import review_queue, settings
+from inspection.store.web import review, review_queue, settings
 from inspection.store.web.people import Person, Role
 from inspection_serve.web.guard import Needs, site_of
 from inspection_serve.web.pages import language_of, page
@@ -17,6 +17,8 @@ from inspection_serve.web.review.keys import DEFAULT_KEYS, keys_of
 from inspection_serve.web.review.rules import ReviewRules, change_rules, read_rules
 
 CLASS_NAMES = "classes.names"
+MOST_ENDED, AT_ONCE = 2000, 10
+"""Drawn parts without a picture that are ended by one press, and in one transaction."""
 router = APIRouter(prefix="/review", include_in_schema=False)
 
 
@@ -49,13 +51,39 @@ def rules_page(
     request: Request,
     _: Annotated[Person, Depends(Needs(Role.ENGINEER))],
     saved: bool = False,
+    ended: int | None = None,
 ) -> Response:
     """Show what an engineer sets for the review."""
     with site_of(request).store.read("reading the rules of the review") as connection:
         rules = read_rules(connection)
+        gone = len(review.gone(connection, MOST_ENDED))
     return page(
-        request, "review/rules.html", rules=rules, text=_as_text(rules), error="", saved=saved
+        request,
+        "review/rules.html",
+        rules=rules,
+        text=_as_text(rules),
+        error="",
+        saved=saved,
+        gone=gone,
+        most=MOST_ENDED,
+        ended=ended,
     )
+
+
+@router.post("/gone")
+def end_gone(
+    request: Request, person: Annotated[Person, Depends(Needs(Role.ENGINEER))]
+) -> Response:
+    """End the drawn parts whose picture is gone, a few at a time: the line writes between them."""
+    ended, store = 0, site_of(request).store
+    if not store.is_plant:  # there they are ended at their station
+        while ended < MOST_ENDED:
+            with store.write("ending parts that nobody can judge") as connection:
+                found = review.end_gone(connection, AT_ONCE, person)
+            ended += found
+            if found < AT_ONCE:
+                break
+    return RedirectResponse(f"/review/rules?ended={ended}", 303)
 
 
 @router.post("/rules")
@@ -93,6 +121,9 @@ def set_rules(
             text=given,
             error=said,
             saved=False,
+            gone=0,
+            most=MOST_ENDED,
+            ended=None,
         )
     with site_of(request).store.write("setting the rules of the review") as connection:
         change_rules(connection, rules, person.name)

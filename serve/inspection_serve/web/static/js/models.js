@@ -113,7 +113,7 @@ document.getElementById("replay")?.addEventListener("submit", (event) => {
 });
 
 // Buttons come switched off: a press before this module listens would be lost without a word.
-for (const button of document.querySelectorAll("#approval button, .switch button, #new-recipe button, .roll-back, #train button, #replay button, #cancel"))
+for (const button of document.querySelectorAll("#approval button, .switch button, #new-recipe button, .roll-back, #train button, #replay button, #cancel, #give-up"))
   button.disabled = false;
 
 const job = document.getElementById("job");
@@ -131,6 +131,12 @@ document.getElementById("cancel")?.addEventListener("click", async (event) => {
     button.hidden = true;
     say(_("Asked to end. It takes some seconds."), false);
   }
+});
+
+document.getElementById("give-up")?.addEventListener("click", async (event) => {
+  const button = event.currentTarget;
+  if (!sure(button, _("Does it really run no more there?"))) return;
+  if (await save(button, `/api/v1/jobs/${job.dataset.job}/give-up`)) location.reload();
 });
 
 function showProgress(progress) {
