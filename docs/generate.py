@@ -300,7 +300,14 @@ def release_page() -> str:
     """Return the page of `release.json`."""
     from inspection.release import DatasetCard, LimitsCard, ReleaseCard, TilingCard
     from inspection.tuned import Shape, Smaller, Times, Tried, TuneCard
-    from inspection.variants import Change, MaskParity, SplitCount, VariantCard, VariantParity
+    from inspection.variants import (
+        Change,
+        ClassCount,
+        MaskParity,
+        SplitCount,
+        VariantCard,
+        VariantParity,
+    )
 
     links = {"limits": "## limits", "dataset": "## dataset", "tiling": "## tiling"}
     beside = {"parity": "## parity", "limits": "## limits"}
@@ -316,7 +323,12 @@ def release_page() -> str:
         model_section("## dataset", DatasetCard),
         model_section("## tiling", TilingCard),
         model_section("## variants/NAME/variant.json", VariantCard, beside),
-        model_section("## parity", VariantParity, {"changed": "## changed", "splits": "## splits"}),
+        model_section(
+            "## parity",
+            VariantParity,
+            {"changed": "## changed", "splits": "## splits", "classes": "## classes"},
+        ),
+        model_section("## classes", ClassCount),
         model_section("## masks", MaskParity),
         model_section("## splits", SplitCount),
         model_section("## changed", Change),

@@ -122,7 +122,11 @@ def check_release(recipe: Recipe, release: Release | None) -> Result | None:
         )
     for name in release.classes:
         limits = recipe.limits.get(name)
-        if limits is None or not 0.0 <= limits.t1 <= limits.t2 <= 1.0:
+        if (
+            limits is None
+            or not 0.0 <= limits.t1 <= limits.t2 <= 1.0
+            or not math.isfinite(limits.min_size + limits.min_area)
+        ):
             return Result.not_inspected(Reason.RECIPE_INVALID, f"no valid limits for class {name}")
     return None
 

@@ -205,7 +205,7 @@ def _clock() -> Check:
 
 def _releases(config: StationConfig) -> Generator[Check]:
     from inspection.release import find_release, list_releases
-    from inspection.variants import FLOAT, FOLDER, another_processor
+    from inspection.variants import FLOAT, FOLDER, doubts
 
     precision = str(getattr(config.runtime, "precision", FLOAT))
     found = list_releases(config.releases)
@@ -217,14 +217,14 @@ def _releases(config: StationConfig) -> Generator[Check]:
             try:
                 release = find_release(config.releases, part, number)
                 there = (release.folder / FOLDER / precision).is_dir()
-                foreign = another_processor(release, precision) if there else ""
+                told = doubts(release, precision) if there else []
             except InspectionError as error:
                 yield Check(name, "fail", str(error), "restore it from its backup or release again")
             else:
                 text = f"hashes agree, {release.task}, classes {', '.join(release.classes)}"
-                if foreign:
+                if told:
                     todo = f"evaluate it here, or make the variant here: {precision}"
-                    yield Check(name, "warn", f"{text}; {foreign}", todo)
+                    yield Check(name, "warn", "; ".join([text, *told]), todo)
                 else:
                     yield Check(name, "ok", text)
 

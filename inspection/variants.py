@@ -71,6 +71,13 @@ class SplitCount(_Model):
     equal: int = Field(ge=0, description="images that both decide alike")
 
 
+class ClassCount(_Model):
+    """Defective images of one class, judged by that class alone; different ones count, copies do not."""
+
+    stopped: int = Field(ge=0, description="images that the release stops; 0: it was never proven")
+    kept: int = Field(ge=0, description="those of them that the variant stops too")
+
+
 class MaskParity(_Model):
     """Outlines and areas of matched boxes that count under the release's limits; task segment."""
 
@@ -89,6 +96,15 @@ class VariantParity(_Model):
 
     images: int = Field(ge=1)
     defective: int = Field(ge=0, description="images that are defective by their labels")
+    stopped: int | None = Field(
+        None,
+        ge=0,
+        description="defective images that the release stops; none: the card is older than this number, "
+        "and its images may be copies",
+    )
+    classes: dict[str, ClassCount] = Field(
+        default_factory=dict[str, ClassCount], description="class of the release to what proves it"
+    )
     equal: int = Field(ge=0, description="images that both decide alike")
     min_equal: float = Field(gt=0, le=1, description="share of equal decisions that was asked for")
     lost: int = Field(ge=0, description="defective images that the release stops and it passes")
@@ -110,12 +126,23 @@ class VariantParity(_Model):
         return self.equal / self.images
 
     @property
+    def unproven(self) -> list[str]:
+        """Classes that no image proves: the release stopped none of them."""
+        return [name for name, count in self.classes.items() if not count.stopped]
+
+    @property
+    def unseen(self) -> list[str]:
+        """Classes that the release stops and the variant never."""
+        return [name for name, count in self.classes.items() if count.stopped and not count.kept]
+
+    @property
     def alike(self) -> bool:
-        """Enough decisions and outlines are equal, and no defective part that was stopped passes."""
+        """Enough decisions and outlines are equal, and nothing defective that was stopped passes."""
         masks = self.masks
         return (
             self.share >= self.min_equal
             and self.lost == 0
+            and not self.unseen
             and (masks is None or masks.equal >= self.min_equal * masks.outlines)
         )
 
@@ -123,14 +150,15 @@ class VariantParity(_Model):
     def passed(self) -> bool:
         """All decide alike, enough of test alone do, and the images can prove it.
 
-        Without a defective image, with few images, or without an outline where the release gives
-        outlines, nothing was proven.
+        Without a defective image that the release stops, with few images, or without an outline where the
+        release gives outlines, nothing was proven.
         """
         held = self.splits.get(HELD_OUT)
         return (
             self.alike
             and self.images >= MIN_IMAGES
             and self.defective >= 1
+            and self.stopped != 0
             and (self.masks is None or self.masks.outlines >= 1)
             and (held is None or held.equal / held.images >= self.min_equal)
         )
@@ -247,7 +275,7 @@ def in_precision(
         runtime: who will run it; None: somebody else checks that.
         device: the runtime's name of the device; None: the one it was compared on, or somebody else checks.
 
-    Another kind of processor than the card's is only warned of, in the log.
+    What `doubts` finds is only warned of, in the log.
 
     Raises:
         ReleaseError: no such variant, made of another model, altered, or not proven for the runtime or
@@ -282,7 +310,7 @@ def in_precision(
             f"variant {precision} of {release.name} was compared on {card.device}, not on {device}, "
             f"which rounds in another way; set device to {card.device}, or precision to f32"
         )
-    if told := another_processor(release, precision):
+    for told in doubts(release, precision):
         _log.warning("%s", told)
     if not card.files:
         return replace(release, model_sha256=f"{precision}:{release.model_sha256}")
@@ -299,6 +327,23 @@ def in_precision(
     return replace(
         release, model=folder / IR_MODEL, model_sha256=f"{precision}:{card.model_sha256}"
     )
+
+
+def doubts(release: Release, precision: str) -> list[str]:
+    """Return what speaks against running a variant here, in words; empty: nothing.
+
+    Raises:
+        ReleaseError: no such variant, or its card is not to the contract.
+    """
+    card = read_variant(release.folder, precision)
+    told = [another_processor(release, precision)]
+    if any(card.parity[runtime].stopped is None for runtime in card.runtimes):
+        told.append(
+            f"variant {precision} of {release.name} is older than the count of defects that the release "
+            "itself stops, so it may see less than its card says: evaluate it on defective parts with "
+            f"inspection evaluate --precision {precision}, or release the model again and make it anew"
+        )
+    return [words for words in told if words]
 
 
 def another_processor(release: Release, precision: str) -> str:

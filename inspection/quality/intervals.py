@@ -23,6 +23,7 @@ Interval = tuple[float, float]
 CONFIDENCE = 0.95
 _STEPS = 100_000
 _TINY = 1e-300
+_LARGEST_LOG = 690.0
 
 
 def incomplete_beta(x: float, a: float, b: float) -> float:
@@ -70,7 +71,10 @@ def _away(value: float) -> float:
 
 @lru_cache(maxsize=8192)
 def beta_quantile(share: float, a: float, b: float) -> float:
-    """Return x with I_x(a, b) = `share`: Newton's steps, kept between bounds."""
+    """Return x with I_x(a, b) = `share`: Newton's steps, kept between bounds; 0 where x is too small to hold.
+
+    Where the density has no number in floats (a small `a` near 0), the bounds are halved instead.
+    """
     if not 0 <= share <= 1:
         raise ValueError(f"{share} is no probability")
     if share in (0.0, 1.0):
@@ -83,8 +87,8 @@ def beta_quantile(share: float, a: float, b: float) -> float:
             low = x
         else:
             high = x
-        slope = math.exp((a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - log_beta)
-        after = x - difference / slope if slope > _TINY else low
+        log_slope = (a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - log_beta
+        after = x - difference / math.exp(log_slope) if abs(log_slope) < _LARGEST_LOG else low
         if not low < after < high:
             after = (low + high) / 2
         if abs(after - x) <= 1e-14 * x or after in (low, high):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,23 +13,25 @@ import pytest
 import yaml
 from release_builder import paint, write_release
 from station_rig import CLASSES, Rig
-from store_samples import PASSED, inspected, not_inspected, store_config, trigger
+from store_samples import FAILED, PASSED, inspected, not_inspected, store_config, trigger
 from typer.testing import CliRunner
 
 from inspection.decide import judge
 from inspection.detector import Detector
 from inspection.errors import ConfigError, ReleaseError
+from inspection.identity import identify, join
 from inspection.recipe import RecipeConfig
 from inspection.release import find_release, read_card, write_card
 from inspection.store.images import write_picture
 from inspection.store.queries import StoreReader
 from inspection.store.sql import SqlStore
-from inspection.types import ClassLimits, Decision, Frame, Recipe, Result, Verdict
+from inspection.types import ClassLimits, Code, Decision, Frame, Reason, Recipe, Result, Verdict
 from inspection_datasets.manifest import DatasetVersion, Sample, sha256_of, write_version
 from inspection_training.measure import open_runtime
 from inspection_training.replay.cli import app
 from inspection_training.replay.decide_again import Asked, Replay, replay
 from inspection_training.replay.report import report_html
+from inspection_training.replay.terminal import lines
 from inspection_training.replay.text import LANGUAGES, texts
 from inspection_training.variants.make import make_variant
 
@@ -302,6 +305,46 @@ def test_a_release_that_gives_nonsense_never_passes_a_part(plant: Plant):
     found = plant.replay(2, runtime="onnxruntime")
     assert found.counts == {(Decision.PASS, Decision.NOT_INSPECTED): 2}
     assert {part.new.reason.name for part in found.changed} == {"MODEL_OUTPUT"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_code_of_a_part_is_that_of_its_row(plant: Plant, language: str):
+    content = {
+        "number": 1, "part": "demo", "release": 1, "frame": {"min_std": 0},
+        "code": {"pattern": "B-[0-9]+"},
+    }  # fmt: skip
+    config = RecipeConfig.model_validate(content)
+    recipe = replace(config.recipe(plant.release, "ab" * 32), number=1)
+
+    def part(sequence: int, side: int, *texts: str, looked: bool = True) -> None:
+        codes = tuple(Code(text, "data_matrix") for text in texts) if looked else None
+        told = {"recipe": recipe if looked else plant.recipe, "codes": codes}
+        seen = PASSED if not side else FAILED
+        result = join(seen, identify(codes, recipe.code, "")) if codes is not None else seen
+        plant.part(sequence, side, result=result, **told)
+
+    part(1, 0, "B-1")
+    part(2, 8, "B-2")
+    part(3, 0)  # CODE_MISSING
+    part(4, 0, "A-17")  # CODE_WRONG
+    part(5, 0, looked=False)
+    same = plant.replay(recipe=config, recipe_sha256="ab" * 32)
+    assert [(p.old.value, p.new.decision.value) for p in same.parts] == [
+        ("PASS", "PASS"), ("FAIL", "FAIL"), ("FAIL", "FAIL"), ("PASS", "PASS"),
+    ][::-1]  # fmt: skip
+    assert same.parts[1].new.reason is Reason.CODE_MISSING
+    assert [p.baseline for p in same.parts] == [p.old for p in same.parts]
+    assert same.left_out == {"its code was wrong, and what was read is not kept": ["st1/1/4"]}
+    assert same.as_dict()["no_code"] == 1
+    said = "\n".join(lines(same, language))
+    for words in ("no_code", "its code was wrong, and what was read is not kept"):
+        assert texts(language)[words].format(count=1) in said
+    report = report_html(same, plant.config.images.folder, language)
+    assert texts(language)["no_code"].format(count=1) in report
+    other = RecipeConfig.model_validate(content | {"code": {"pattern": "C-.*"}})
+    stricter = plant.replay(recipe=other, recipe_sha256="cd" * 32)
+    assert [p.new.decision.value for p in stricter.parts] == ["PASS", "FAIL", "FAIL", "FAIL"]
+    assert stricter.parts[-1].new.reason is Reason.CODE_WRONG
 
 
 def test_rows_and_releases_in_another_precision(plant: Plant):

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from variant_parts import CLASSES, learned_from, painted, write_made, write_parts, write_release
 
 from inspection.errors import ConfigError, DatasetError, ReleaseError
-from inspection.release import load_release, sha256_file
+from inspection.release import LimitsCard, load_release, read_card, sha256_file, write_card
 from inspection.types import ClassLimits, Tiling
 from inspection.variants import in_precision, list_variants
 from inspection_datasets.manifest import DatasetVersion, Sample, load_version, write_version
@@ -59,6 +59,7 @@ def test_both_variants_say_what_they_are(made: Path, parts: DatasetVersion) -> N
         parity = card.parity["openvino"]
         assert card.base_sha256 == release.model_sha256
         assert (parity.images, parity.defective, parity.equal, parity.lost) == (24, 12, 24, 0)
+        assert (parity.stopped, parity.unproven) == (12, [])
         assert card.dataset["sha256"] == parts.sha256
         assert card.metrics["f32"]["escape"]["of"] == 6
         assert card.latency["f32"]["p50_ms"] > 0
@@ -89,12 +90,44 @@ def test_too_little_proof_is_none(release: Path, parts: DatasetVersion, tmp_path
     train = parts.select("train")
     good = [s for s in parts.samples if s.state == "good" and s.split != "train"]
     few = of(parts, tmp_path / "few", *train, *parts.select("test")[:9])
-    with pytest.raises(DatasetError, match="9 labelled and good images in val and test; fewer"):
+    with pytest.raises(DatasetError, match="9 different labelled and good images in val and"):
         make_variant(release, "bf16", few)
+    copied = [s.model_copy(update={"sha256": good[0].sha256}) for s in parts.select("test")]
+    with pytest.raises(DatasetError, match="1 different labelled and good images"):
+        make_variant(release, "bf16", of(parts, tmp_path / "copied", *train, *copied))
     sound = of(parts, tmp_path / "sound", *train, *good)
     with pytest.raises(DatasetError, match="no defective image in test"):
         make_variant(release, "bf16", sound)
     assert not (release / "variants").exists()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_defects_that_the_release_passes_prove_nothing(
+    release: Path, parts: DatasetVersion, precision: str
+) -> None:
+    with_limits(release, dict.fromkeys(CLASSES, LimitsCard(t1=1, t2=1)))
+    with pytest.raises(DatasetError, match=r"colours/1 stops no defective image .* lower its T1"):
+        make_variant(release, precision, parts)
+    assert not (release / "variants").exists()
+
+
+def test_classes_that_no_picture_proves_are_told(release: Path, parts: DatasetVersion) -> None:
+    limits = dict.fromkeys(CLASSES, LimitsCard(t1=0.3, t2=0.5))
+    with_limits(release, {**limits, "blue": LimitsCard(t1=1, t2=1)})
+    arguments = ["make", str(release), "--precision", "int8", "--data", str(parts.folder)]
+    made = CliRunner().invoke(variant_cli.app, arguments, catch_exceptions=False)
+    (card,) = list_variants(release)
+    parity = card.parity["openvino"]
+    assert (parity.stopped, parity.unproven) == (8, ["blue"])
+    assert parity.classes["red"].stopped == parity.classes["red"].kept == 4
+    said = "int8 is not proven for blue: the release stops no val or test image of it"
+    assert said in made.stdout
+    shown = CliRunner().invoke(variant_cli.app, ["list", str(release)], catch_exceptions=False)
+    assert said in shown.stdout
+
+
+def with_limits(folder: Path, limits: dict[str, LimitsCard]) -> None:
+    write_card(folder, read_card(folder).model_copy(update={"limits": limits}))
 
 
 def test_pictures_it_learned_from_prove_nothing(

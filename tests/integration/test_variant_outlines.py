@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from release_builder import write_release
 from variant_parts import learned_from, painted
 
-from inspection.errors import ReleaseError
+from inspection.errors import DatasetError, ReleaseError
 from inspection.outlines import MOST_CORNERS
 from inspection.protocols import Runtime
 from inspection.release import load_release, sha256_file
@@ -111,7 +111,7 @@ def test_an_area_that_changes_a_decision_is_refused(parts: DatasetVersion, tmp_p
 
 def test_without_an_outline_nothing_is_proven(parts: DatasetVersion, tmp_path: Path) -> None:
     folder = learned_from(outlining(tmp_path / "releases", ClassLimits(0.999, 1.0)), parts)
-    with pytest.raises(ReleaseError, match="no outline could be compared"):
+    with pytest.raises(DatasetError, match="stops no defective image"):
         make_variant(folder, "bf16", parts)
 
 

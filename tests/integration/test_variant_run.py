@@ -24,6 +24,8 @@ from inspection_datasets.manifest import DatasetVersion
 from inspection_training import limits_cli
 from inspection_training.cli import evaluate_app
 from inspection_training.evaluation import inspect_split
+from inspection_training.variants import cli as variant_cli
+from inspection_training.variants.make import make_variant
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +108,33 @@ def test_another_processor_is_told(
     assert "was compared on Abacus 9, 2 cores, this is" in caplog.text
 
 
+def test_a_card_from_before_the_count_of_stopped_defects_runs_and_is_told(
+    release: Path, parts: DatasetVersion, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_variant(release, "int8", parts)
+    in_precision(load_release(release), "int8")
+    assert not caplog.records
+    path = release / "variants" / "int8" / "variant.json"
+    card = json.loads(path.read_text())
+    del card["parity"]["openvino"]["stopped"], card["parity"]["openvino"]["classes"]
+    path.write_text(json.dumps(card))
+    assert in_precision(load_release(release), "int8").model_sha256.startswith("int8:")
+    assert "is older than the count of defects that the release itself stops" in caplog.text
+    shown = CliRunner().invoke(variant_cli.app, ["list", str(release)], catch_exceptions=False)
+    assert "int8 was made before it was counted" in shown.stdout
+
+
+BROKEN = {
+    "few": {"images": 9, "equal": 9},
+    "sound": {"defective": 0},
+    "passing": {"stopped": 0},
+    "unseen": {"classes": {"red": {"stopped": 4, "kept": 0}}},
+}
+
+
 @pytest.mark.parametrize(
-    "damage", ["bin", "xml", "gone", "link", "base", "card", "unequal", "few", "sound", "held"]
+    "damage",
+    ["bin", "xml", "gone", "link", "base", "card", "unequal", "held", *BROKEN],
 )
 def test_an_altered_variant_is_refused(made: Path, tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "releases" / "colours" / "1"
@@ -129,13 +156,11 @@ def test_an_altered_variant_is_refused(made: Path, tmp_path: Path, damage: str) 
         card["files"]["../../../x"] = "0" * 64
     elif damage == "held":
         card["parity"]["openvino"]["splits"]["test"]["equal"] = 11
-    elif damage in {"few", "sound"}:
-        card["parity"]["openvino"] |= {"few": {"images": 9, "equal": 9}, "sound": {"defective": 0}}[
-            damage
-        ]
+    elif damage in BROKEN:
+        card["parity"]["openvino"] |= BROKEN[damage]
     else:
         card["parity"]["openvino"]["equal"] = 3
-    if damage in {"base", "card", "unequal", "few", "sound", "held"}:
+    if damage in {"base", "card", "unequal", "held", *BROKEN}:
         (int8 / "variant.json").write_text(json.dumps(card))
     with pytest.raises(ReleaseError, match=r"altered|missing|another model|files|did not pass"):
         in_precision(load_release(folder), "int8")

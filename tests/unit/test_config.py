@@ -199,6 +199,9 @@ def test_limits_that_change_are_in_force_whatever_the_hash_says(rig):
     assert loaded == [first, second]
 
 
+BAND = {"t1": 0.2, "t2": 0.5}
+
+
 @pytest.mark.parametrize(
     ("number", "changes", "reason"),
     [
@@ -206,6 +209,9 @@ def test_limits_that_change_are_in_force_whatever_the_hash_says(rig):
         (1, {"limits": {"dint": {"t1": 0.1, "t2": 0.2}}}, Reason.RECIPE_INVALID),
         (1, {"limits": {"dent": {"t1": 0.5, "t2": 0.2}}}, Reason.RECIPE_INVALID),
         (1, {"limits": {"dent": {"t1": float("nan"), "t2": 0.2}}}, Reason.RECIPE_INVALID),
+        (1, {"limits": {"dent": {**BAND, "min_size": float("inf")}}}, Reason.RECIPE_INVALID),
+        (1, {"limits": {"dent": {**BAND, "min_area": float("inf")}}}, Reason.RECIPE_INVALID),
+        (1, {"limits": {"dent": {**BAND, "min_area": float("nan")}}}, Reason.RECIPE_INVALID),
         (1, {"deadline": 0}, Reason.RECIPE_INVALID),
         (1, {"regions": [{"box": [10, 10, 5, 20]}]}, Reason.RECIPE_INVALID),
         (1, {"regions": [{"box": [0, 0, 5, 5]}]}, Reason.RECIPE_INVALID),

@@ -103,6 +103,18 @@ NEGATED = {
         other(recipe=recipe(limits=dict.fromkeys(CLASSES, ClassLimits(0.9, 0.5)))),
         Reason.RECIPE_INVALID,
     ),
+    "a size that nothing reaches": (
+        other(recipe=recipe(limits=dict.fromkeys(CLASSES, ClassLimits(0.2, 0.5, float("inf"))))),
+        Reason.RECIPE_INVALID,
+    ),
+    "an area that is no number": (
+        other(
+            recipe=recipe(
+                limits=dict.fromkeys(CLASSES, ClassLimits(0.2, 0.5, min_area=float("nan")))
+            )
+        ),
+        Reason.RECIPE_INVALID,
+    ),
     "no frame": (other(frame=None), Reason.CAMERA_TIMEOUT),
     "stale frame": (other_frame(exposed_mono=99.99), Reason.FRAME_STALE),
     "frame of unknown age": (other_frame(exposed_mono=float("nan")), Reason.FRAME_STALE),

@@ -364,7 +364,10 @@ def test_a_written_recipe_has_a_number_of_its_own(house: tuple[Path, Path], tmp_
     release, data = house
     folder = tmp_path / "recipes"
     folder.mkdir()
-    (folder / "1.yaml").write_text("number: 1\npart: demo\nrelease: 1\n", encoding="utf-8")
+    (folder / "1.yaml").write_text(
+        'number: 1\npart: demo\nrelease: 1\ncode: {pattern: "B-[0-9]+", missing: REVIEW}\n',
+        encoding="utf-8",
+    )
     code, out, _ = run(release, "--data", data, "--write", folder / "7.yaml", *ENGLISH)
     assert code == 1
     said = " ".join(out.split())
@@ -383,6 +386,9 @@ def test_a_written_recipe_has_a_number_of_its_own(house: tuple[Path, Path], tmp_
     assert isinstance(error, ConfigError), "a number without a file"
     run(release, "--data", data, "--write", folder / "8.yaml", *given_recipe, "--number", "8")
     assert book.get(8)[0].number == 8
+    rule = book.get(8)[0].code
+    assert rule, "the code that every part must carry is still asked for"
+    assert (rule.pattern, rule.missing) == ("B-[0-9]+", Decision.REVIEW)
 
 
 def test_one_limit_for_the_mix(house: tuple[Path, Path]) -> None:

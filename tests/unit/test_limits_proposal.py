@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspection.errors import ConfigError
-from inspection.recipe import RecipeConfig
+from inspection.recipe import CodeConfig, FrameConfig, RecipeConfig
 from inspection.release import DatasetCard, LimitsCard, ReleaseCard
 from inspection.sentences.claims import escape_sentence, limit_sentences, not_met_sentences
 from inspection.sentences.shares import at_most, exactly, percent
@@ -36,6 +37,7 @@ from inspection_training.statistics import upper_bound
 Box = tuple[str, float, float, float, float]
 BOX = (10.0, 10.0, 30.0, 30.0)
 SHA = "0" * 64
+PLAIN = RecipeConfig(number=1, part="plate", release=1)
 
 
 def part(number: int, *boxes: Box, sha256: str | None = None) -> Sample:
@@ -320,7 +322,7 @@ def test_what_is_not_met_stands_in_both_files(tmp_path: Path) -> None:
     run = made({"scratch": ClassLimits(0.25, 0.5)}, scratches(20))
     proposal = propose_limits(run, run.recipe, Targets(), pooled=False)
     file = tmp_path / "1.yaml"
-    claim = json.loads(write_limits(file, proposal, run).read_text())
+    claim = json.loads(write_limits(file, proposal, run, PLAIN).read_text())
     assert claim["not_met"] == proposal.not_met("en")
     assert len(claim["not_met"]) == 1
     assert not_met_sentences(claim, "en") == claim["not_met"], "the file's own values say the same"
@@ -350,7 +352,7 @@ def test_both_files_or_neither(tmp_path: Path, name: Callable[[Path], Path]) -> 
     run = made({"scratch": ClassLimits(0.25, 0.5)}, scratches(20))
     proposal = propose_limits(run, run.recipe, Targets(), pooled=False)
     with pytest.raises(ConfigError, match="cannot be written"):
-        write_limits(name(tmp_path), proposal, run)
+        write_limits(name(tmp_path), proposal, run, PLAIN)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -367,8 +369,37 @@ def test_a_met_target_has_no_complaint(tmp_path: Path) -> None:
     proposal = propose_limits(run, run.recipe, Targets(), pooled=False)
     assert proposal.met
     assert proposal.not_met("en") == []
-    claim = json.loads(write_limits(tmp_path / "1.yaml", proposal, run).read_text())
+    claim = json.loads(write_limits(tmp_path / "1.yaml", proposal, run, PLAIN).read_text())
     assert (claim["met"], claim["not_met"]) == (True, [])
     assert not (tmp_path / "1.yaml").read_text().startswith("#")
     assert not math.isnan(claim["overkill"]["t2"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.claim.json", "1.yaml"]
+
+
+OWN: dict[str, object] = {
+    "number": 3, "part": "plate", "release": 1, "limits": {"scratch": {"t1": 0.3, "t2": 0.6, "min_size": 4}},
+    "regions": [{"box": [0, 0, 90.5, 80], "classes": ["scratch"], "expected": {"scratch": 0}}],
+    "frame": {"size": [100, 100], "views": ["top", "side"], "min_mean": 5, "max_mean": 240, "min_std": 1},
+    "deadline": 2.5,
+    "code": {
+        "source": "scanner", "formats": ["qr_code"], "box": [1, 2, 30, 40], "pattern": "B-[0-9]+",
+        "same_as_plc": True, "missing": "REVIEW",
+    },
+}  # fmt: skip
+
+
+def test_the_written_recipe_keeps_all_that_it_was_given(tmp_path: Path) -> None:
+    config = RecipeConfig.model_validate(OWN)
+    assert set(OWN) == set(RecipeConfig.model_fields), "a field is new: set it here"
+    for inner, value in ((FrameConfig, OWN["frame"]), (CodeConfig, OWN["code"])):
+        assert set(value) == set(inner.model_fields), "a field is new: set it here"  # type: ignore[call-overload]
+    run = made({"scratch": ClassLimits(0.25, 0.5)}, scratches(20))
+    recipe = replace(config.recipe(run.release, ""), number=9)
+    proposal = propose_limits(run, recipe, Targets(), pooled=False)
+    write_limits(tmp_path / "9.yaml", proposal, run, config)
+    written = read_yaml(tmp_path / "9.yaml", RecipeConfig)
+    for name in set(RecipeConfig.model_fields) - {"number", "limits"}:
+        assert getattr(written, name) == getattr(config, name), name
+    assert written.number == 9
+    assert {n: x.limits() for n, x in written.limits.items()} == proposal.recipe.limits
+    assert written.limits["scratch"].min_size == 4

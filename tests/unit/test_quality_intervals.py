@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from inspection.quality import intervals
@@ -104,6 +106,35 @@ def test_the_interval_holds_as_often_as_it_says() -> None:
         below += truth <= share.upper
     assert inside >= 0.93 * 400
     assert below >= 0.93 * 400
+
+
+DRAWN = st.tuples(
+    st.one_of(st.just(1.0), st.floats(1e-6, 1.0), st.floats(-6, 0).map(lambda power: 10.0**power)),
+    st.integers(0, 5000),
+    st.one_of(st.just(0.0), st.just(1.0), st.floats(0, 1)),
+).map(lambda row: (row[0], row[1], round(row[1] * row[2])))
+
+
+@given(groups=st.lists(DRAWN, max_size=5))
+@example(groups=[(1.0, 41, 1), (0.0005, 300, 0)])  # every part at first, then a small share
+@example(groups=[(1.0, 11, 1), (1e-6, 5000, 0)])
+@example(groups=[(1e-6, 1, 1), (1.0, 5000, 0)])
+@settings(max_examples=150, deadline=None)
+def test_any_shares_of_the_draw_have_an_interval(groups: list[tuple[float, int, int]]) -> None:
+    share = sampled_share(groups)
+    if share.estimate is None:
+        assert share == NOTHING
+        return
+    assert 0 <= share.low <= share.estimate <= share.high <= 1
+    assert share.upper <= 1
+
+
+@pytest.mark.parametrize("a", [1e-6, 1e-3, 0.01, 0.3])
+@pytest.mark.parametrize("b", [1.0, 40.0, 1300.0])
+def test_a_small_count_has_a_quantile(a: float, b: float) -> None:
+    for share in (0.025, 0.5, 0.975):
+        found = intervals.beta_quantile(share, a, b)
+        assert found == pytest.approx(stats.beta.ppf(share, a, b), rel=1e-7, abs=1e-300)
 
 
 def test_nothing_reviewed_says_nothing() -> None:

@@ -1,5 +1,6 @@
 """Releases: the file that says which is in force, and what of a graph may not lie outside of it."""
 
+import json
 from pathlib import Path
 
 import onnx
@@ -8,7 +9,14 @@ from onnx import TensorProto, helper
 from release_builder import write_release
 
 from inspection.errors import ReleaseError
-from inspection.release import MODEL, check_graph, current_number, set_current
+from inspection.release import (
+    CARD,
+    MODEL,
+    check_graph,
+    current_number,
+    load_release,
+    set_current,
+)
 
 SIZE = (64, 64)
 
@@ -42,6 +50,17 @@ def test_a_file_that_cannot_be_read_is_said(releases: Path) -> None:
     (releases / "demo" / "current").mkdir()
     with pytest.raises(ReleaseError, match="current cannot be read"):
         current_number(releases, "demo")
+
+
+@pytest.mark.parametrize("size", ["Infinity", "1e999", "NaN"])
+@pytest.mark.parametrize("field", ["min_size", "min_area"])
+def test_a_class_that_could_never_fail_is_refused(releases: Path, field: str, size: str) -> None:
+    card = releases / "demo" / "1" / CARD
+    told = json.loads(card.read_text())
+    told["limits"]["scratch"][field] = "here"
+    card.write_text(json.dumps(told).replace('"here"', size))
+    with pytest.raises(ReleaseError, match=rf"limits\.scratch\.{field}.*finite number"):
+        load_release(releases / "demo" / "1")
 
 
 def outside(name: str) -> TensorProto:

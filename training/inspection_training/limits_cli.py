@@ -110,9 +110,9 @@ def limits(
     with TrainingBar() as bar:
         run = inspect_split(release, version, split, runtime, bar.report, precision, trained_on)
     refuse_known_pictures(run, trained_on)
-    chosen = _recipe(config, run.release, number)
-    proposal = propose_limits(run, chosen, targets, pooled=pooled)
-    claim = write_limits(write, proposal, run) if write else None
+    config = _of_release(config, run.release)
+    proposal = propose_limits(run, _recipe(config, run.release, number), targets, pooled=pooled)
+    claim = write_limits(write, proposal, run, config) if write else None
     if as_json:
         typer.echo(json.dumps(as_dict(proposal, run), ensure_ascii=False))
     else:
@@ -164,21 +164,30 @@ def _config(path: Path | None) -> RecipeConfig | None:
     return None if path is None else read_yaml(path, RecipeConfig)
 
 
-def _recipe(config: RecipeConfig | None, release: Release, number: int | None) -> Recipe:
-    """Return the recipe to choose limits for, with the number it will be written under."""
-    from dataclasses import replace
+def _of_release(config: RecipeConfig | None, release: Release) -> RecipeConfig:
+    """Return the recipe that was read; without one, that which names the release and no more.
 
-    from inspection_training.evaluation import plain_recipe
+    Raises:
+        ConfigError: it names another release.
+    """
+    from inspection.recipe import RecipeConfig
 
     if config is None:
-        recipe = plain_recipe(release)
-    elif (config.part, config.release) != (release.part, release.number):
+        plain = {"number": 1, "part": release.part, "release": release.number}
+        return RecipeConfig.model_validate(plain)
+    if (config.part, config.release) != (release.part, release.number):
         raise ConfigError(
             f"recipe {config.number} is for {config.part}/{config.release}, not for {release.name}; "
             "name its release"
         )
-    else:
-        recipe = config.recipe(release, "")
+    return config
+
+
+def _recipe(config: RecipeConfig, release: Release, number: int | None) -> Recipe:
+    """Return the recipe to choose limits for, with the number it will be written under."""
+    from dataclasses import replace
+
+    recipe = config.recipe(release, "")
     return recipe if number is None else replace(recipe, number=number)
 
 

@@ -17,12 +17,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from inspection.errors import ConfigError
 from inspection.recipe import RecipeConfig
+from inspection.release import LimitsCard
 from inspection.yaml_file import read_yaml
 from inspection_training.evaluation import SplitRun
 from inspection_training.recipe_limits import Proposal, as_dict
@@ -76,38 +76,36 @@ def claim_file(path: Path) -> Path:
     return path.with_suffix(".claim.json")
 
 
-def recipe_yaml(proposal: Proposal) -> str:
-    """Return the recipe as a file that `inspection line` reads."""
-    recipe = proposal.recipe
-    content: dict[str, Any] = {
-        "number": recipe.number,
-        "part": recipe.part,
-        "release": recipe.release,
-        "limits": {
-            name: {k: v for k, v in asdict(x).items() if v is not None}
-            for name, x in recipe.limits.items()
-        },
-        "deadline": recipe.deadline,
-    }
-    if recipe.regions:
-        content["regions"] = [
-            {**asdict(x), "box": list(x.box), "classes": list(x.classes)} for x in recipe.regions
-        ]
-    frame = {
-        k: list(v) if k == "size" else v for k, v in asdict(recipe.frame).items() if v is not None
-    }
-    content["frame"] = frame
+def recipe_yaml(proposal: Proposal, config: RecipeConfig) -> str:
+    """Return the recipe as a file that `inspection line` reads: as it was read, but for number and limits.
+
+    Raises:
+        ConfigError: the file would not say the same as the recipe.
+    """
+    limits = {name: LimitsCard(**asdict(x)) for name, x in proposal.recipe.limits.items()}
+    made = config.model_copy(update={"number": proposal.recipe.number, "limits": limits})
+    content = made.model_dump(mode="json", exclude_none=True)
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    if RecipeConfig.model_validate(yaml.safe_load(text)) != made:
+        raise ConfigError(
+            f"recipe {made.number} cannot be written as it was read; write it by hand"
+        )
     return text if proposal.met else f"# not every target is proven: see the claim file\n{text}"
 
 
-def write_limits(path: Path, proposal: Proposal, run: SplitRun) -> Path:
+def write_limits(path: Path, proposal: Proposal, run: SplitRun, config: RecipeConfig) -> Path:
     """Write the recipe file and the claim beside it; return the claim's path. Nothing is overwritten.
+
+    Args:
+        path: the recipe file.
+        proposal: number and limits.
+        run: what the proposal rests on.
+        config: the recipe that the limits were chosen for; everything else is taken from it.
 
     Raises:
         ConfigError: see `check_place`; or they cannot be written, then neither is there.
     """
-    claim, text = claim_file(path), recipe_yaml(proposal).encode()
+    claim, text = claim_file(path), recipe_yaml(proposal, config).encode()
     content = {**as_dict(proposal, run), "recipe_sha256": hashlib.sha256(text).hexdigest()}
     try:
         check_place(path, proposal.recipe.number)

@@ -204,6 +204,7 @@ def _join(found: Replay, block: Replay) -> None:
     found.lossy += block.lossy
     found.no_baseline.update(block.no_baseline)
     found.recipe_differs += block.recipe_differs
+    found.no_code += block.no_code
 
 
 def _with_whole_path(store: StoreConfig) -> StoreConfig:

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from inspection.decide import judge
 from inspection.errors import ConfigError, DatasetError
 from inspection.recipe import RecipeConfig
 from inspection.store.config import StoreConfig
 from inspection.store.queries import PartFilter, StoreReader
 from inspection.store.rows import counted, stored_images
 from inspection.types import (
+    Code,
     Decision,
     Detections,
     Image,
@@ -39,6 +39,7 @@ from inspection_datasets.incoming import inside, read_image
 from inspection_datasets.manifest import sha256_of
 from inspection_training.evaluation import plain_recipe
 from inspection_training.measure import MEASURED_WITH
+from inspection_training.replay.codes import decision_of, stored_codes, without_rule
 from inspection_training.replay.judges import Judges
 
 PAGE = 500
@@ -168,6 +169,7 @@ class Replay:
         lossy: parts whose stored picture is a lossy one.
         no_baseline: why to number of parts without a baseline.
         recipe_differs: parts that another recipe file decided than the one given.
+        no_code: parts judged without the recipe's rule of the code, since nobody looked for one then.
     """
 
     release: Release
@@ -179,6 +181,7 @@ class Replay:
     lossy: int = 0
     no_baseline: Counter[str] = field(default_factory=Counter[str])
     recipe_differs: int = 0
+    no_code: int = 0
 
     @property
     def changed(self) -> list[Replayed]:
@@ -229,6 +232,7 @@ class Replay:
             },
             "lossy_pictures": self.lossy,
             "other_recipe": self.recipe_differs,
+            "no_code": self.no_code,
             "left_out": self.left_out,
             "changed": [part.as_dict() for part in self.changed],
         }
@@ -328,9 +332,16 @@ def decide_row(
         found.left_out.setdefault(picture, []).append(str(key))
         return
     path, image = picture
-    result, after = judges.of(found.release).decide(image, found.recipe, key)
+    codes = stored_codes(row, found.recipe)
+    if isinstance(codes, str):
+        found.left_out.setdefault(codes, []).append(str(key))
+        return
+    recipe = without_rule(found.recipe, codes)
+    found.no_code += recipe is not found.recipe and found.recipe.code is not None
+    judge_of = judges.of(found.release)
+    result, after = judge_of.decide(image, recipe, key, codes, row["serial"])
     changed = result.decision != row["decision"]
-    baseline, why = _baseline(row, image, asked, judges, (found, result))
+    baseline, why = _baseline(row, image, asked, judges, (found, result), codes)
     if why:
         found.no_baseline[why] += 1
     found.lossy += PurePosixPath(path).suffix.lower() in LOSSY
@@ -371,7 +382,12 @@ def _picture(row: dict[str, Any], asked: Asked) -> tuple[str, Image] | str:
 
 
 def _baseline(
-    row: dict[str, Any], image: Image, asked: Asked, judges: Judges, new: tuple[Replay, Result]
+    row: dict[str, Any],
+    image: Image,
+    asked: Asked,
+    judges: Judges,
+    new: tuple[Replay, Result],
+    codes: tuple[Code, ...] | None,
 ) -> tuple[Decision | None, str]:
     """Return what the old release decides on the stored picture, or why that is not known.
 
@@ -383,16 +399,16 @@ def _baseline(
     recipe = plain_recipe(release)
     if asked.recipe is not None and not set(asked.recipe.limits) - set(release.classes):
         old = asked.recipe.model_copy(update={"release": release.number})
-        recipe = old.recipe(release, asked.recipe_sha256)
+        recipe = without_rule(old.recipe(release, asked.recipe_sha256), codes)
     seen = _stored_detections(row, release)
     if seen is None:
         return None, "the row keeps no whole detections"
-    if judge(seen, recipe).decision != row["decision"]:
+    if decision_of(seen, recipe, codes, row["serial"]) != row["decision"]:
         return None, "other limits were in force"
     if recipe == new[0].recipe and release.model_sha256 == new[0].release.model_sha256:
         return new[1].decision, ""  # the very release that decides again, in its precision
     key = PartKey(row["station"], row["epoch"], row["sequence"])
-    return judges.of(release).decide(image, recipe, key)[0].decision, ""
+    return judges.of(release).decide(image, recipe, key, codes, row["serial"])[0].decision, ""
 
 
 def _stored_detections(row: dict[str, Any], release: Release) -> Detections | None:

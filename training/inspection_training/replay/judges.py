@@ -17,7 +17,17 @@ from inspection.detector import Detector
 from inspection.errors import ConfigError, InferenceError, ReleaseError
 from inspection.protocols import Runtime
 from inspection.release import find_release
-from inspection.types import Detections, Frame, Image, PartKey, Recipe, Release, Result, Trigger
+from inspection.types import (
+    Code,
+    Detections,
+    Frame,
+    Image,
+    PartKey,
+    Recipe,
+    Release,
+    Result,
+    Trigger,
+)
 from inspection.variants import FLOAT, VARIANTS, in_precision
 from inspection_training.evaluation import open_release
 
@@ -32,11 +42,16 @@ class Judge:
         self._detector = Detector(release, runtime)
 
     def decide(
-        self, image: Image, recipe: Recipe, key: PartKey
+        self,
+        image: Image,
+        recipe: Recipe,
+        key: PartKey,
+        codes: tuple[Code, ...] | None = None,
+        serial: str = "",
     ) -> tuple[Result, Detections | None]:
-        """Decide one picture as the line decides a frame that came in time."""
+        """Decide one picture as the line decides a frame that came in time, with the codes read then."""
         seen = time.monotonic()
-        trigger = Trigger(key, 0, "", seen, "", float("inf"))
+        trigger = Trigger(key, 0, serial, seen, "", float("inf"))
         evidence = Evidence(
             trigger=trigger,
             recipe=recipe,
@@ -47,6 +62,7 @@ class Judge:
             detections=None,
             fault=None,
             now_mono=seen,
+            codes=codes,
         )
         try:
             found = self._detector.detect(image, _TIMEOUT)

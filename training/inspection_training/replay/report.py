@@ -114,6 +114,8 @@ def _baseline(found: Replay, words: dict[str, str]) -> str:
         lines.append(words["lossy"].format(count=found.lossy))
     if found.recipe_differs:
         lines.append(words["other_recipe"].format(count=found.recipe_differs))
+    if found.no_code:
+        lines.append(words["no_code"].format(count=found.no_code))
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 

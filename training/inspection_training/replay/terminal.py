@@ -66,6 +66,8 @@ def lines(found: Replay, language: str) -> list[str]:
         told.append(words["lossy"].format(count=found.lossy))
     if found.recipe_differs:
         told.append(words["other_recipe"].format(count=found.recipe_differs))
+    if found.no_code:
+        told.append(words["no_code"].format(count=found.no_code))
     for why, keys in found.left_out.items():
         shown = ", ".join(keys[:EXAMPLES])
         told.append(

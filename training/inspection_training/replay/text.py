@@ -43,6 +43,10 @@ _TEXTS: Table = {
         "{count}개는 지금 준 레시피 파일이 아닌 다른 레시피로 판정되었습니다.",
         "{count} parts were decided by another recipe file than the one given.",
     ),
+    "no_code": (
+        "{count}개는 당시 코드를 찾지 않아, 레시피의 코드 규칙 없이 판정했습니다.",
+        "{count} parts were judged without the code of the recipe: nobody looked for one then.",
+    ),
     "sampled": (
         "합격품의 이미지는 일부만 저장될 수 있으므로, 위의 수를 전체 생산의 비율로 읽지 마십시오.",
         "Pictures of passed parts may be kept for some only: do not read these counts as rates of the line.",
@@ -73,6 +77,10 @@ _TEXTS: Table = {
     "the picture was altered": ("이미지가 변경됨", "the picture was altered"),
     "the picture cannot be read": ("이미지를 읽을 수 없음", "the picture cannot be read"),
     "the row of its picture is malformed": ("이미지 기록이 잘못됨", "the row of its picture is malformed"),
+    "its code was wrong, and what was read is not kept": (
+        "코드가 달랐고, 읽은 내용이 기록에 없음",
+        "its code was wrong, and what was read is not kept",
+    ),
     "the old release is not at hand": ("당시 릴리스가 없음", "the old release is not at hand"),
     "the row keeps no whole detections": (
         "기록에 검출이 온전히 남아 있지 않음",

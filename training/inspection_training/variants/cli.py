@@ -64,6 +64,7 @@ def make_command(
         typer.echo(
             f"{kept} of {layers} layers stayed in {card.float_arithmetic}, {len(card.tries)} sets were tried"
         )
+    _print_unproven(release)
     if HELD_OUT in card.selected_on:
         typer.echo(
             f"{HELD_OUT} refused an earlier set, so it took part in the choice and flatters the numbers a "
@@ -87,6 +88,7 @@ def list_command(
         typer.echo(json.dumps(variant_table(release), ensure_ascii=False))
         return
     _print_table(release)
+    _print_unproven(release)
 
 
 def _share(text: str) -> float:
@@ -120,6 +122,23 @@ def _print_table(release: Path) -> None:
             *(_cell(accuracy), alike, _rate(row.get("escape")), _rate(row.get("overkill"))),
         )
     Console().print(table)
+
+
+def _print_unproven(release: Path) -> None:
+    """Name the classes that no image proves, and cards that cannot tell."""
+    from inspection.variants import list_variants
+
+    for card in list_variants(release):
+        parities = [card.parity[runtime] for runtime in card.runtimes]
+        for name in sorted({name for parity in parities for name in parity.unproven}):
+            typer.echo(
+                f"{card.name} is not proven for {name}: the release stops no val or test image of it"
+            )
+        if any(parity.stopped is None for parity in parities):
+            typer.echo(
+                f"{card.name} was made before it was counted which defects the release itself stops: "
+                "evaluate it on defective parts, or release the model again and make it anew"
+            )
 
 
 def _cell(value: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inspection.detector import Detector
-from inspection.errors import ReleaseError
+from inspection.errors import DatasetError, ReleaseError
 from inspection.protocols import Runtime
 from inspection.release import read_card
 from inspection.types import Detections, Image, Release
@@ -23,6 +23,7 @@ from inspection_training.evaluation import samples_for
 from inspection_training.progress import Report, Step
 from inspection_training.release import library_versions, machine, now
 from inspection_training.variants.parity import compare, in_words, latency_in_turns, numbers
+from inspection_training.variants.proof import stopped
 
 JUDGED = ("val", "test")
 DEVICE = "CPU"
@@ -105,11 +106,21 @@ def open_in(release: Release, precision: str) -> Runtime:
 
 
 class Judged:
-    """The release's decisions, and what variants of it were found to decide."""
+    """The release's decisions, and what variants of it were found to decide.
+
+    Raises:
+        DatasetError: the release stops no defective image, so a variant that sees nothing would decide alike.
+    """
 
     def __init__(
         self, work: Work, samples: Sequence[Sample], expected: Sequence[Detections]
     ) -> None:
+        if not any(stopped(work.release, samples, expected)):
+            raise DatasetError(
+                f"{work.release.name} stops no defective image of {work.version.folder} "
+                f"{work.version.version} in {' and '.join(JUDGED)}, so a variant that sees nothing would "
+                "decide alike; label defects that it finds, or lower its T1"
+            )
         self._work = work
         self.samples = samples
         self._expected = expected

@@ -41,7 +41,7 @@ from inspection_training.evaluation import (
 from inspection_training.progress import Report, silent
 from inspection_training.variants.int8 import make_int8
 from inspection_training.variants.judge import JUDGED, RUNTIME, Judged, Wanted, Work, open_in
-from inspection_training.variants.parity import defectives
+from inspection_training.variants.proof import defectives
 
 _LOG = logging.getLogger(__name__)
 _STAGING = ".staging."
@@ -66,8 +66,8 @@ def make_variant(
     Raises:
         ReleaseError: the release is refused, the variant is there already, cannot be written, or does
             not decide alike; nothing is left behind then.
-        DatasetError: no images to calibrate with, too few to judge with, none of them defective, or the
-            release learned from some of them.
+        DatasetError: no images to calibrate with, too few to judge with, none of them defective and stopped
+            by the release, or the release learned from some of them.
         ConfigError: no such precision or split.
     """
     wanted = wanted or Wanted()
@@ -119,10 +119,10 @@ def _check_proof(release: Release, version: DatasetVersion, wanted: Wanted) -> N
     """Raise DatasetError unless the images can prove anything about the release."""
     where = f"{version.folder} {version.version}"
     judged = {split: tuple(samples_for(release, version, split)) for split in JUDGED}
-    count = sum(map(len, judged.values()))
+    count = len({sample.sha256 for samples in judged.values() for sample in samples})
     if count < MIN_IMAGES:
         raise DatasetError(
-            f"{where} has {count} labelled and good images in {' and '.join(JUDGED)}; fewer than "
+            f"{where} has {count} different labelled and good images in {' and '.join(JUDGED)}; fewer than "
             f"{MIN_IMAGES} prove nothing about a variant. Label more"
         )
     if not any(defectives(release, judged[wanted.split])):

@@ -23,26 +23,18 @@ from inspection.variants import (
     VariantParity,
     list_variants,
 )
-from inspection_datasets.claims import classes_of
 from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_training.anomaly_limits import measure_anomaly
-from inspection_training.evaluate import decisions, is_defective, measure
+from inspection_training.evaluate import decisions, measure
 from inspection_training.parity import matched_pairs
 from inspection_training.variants.float_layers import LOWEST_SCORE
+from inspection_training.variants.proof import class_counts, defectives, once, stopped
 
 TURNS = 60
 """Runs of each in the comparison of time."""
 _WARM = 5
 _SAMPLES = 4, 16, 512
 """Samples for each pixel where two outlines are laid over each other; fewest and most each way."""
-
-
-def defectives(release: Release, samples: Sequence[Sample]) -> list[bool]:
-    """Tell of each image whether it is defective by its labels, as the release's task means it."""
-    if release.task == "anomaly":
-        return [bool(classes_of(sample)) for sample in samples]
-    required = {name: x.expected for name, x in release.limits.items() if x.expected is not None}
-    return [is_defective(sample, required) for sample in samples]
 
 
 def compare(
@@ -54,6 +46,8 @@ def compare(
 ) -> VariantParity:
     """Compare what a variant found with what the release found, under the release's limits.
 
+    A picture counts once, however many copies of it there are.
+
     Args:
         release: its limits decide; its task tells what a defective part is.
         samples: the images.
@@ -61,6 +55,8 @@ def compare(
         found: what the variant found in each.
         min_equal: share of equal decisions to ask for.
     """
+    kept = once(release, samples)
+    samples, expected, found = ([x[i] for i in kept] for x in (samples, expected, found))
     before, after = decisions(expected, release.limits), decisions(found, release.limits)
     changed: list[Change] = []
     lost = 0
@@ -76,6 +72,8 @@ def compare(
     return VariantParity(
         images=len(samples),
         defective=sum(bad_ones),
+        stopped=sum(stopped(release, samples, expected)),
+        classes=class_counts(release, samples, expected, found),
         equal=len(samples) - len(changed),
         min_equal=min_equal,
         lost=lost,
@@ -183,6 +181,10 @@ def in_words(parity: VariantParity) -> str:
         f"equal, asked were {100 * parity.min_equal:g} %), {parity.lost} defective parts that the "
         "release stops would pass"
     )
+    if parity.unseen:
+        text += (
+            f"; it stops none of the parts that the release stops for {', '.join(parity.unseen)}"
+        )
     if (masks := parity.masks) is not None and not masks.outlines:
         text += "; no detection reached T1, so no outline could be compared"
     elif masks is not None:
@@ -249,7 +251,7 @@ def variant_table(release_folder: Path) -> list[dict[str, Any]]:
     Keys: precision, p50_ms, p99_ms, f32_p50_ms (measured in turns with this variant), map50, auroc,
     mask_map50 and mask_map50_95 (task segment), escape, overkill (rates with count and interval), images
     and split they were taken on, equal, judged (decisions alike, of so many), outlines (`MaskParity`;
-    task segment), changed, kept_float, quantised, float_arithmetic, runtimes,
+    task segment), unproven (classes), changed, kept_float, quantised, float_arithmetic, runtimes,
     machine. The f32 row takes its numbers from the newest variant; with no variant, time from the release's
     own card.
 
@@ -285,6 +287,7 @@ def variant_table(release_folder: Path) -> list[dict[str, Any]]:
                 "equal": parity.equal,
                 "judged": parity.images,
                 **({"outlines": parity.masks.model_dump()} if parity.masks else {}),
+                "unproven": parity.unproven,
                 "changed": [change.model_dump() for change in parity.changed],
                 "kept_float": len(variant.kept_float),
                 "quantised": variant.quantised,
