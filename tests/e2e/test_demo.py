@@ -34,12 +34,7 @@ def test_the_demo_needs_no_network_and_ends_with_everything_in_agreement(tmp_pat
         str(trace),
     ]
     demo = [sys.executable, "-m", "inspection", "demo", "--folder", str(tmp_path / "demo")]
-    demo += [
-        "--takt",
-        "0.25",
-        "--minutes",
-        "2",
-    ]  # it learns less; all the rest is as in `make demo`
+    demo += ["--takt", "0.25", "--minutes", "2"]  # it learns less than `make demo`
     alone = ["unshare", "-n", "sh", "-c", 'ip link set lo up 2>/dev/null; exec "$@"', "sh"]
     if os.geteuid() == 0 and subprocess.run([*alone, "true"], check=False).returncode == 0:
         demo = [*alone, *demo]
