@@ -187,6 +187,12 @@ RELEASE = {
         "No overkill claim: {counted} support at best {best} at {confidence}; {needed} "
         "more are needed for {share}.",
     ),
+    "overkill_top": (
+        "과검 보증 불가. 학습하지 않은 양품 {counted} 중 {failing}개의 점수가 1이어서 어떤 한계값으로도 "
+        "불합격합니다. 신뢰수준 {confidence}에서 {best}까지만 보증할 수 있습니다.",
+        "No overkill claim: of {counted}, {failing} score 1 and FAIL at any limit; they support at best "
+        "{best} at {confidence}.",
+    ),
     "no_escape_claim": (
         "미검은 보증할 수 없습니다. 한계값을 정할 때 불량 부품이 쓰이지 않았습니다.",
         "No escape claim is possible: no defective part took part in choosing the limits.",

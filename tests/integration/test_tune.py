@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from inspection.release import load_release, read_card, sha256_file, write_card
 from inspection.runtimes.onnxruntime import OnnxRuntimeConfig
 from inspection.runtimes.openvino import OpenVinoConfig
 from inspection.tuned import TuneCard, read_tune, tune_path
+from inspection_datasets.manifest import DatasetVersion
 from inspection_training.progress import silent
 from inspection_training.tune.candidates import (
     Candidate,
@@ -101,6 +103,24 @@ def test_a_variant_compared_elsewhere_may_not_run_without_data(rig: Rig, tmp_pat
     assert "was compared on Abacus 9, 2 cores" in bf16.refused
     candidates, _ = list_candidates(found, None)
     assert all(one.barred for one in candidates if one.precision == "bf16")
+
+
+def test_a_variant_is_not_compared_on_what_the_release_learned(tmp_path: Path) -> None:
+    parts = write_parts(tmp_path / "colours")
+    release = learned_from(write_release(tmp_path / "releases"), parts)
+    make_variant(release, "int8", parts)
+    card = release / "variants" / "int8" / "variant.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"machine": "Abacus 9, 2 cores"}))
+
+    def refused(version: DatasetVersion) -> str:
+        wanted = Wanted(trained_on=parts.folder)
+        return settle_precisions(load_release(release), version, wanted, silent)[2].refused
+
+    assert refused(parts) == ""
+    learned = [x.model_copy(update={"split": "test"}) for x in parts.samples if x.split == "train"]
+    held_out = [x for x in parts.samples if x.split in {"val", "test"}]
+    known = replace(parts, samples=(*held_out, *learned), sha256="0" * 64)
+    assert "were trained on" in refused(known)
 
 
 def test_every_runtime_is_measured_and_one_is_chosen(tuned: TuneCard) -> None:

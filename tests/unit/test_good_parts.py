@@ -305,6 +305,25 @@ def test_the_claim_says_what_n_supports_and_never_anything_of_escapes():
     assert claim.startswith("No overkill claim")
 
 
+def test_good_parts_with_a_score_of_1_are_told():
+    """No limit lets them through: the claim is the bound of their number, not the share asked."""
+    scores = np.array([1.0] * 10 + [0.3] * 90)
+    limits, claims = anomaly_limits(scores, range(100), Experiment(max_overkill=0.05))
+    assert limits["anomaly"].t2 == 1
+    assert claims[0]["values"]["best"] == pytest.approx(0.164, abs=5e-4)
+    assert release_claim(claims, "", "en").startswith(
+        "No overkill claim: of 100 held-out good images, 10 score 1 and FAIL at any limit; they support at "
+        "best 17 % at 95 %"
+    )
+    assert "100장 중 10개의 점수가 1이어서" in release_claim(claims, "", "ko")
+    one = np.array([1.0] + [0.3] * 92)
+    few = anomaly_limits(one, range(93), Experiment(max_overkill=0.05))[1][0]
+    assert few["code"] == "overkill_supported", "one of 93 may fail"
+    for n in (1, 30):
+        found = anomaly_limits(scores[:n], range(n), Experiment(max_overkill=0.05))[1][0]
+        assert found["code"] == "overkill_top"
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(0, 0.999), min_size=1, max_size=150),

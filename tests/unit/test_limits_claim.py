@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from release_builder import paint, write_release
+from scipy.stats import beta, binom
 from typer.testing import CliRunner
 
 from inspection.decide import judge
@@ -222,6 +223,30 @@ def test_overkill_is_kept_over_many_draws() -> None:
         assert limit.supported == 0.05
         wrong += 1 - limit.t2 > 0.05
     assert wrong <= 130
+
+
+@pytest.mark.parametrize(
+    ("n", "target"), [(10, 0.05), (40, 0.05), (59, 0.05), (93, 0.05), (200, 0.05), (473, 0.01)]
+)
+def test_overkill_is_kept_where_parts_fail_by_count(n: int, target: float) -> None:
+    """Exact: the chance, over all numbers of parts that fail by count, that the claim is wrong."""
+    targets = Targets(overkill=target)
+    limits = [
+        overkill_limit([FAILS_BY_COUNT] * k + [0.5] * (n - k), range(n), targets, counted=True)
+        for k in range(n)
+    ]
+    allowed = limits[0].allowed
+    assert all(x.supported == target for x in limits[: allowed + 1])
+    for rate in np.array([0.1, 0.5, 0.9, 0.97, 1.0, 1.001, 1.02, 1.1, 1.5, 2.5, 5.0]) * target:
+        wrong = 0.0
+        for k, limit in enumerate(limits):
+            assert limit.supported is not None
+            # of the good parts that do not fail by count, so many may be over T2 as the claim leaves room
+            room = (limit.supported - rate) / (1 - rate)
+            over = max(allowed - k, 0) + 1  # T2 stands just over the score of this rank
+            missed = 1.0 if room <= 0 else beta.sf(room, over, n - k - over + 1)
+            wrong += binom.pmf(k, n, rate) * missed
+        assert wrong <= 0.05, rate
 
 
 def said(claim: EscapeClaim, language: str = "en") -> str:

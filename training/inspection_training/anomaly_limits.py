@@ -8,7 +8,8 @@ the k highest may fail, with k the largest number for which
 T2 stands just over the next score. Then the true overkill is at most `max_overkill` with that confidence,
 whatever the scores' distribution, for parts like these (Neyman-Pearson umbrella: Tong, Feng and Li 2018,
 with good parts in the place of defects). Where n is too small for any k, T2 stands just over the highest
-good score and nothing is claimed.
+good score and nothing is claimed. No limit lets a score of 1 through: where more good parts than k have it,
+what is claimed is the exact bound of their number.
 
 A part with several pictures is one of the n, with the highest of their scores: its pictures are alike.
 
@@ -36,7 +37,7 @@ from inspection_datasets.manifest import DatasetVersion, Sample
 from inspection_datasets.parts import parts_of, worst_of
 from inspection_training.evaluate import CONFIDENCE, decisions, rate_of, rates_of
 from inspection_training.experiment import Experiment
-from inspection_training.statistics import allowed_misses, best_claim, parts_needed
+from inspection_training.statistics import allowed_misses, best_claim, parts_needed, upper_bound
 
 Claims = tuple[dict[str, Any], ...]
 """Codes of `inspection.sentences.claims.RELEASE` with their values; a card keeps them."""
@@ -73,8 +74,12 @@ def anomaly_limits(
     limits = {ANOMALY_CLASS: LimitsCard(t1=min(t1, t2), t2=t2, min_size=0)}
     values: dict[str, Any] = {"share": overkill, "confidence": CONFIDENCE, "parts": n}
     values |= {"pictures": pictures}
-    code = "overkill_supported"
-    if allowed_fails(n, overkill) < 0:
+    code, allowed = "overkill_supported", allowed_fails(n, overkill)
+    failing = int((highest >= t2).sum())
+    if failing > max(allowed, 0):
+        values |= {"best": upper_bound(failing, n, CONFIDENCE), "failing": failing}
+        code = "overkill_top"
+    elif allowed < 0:
         values["best"], code = best_claim(n, 1 - CONFIDENCE), "overkill_unsupported"
         if overkill >= LEAST_SHARE:
             values["needed"] = parts_needed(overkill, 1 - CONFIDENCE) - n

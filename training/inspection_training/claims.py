@@ -11,8 +11,11 @@
   `LOWEST` is over the target, both fail for few misses only; when it is not, that bound cannot fail.
 * T2, for the overkill: with the T1s fixed, a good part's score is the highest of those at or over their
   T1. T2 stands just over the (k+1)-th largest, by the same rule; it is never under T1. Good parts that FAIL
-  whatever T2 is (things that must be there were not seen) are among those k. Review is what lies between;
-  it is measured, not chosen.
+  whatever T2 is (things that must be there were not seen) are among those k. Where they alone are more than
+  k, two rates stand side by side: theirs, and that of good parts over the highest score of the others.
+  Each has its bound at a tenth of the risk, since the rule was then chosen by the same parts; with what
+  the first rule errs, the sum stays within the risk (a test computes it). Review is what lies between T1
+  and T2; it is measured, not chosen.
 * A class that the release does not know gets a claim too, which is never met.
 
 In words they are said by `inspection.sentences.claims`, from the plain form.
@@ -36,6 +39,8 @@ FEW_GROUPS = 10
 FAILS_BY_COUNT = math.inf
 """Score of a picture that FAILs whatever T2 is, for the number of things that must be there."""
 _STEP = 1e-6
+_SHARE = 0.1
+"""Of the risk, for each of two bounds where the parts that are counted choose the rule as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +223,11 @@ class OverkillLimit:
 
 
 def overkill_limit(
-    scores: Sequence[float], parts: Sequence[Hashable], targets: Targets
+    scores: Sequence[float],
+    parts: Sequence[Hashable],
+    targets: Targets,
+    *,
+    counted: bool = False,
 ) -> OverkillLimit:
     """Return T2 from the good parts.
 
@@ -227,6 +236,7 @@ def overkill_limit(
             `FAILS_BY_COUNT` for one that FAILs by its counts.
         parts: part of each.
         targets: what is asked.
+        counted: parts may FAIL by their counts, whether or not one of these did.
     """
     descending = sorted(worst_of(scores, parts, max), reverse=True)
     n, pictures = len(descending), len(scores)
@@ -237,10 +247,22 @@ def overkill_limit(
     allowed = allowed_misses(n, targets.overkill, targets.delta)
     over = descending[max(allowed - by_count, 0)] if descending else 1.0
     t2 = max(round((math.floor(over / _STEP) + 1) * _STEP, 6), LOWEST)
+    chosen = by_count > allowed and (counted or by_count > 0)
     if t2 > 1:  # a score of 1 cannot be let through
         failing = by_count + sum(score >= 1.0 for score in descending)
-        bound = upper_bound(failing, n, targets.confidence)
+        risk = targets.delta * (_SHARE if chosen else 1.0)
+        bound = upper_bound(failing, n, 1 - risk)
         return OverkillLimit(1.0, n, allowed, bound, by_count, pictures)
-    kept = 0 <= by_count <= allowed
-    supported = targets.overkill if kept else best_claim(n, targets.delta, by_count)
+    if by_count <= allowed:
+        supported = targets.overkill
+    elif chosen:
+        supported = _beside_counts(by_count, n, targets.delta)
+    else:
+        supported = best_claim(n, targets.delta)
     return OverkillLimit(t2, n, allowed, supported, by_count, pictures)
+
+
+def _beside_counts(by_count: int, n: int, delta: float) -> float:
+    """Return the bound of parts that FAIL by count together with parts over the highest score of the rest."""
+    risk = _SHARE * delta
+    return 1 - (1 - upper_bound(by_count, n, 1 - risk)) * (1 - best_claim(n - by_count, risk))

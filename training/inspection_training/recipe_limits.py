@@ -231,7 +231,8 @@ def _good_limit(
         else max((s[i] for n, s in scores.items() if s[i] >= floor[n]), default=0.0)
         for i in good
     ]
-    return overkill_limit(stopped, [parts[i] for i in good], targets)
+    own = [parts[i] for i in good]
+    return overkill_limit(stopped, own, targets, counted=bool(must_be_there(recipe)))
 
 
 def _count_claim(

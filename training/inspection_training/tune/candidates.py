@@ -21,7 +21,7 @@ from inspection.variants import FLOAT, FOLDER, VARIANTS, another_processor, find
 from inspection_datasets.manifest import DatasetVersion
 from inspection_training.progress import Report
 from inspection_training.variants.judge import JUDGED, Judged, Wanted, Work, open_in
-from inspection_training.variants.make import make_variant
+from inspection_training.variants.make import check_data, make_variant
 from inspection_training.variants.parity import in_words
 
 _FEW_CORES = 4
@@ -119,7 +119,12 @@ def _settled(
 def _compare_here(
     release: Release, name: str, version: DatasetVersion, wanted: Wanted, report: Report
 ) -> str:
-    """Compare a variant from elsewhere with its release on this PC; return why it is refused, or nothing."""
+    """Compare a variant from elsewhere with its release on this PC; return why it is refused, or nothing.
+
+    Raises:
+        InspectionError: the dataset cannot judge it, as in `make_variant`, or one of both cannot run.
+    """
+    check_data(release, version, wanted)
     faster = find_for(plugin("inspection.runtimes", {"type": "openvino", "precision": name}))(
         release.folder.parent.parent, release.part, release.number
     )

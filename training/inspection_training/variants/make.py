@@ -101,6 +101,17 @@ def _checked(folder: Path, precision: str, version: DatasetVersion, wanted: Want
             f"{release.name} has a variant {precision}; rows may name it, so it is never replaced. "
             f"Release the model again, or delete {folder / FOLDER / precision} if it never ran"
         )
+    check_data(release, version, wanted)
+    return release
+
+
+def check_data(release: Release, version: DatasetVersion, wanted: Wanted) -> None:
+    """Make sure that a dataset can judge a variant.
+
+    Raises:
+        ReleaseError: it is the dataset of another part.
+        DatasetError: its images are too few, or none has a defect, or the release learned from them.
+    """
     if release.task != "anomaly" and release.classes != version.classes[: len(release.classes)]:
         raise ReleaseError(
             f"{release.name} knows {list(release.classes)}, {version.folder} has "
@@ -112,7 +123,6 @@ def _checked(folder: Path, precision: str, version: DatasetVersion, wanted: Want
             f"{wanted.split}; label some, or name another split"
         )
     _check_proof(release, version, wanted)
-    return release
 
 
 def _check_proof(release: Release, version: DatasetVersion, wanted: Wanted) -> None:
