@@ -93,6 +93,7 @@ def check_station(path: Path) -> Generator[Check]:
     yield Check("station file", "ok", f"{path}, station {config.station}")
     yield from _releases(config)
     yield _guarded("recipe in force", lambda: _recipe(config))
+    yield _guarded("recipes", lambda: _recipes(config))
     yield _guarded("results store", lambda: _store(config))
     yield _guarded("disk of the store", lambda: _store_disk(config))
     yield _guarded("disk of the pictures", lambda: _pictures_disk(config))
@@ -244,6 +245,19 @@ def _recipe(config: StationConfig) -> Check:
         said = f"{text}; it does not name the cameras in their order"
         return Check("recipe in force", state, said, f"write frame: views: [{', '.join(joined)}]")
     return Check("recipe in force", "ok", text)
+
+
+def _recipes(config: StationConfig) -> Check:
+    """Look at all that the PLC may ask for: one that an update refuses shows itself here, not mid-shift."""
+    from inspection.recipe import RecipeBook
+    from inspection.variants import find_for
+
+    faults = RecipeBook(config.recipes, config.releases, find_for(config.runtime)).faults()
+    if faults:
+        todo = "correct it, or READY goes off when the PLC asks for it"
+        return Check("recipes", "warn", "; ".join(faults), todo)
+    count = len(list(config.recipes.glob("*.yaml")))
+    return Check("recipes", "ok", f"{count} in {config.recipes}")
 
 
 def _store(config: StationConfig) -> Check:

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from inspection.errors import ConfigError
+from inspection.errors import ConfigError, InspectionError
 from inspection.release import PART_NAME, LimitsCard, find_release
 from inspection.types import (
     CodeRule,
@@ -38,6 +38,9 @@ CodeFormat = Literal[
     "data_matrix", "qr_code", "micro_qr_code", "rmqr_code", "aztec", "pdf_417", "code_128", "code_39",
     "code_93", "codabar", "itf", "ean_13", "ean_8", "upc_a", "upc_e", "data_bar",
 ]  # fmt: skip
+
+AS_IT_WAS = "as it was"
+"""Context of a recipe that judged parts before: read as it was in force then, not to judge by it again."""
 
 
 class RecipeError(ConfigError):
@@ -191,9 +194,9 @@ class RecipeConfig(_Model):
     )
 
     @model_validator(mode="after")
-    def _regions_in_picture(self) -> RecipeConfig:
+    def _regions_in_picture(self, info: ValidationInfo) -> RecipeConfig:
         """Refuse regions that may lie beside what they were drawn around: nothing there would be judged."""
-        if not self.regions:
+        if not self.regions or info.context == AS_IT_WAS:
             return self
         if self.frame.size is None:
             raise ValueError(
@@ -281,3 +284,19 @@ class RecipeBook:
         ((config, sha256),) = found.values()
         release = self._find(self._releases, config.part, config.release)
         return config.recipe(release, sha256), release
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with recipes that the PLC may ask for: each file, number and release once."""
+        found: list[str] = []
+        numbers: set[int] = set()
+        for path in sorted(self._folder.glob("*.yaml")):
+            try:
+                numbers.add(read_hashed(path, RecipeConfig)[0].number)
+            except ConfigError as error:
+                found.append(str(error))
+        for number in sorted(numbers):
+            try:
+                self.get(number)
+            except InspectionError as error:
+                found.append(str(error))
+        return found

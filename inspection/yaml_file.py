@@ -67,13 +67,18 @@ def load_text(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe one
 
 
-def read_yaml(path: Path, model: type[M]) -> M:
+def read_yaml(path: Path, model: type[M], context: object = None) -> M:
     """Read a YAML file strictly. Raises ConfigError as `read_hashed` does."""
-    return read_hashed(path, model)[0]
+    return read_hashed(path, model, context)[0]
 
 
-def read_hashed(path: Path, model: type[M]) -> tuple[M, str]:
+def read_hashed(path: Path, model: type[M], context: object = None) -> tuple[M, str]:
     """Read a YAML file strictly, once: what it says, and the sha256 of the very bytes that say so.
+
+    Args:
+        path: the file.
+        model: what it must be.
+        context: for the model's own checks.
 
     Raises:
         ConfigError: unreadable, not YAML, or not what the model asks; the message lists every fault
@@ -96,7 +101,7 @@ def read_hashed(path: Path, model: type[M]) -> tuple[M, str]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     try:
-        read = model.model_validate(told)
+        read = model.model_validate(told, context=context)
     except ValidationError as error:
         faults = "\n".join(f"  {_explain(node, fault, model)}" for fault in error.errors())
         raise ConfigError(f"{path} is not valid:\n{faults}") from error

@@ -13,6 +13,7 @@ station wanted to say is lost, and a PLC whose memory was cleared gets it back.
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import replace
 
@@ -65,7 +66,7 @@ class Exchange:
         self._stat_address = stat_address
         self._heartbeat_every = heartbeat
         self._plc_dead_after = plc_dead_after
-        self._stat = Stat()
+        self._stat = Stat(heartbeat=random.randrange(0x10000))  # tells two stations apart
         self._heartbeat_due = 0.0
         self._sole = SoleWriter()
         self._plc_heartbeat: int | None = None

@@ -3,6 +3,9 @@
     connect ─▶ another heartbeat than ours? ─▶ watch it: it moves ─▶ PlcSharedError, nothing is written
     later   ─▶ three readings in a row, each another heartbeat and none of them ours ─▶ PlcSharedError
 
+Heartbeats begin at a number drawn by chance, so those of two stations are told apart even where a PLC or a
+gateway shows what was written a while ago: our own last few are ours. 0 means that the PLC was started.
+
 Two stations at one PLC answer each other's parts: what one failed, the other passes. The second one to come
 stays out until it is started anew: it may not take over when the first one's cable is pulled. When two came
 at once both stop: nobody can tell which of them sees the parts.
@@ -23,6 +26,8 @@ _OFTEN = 20
 _EVERY = 1.0
 _REST = 0.5
 _STRANGE = 3
+_LATE = 10
+"""So many heartbeats ago we wrote what may still be shown."""
 
 
 class SoleWriter:
@@ -48,13 +53,14 @@ class SoleWriter:
         """
         if self._other:
             raise PlcSharedError(self._other)
-        first = read()
-        ours = self._wrote and first in {own, (own - 1) & 0xFFFF}
-        if first and not ours:  # 0: nobody has written since the PLC was started
+        seen = read()
+        ours = self._wrote and _is_ours(seen, own)
+        if seen and not ours:  # 0: nobody has written since the PLC was started
             end = time.monotonic() + _WATCHED
             while time.monotonic() < end:
                 time.sleep(_LOOKED_EVERY)
-                if read() != first:
+                before, seen = seen, read()
+                if seen not in {0, before}:  # to 0 it goes when the program clears its memory
                     self._other = (
                         "another station writes STAT at this PLC: its heartbeat moves. Nothing was written. "
                         "Stop that station or give this one its own addresses, and start this one anew"
@@ -82,7 +88,7 @@ class SoleWriter:
             PlcSharedError: another station writes as well; from now on `enter` refuses.
         """
         self._often, self._due = max(0, self._often - 1), now + _EVERY
-        if shown in {0, own} or shown in self._strange[-1:]:
+        if not shown or _is_ours(shown, own) or shown in self._strange[-1:]:
             self._strange = []  # ours; or the PLC was started; or its program writes there
             return
         self._strange.append(shown)
@@ -93,3 +99,8 @@ class SoleWriter:
                 "that station, or give it its own addresses, and start this one anew"
             )
             raise PlcSharedError(self._other)
+
+
+def _is_ours(shown: int, own: int) -> bool:
+    """Tell whether we wrote this heartbeat lately, the last one being `own`."""
+    return (own - shown) & 0xFFFF <= _LATE

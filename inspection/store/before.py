@@ -1,6 +1,6 @@
 """A copy of a SQLite store as it is before a migration, which goes only forward.
 
-results.db, held for writing ─▶ .results.db.before-0008.PID ─▶ fsync ─▶ results.db.before-0008
+results.db, held for writing ─▶ .results.db.before-0008 ─▶ fsync ─▶ results.db.before-0008
 """
 
 from __future__ import annotations
@@ -11,29 +11,43 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from inspection.store.config import StoreConfig
+from inspection.store.disks import room_for_copy
+
 _SPARE = 64 << 20
 """Bytes that stay free beside the copy, and beside what the migration may write."""
 _logger = logging.getLogger(__name__)
 
 
-def keep_before(path: Path, revision: str) -> Path | None:
-    """Copy the store as it was committed last; call it while nobody else can write. Never raises.
+def keep_before(config: StoreConfig, revision: str) -> Path | None:
+    """Copy the SQLite store as it was committed last; call it while nobody else can write. Never raises.
+
+    No copy is made where it, or what the migration may write, would take the room of new pictures.
 
     Returns:
         The copy, over an older one of this name; None: there is no room, or it failed. The log says so.
     """
+    path = config.sqlite_path
+    if path is None:
+        return None
     copy = path.with_name(f"{path.name}.before-{revision}")
-    part = path.with_name(f".{copy.name}.{os.getpid()}")
+    part = path.with_name(f".{copy.name}")
     try:
+        for left in path.parent.glob(f".{path.name}.before-*"):  # by a copy that power cut off
+            left.unlink(missing_ok=True)
         size = sum(p.stat().st_size for p in (path, Path(f"{path}-wal")) if p.exists())
-        volume = os.statvfs(path.parent)
-        free = volume.f_bavail * volume.f_frsize
-        if free < 2 * size + _SPARE:  # the migration may write as much again
+        room, wanted = room_for_copy(config, path.parent), 2 * size + _SPARE
+        if room < wanted:  # the migration may write as much again
             _logger.warning(
-                "store %s is brought to migration %s without a copy: %.1f GB are free, %.1f are needed",
-                path, revision, free / 1e9, (2 * size + _SPARE) / 1e9,
+                "store %s is brought to migration %s without a copy: beside the room of pictures "
+                "(images.min_free_gb) %.1f GB are free, %.1f are needed",
+                path, revision, max(room, 0) / 1e9, wanted / 1e9,
             )  # fmt: skip
             return None
+        _logger.warning(
+            "store %s is copied (%.1f GB) and then brought to migration %s; nothing else can write meanwhile",
+            path, size / 1e9, revision,
+        )  # fmt: skip
         _copy(path, part)
         part.replace(copy)
         _sync(path.parent)
@@ -44,7 +58,7 @@ def keep_before(path: Path, revision: str) -> Path | None:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         return None
-    _logger.warning("store %s is brought to migration %s; as it was: %s", path, revision, copy)
+    _logger.warning("store %s as it was before migration %s: %s", path, revision, copy)
     return copy
 
 

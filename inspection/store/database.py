@@ -32,14 +32,12 @@ from inspection.errors import StoreError
 from inspection.store import tables
 from inspection.store.before import keep_before
 from inspection.store.config import StoreConfig
+from inspection.store.disks import MIN_FREE
 from inspection.store.plant.tables import is_plant
 from inspection.store.silence import limit_silence, unhurried
 
 CHECK_SECONDS = 20.0
 """A check of the whole file stops here; a larger file is then trusted until a page proves bad."""
-
-MIN_FREE = 4 << 20
-"""Free bytes below which the store says so before a commit fails."""
 
 LOG_PAGES = 8000
 """Pages of SQLite's log at which a commit itself moves them into the store; `guard` does so before."""
@@ -420,8 +418,8 @@ def migrate(connection: sa.Connection, config: StoreConfig, *, plant: bool = Fal
             connection.execute(sa.text("SET LOCAL lock_timeout = '60s'"))
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(7310579)"))
         found = revision(connection)  # another process may have been first
-        if config.sqlite_path is not None and found not in (None, tables.HEAD):
-            keep_before(config.sqlite_path, tables.HEAD)
+        if found not in (None, tables.HEAD):
+            keep_before(config, tables.HEAD)
         alembic = _alembic()
         alembic.attributes["connection"] = connection
         try:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from inspection.errors import StoreError
 from inspection.store.config import ImagesConfig, StoreConfig
-from inspection.store.database import MIN_FREE
 from inspection.store.lock import whose
+
+MIN_FREE = 4 << 20
+"""Free bytes below which the store says so before a commit fails."""
 
 
 def free_bytes(folder: Path) -> tuple[int, int]:
@@ -51,7 +53,7 @@ def check_folder(folder: Path) -> Path:
     Raises:
         StoreError: it is full, read-only, or somebody else's.
     """
-    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+    there = _nearest(folder)
     try:
         with tempfile.TemporaryFile(dir=there):
             free, _ = free_bytes(there)
@@ -62,3 +64,19 @@ def check_folder(folder: Path) -> Path:
     if free < MIN_FREE:
         raise StoreError(f"the disk of {there} is full; free some space")
     return there
+
+
+def room_for_copy(config: StoreConfig, folder: Path) -> int:
+    """Return how many bytes a copy in this folder may have before new pictures lose their room.
+
+    Raises:
+        OSError: nobody knows.
+    """
+    free, total = free_bytes(folder)
+    if os.stat(folder).st_dev == os.stat(_nearest(config.images.folder)).st_dev:
+        free -= int(wanted_free(config.images, total))
+    return free
+
+
+def _nearest(folder: Path) -> Path:
+    return next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)

@@ -77,13 +77,14 @@ def whose(path: Path) -> str:
         (each for each in (path, *path.parents) if os.access(each, os.F_OK, effective_ids=True)),
         path,
     )
-    me, owner = _user(os.geteuid()), _user(there.stat().st_uid)
+    me, owner = user_name(os.geteuid()), user_name(there.stat().st_uid)
     if owner == me:
         return f"{there} is {owner}'s, and its mode refuses: sudo chmod u+rwX {there}"
     return f"{there} belongs to {owner}, and this process runs as {me}: sudo chown {me}: {there}"
 
 
-def _user(number: int) -> str:
+def user_name(number: int) -> str:
+    """Return the name of a user of this PC, or its number where it has none."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

@@ -32,8 +32,8 @@ from inspection.store.plc_log import ACCEPTED, NEVER_SEEN, PlcTrigger
 from inspection.store.plc_match import Matched, RowFact
 from inspection.types import Decision
 
-_NOT_YET = ("no such column", "no such table", "does not exist")
-"""So SQLite and PostgreSQL say it."""
+_NOT_YET = ("no such column", "no such table", "UndefinedColumn", "UndefinedTable")
+"""So SQLite says it, and PostgreSQL's driver in whatever language the server speaks."""
 _NO_LOG = "give the PLC's log with --plc-log"
 
 

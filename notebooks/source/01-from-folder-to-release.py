@@ -307,6 +307,7 @@ print(release.name, release.folder.relative_to(WORK))
 # T1 아래에 둡니다. 점수 분포에 대한 가정은 필요 없습니다. 학습에 쓴 부품이면 프로그램이 거절합니다.
 
 # %%
+from inspection.recipe import RecipeConfig
 from inspection_training.claims import Targets
 from inspection_training.evaluation import inspect_split, refuse_known_pictures
 from inspection_training.recipe_files import write_limits
@@ -337,7 +338,8 @@ print(*proposal.warnings, sep="\n")
 # 않습니다.
 
 # %%
-claim = write_limits(WORK / "recipes" / "1.yaml", proposal, run)
+recipe = RecipeConfig(number=1, part=run.release.part, release=run.release.number)
+claim = write_limits(WORK / "recipes" / "1.yaml", proposal, run, recipe)
 print((WORK / "recipes" / "1.yaml").read_text())
 print(claim.name, claim.stat().st_size, "bytes")
 

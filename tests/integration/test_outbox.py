@@ -32,6 +32,10 @@ from inspection.store.verify import verify
 from inspection.store.web import access
 from inspection.store.web.access import WebStore
 from inspection.types import Reason, Verdict
+from inspection_serve.upward.csv_drop import CsvConfig
+from inspection_serve.upward.link import AwayError
+from inspection_serve.upward.messages import Message
+from inspection_serve.upward.sender import Sender
 
 
 @pytest.fixture
@@ -225,6 +229,55 @@ def test_what_was_taken_late_is_kept_until_it_is_refused_again(
     box.refuse(batch, ids[1], "still too big")
     assert read_standings(config, "st1")[0].quarantined == 1
     assert [one.id for one in box.taken_late(0, ids[2], 9)] == ids[2:]
+
+
+class BreakingLink:
+    """A receiver with a mark of its own, above all; the link breaks after the first message."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def resume(self, source: object) -> int:
+        return 1_000
+
+    def send(self, messages: list[Message]) -> None:
+        if self.taken:
+            raise AwayError("the link broke")
+        self.taken += [one.number for one in messages]
+
+    def keep(self, state: object) -> None: ...
+    def close(self) -> None: ...
+
+
+def test_what_was_taken_late_is_told_over_links_that_break_on_the_way(
+    store: SqlStore, pages: WebStore, config: StoreConfig, tmp_path: Path
+) -> None:
+    """Each goes on where the last one broke; and the end of the process is not waited for."""
+    store.tell_upward("st1", {"plant": 600})
+    for n in range(1, 5):
+        store.decided(inspected(trigger(n)))
+    box = Outbox(pages, "st1", "plant")
+    batch = box.batch(9)
+    assert batch is not None
+    ids = [one.id for one in batch.told]
+    for message in ids:
+        box.refuse(batch, message, "too big")
+    for message in ids:
+        box.again_done(message, "", keep=True)
+    told = CsvConfig.model_validate({"type": "csv", "name": "plant", "folder": tmp_path, "rows": 1})
+    sender = Sender(told, "st1", box, lambda: None, lambda: pytest.fail("no state"), source=config)
+    for number in ids[:-1]:
+        link = BreakingLink()
+        with pytest.raises(AwayError):
+            sender._resume(link, batch)
+        assert link.taken == [number]
+    link = BreakingLink()
+    assert sender._resume(link, batch), "it stands elsewhere than was noted"
+    assert link.taken == ids[-1:]
+    sender._stop.set()
+    link = BreakingLink()
+    assert sender._resume(link, batch), "the end comes first"
+    assert link.taken == []
 
 
 def test_a_lower_id_that_is_committed_later_is_not_missed(

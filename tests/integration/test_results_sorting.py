@@ -174,10 +174,20 @@ def test_the_newest_missed_part_is_the_last_that_was_made(web: WebStore, passed:
         ([0, 100, 20, 30, 110], 90, None, [2, 3, 4, 5]),
         ([0, 60, 110, 20, 130, 200], 50, 120, [2, 3, 4]),
         ([0, 60, 700, 120, 180], 50, 110, [2, 3]),
+        ([0, 60, 70, 50, 80, 110, 130], 100, None, [4, 5, 6, 7]),
         ([0, 60, 20], 100, None, [3]),
         ([0, 60], 100, None, []),
     ],
-    ids=["right", "dead", "back", "back before the end", "ahead before the end", "end", "none"],
+    ids=[
+        "right",
+        "dead",
+        "back",
+        "back before the end",
+        "ahead before the end",
+        "slow since it was set back",
+        "end",
+        "none",
+    ],
 )
 def test_by_a_time_all_are_listed_that_may_be_of_it(
     web: WebStore,

@@ -259,10 +259,12 @@ def test_the_engineer_ends_all_drawn_parts_whose_picture_is_gone(store: WebStore
     lose_picture(store, coming, "pending")
     say(store, seen, Verdict.UNSURE)
     lose_picture(store, seen, "lost")
-    with store.write("all at once") as connection:
+    with store.read("looking") as connection:
         assert review.gone(connection, 1) == [full]
-        assert review.end_gone(connection, 10, CHOI) == 2
-        assert review.end_gone(connection, 10, CHOI) == 0
+        assert review.gone(connection, 10) == [full, shed]
+    with store.write("all at once, and others that changed meanwhile") as connection:
+        assert review.end_gone(connection, [full, shed, seen, kept, coming], CHOI) == 2
+        assert review.end_gone(connection, [full, shed], CHOI) == 0
     with store.read("how they stand") as connection:
         query = sa.select(reviews.c.record, reviews.c.state, reviews.c.verdict, reviews.c.who)
         stand = {row.record: (row.state, row.verdict, row.who) for row in connection.execute(query)}

@@ -523,6 +523,8 @@ def test_a_store_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
     report = verify(config)
     assert report.is_clean
     assert "0006, of an older program" in " ".join(report.findings[0].notes)
+    for left in ("", "-journal", ".4711"):  # of a copy that power cut off
+        (tmp_path / f".results.db.before-0008{left}").write_bytes(b"half")
     SqlStore(config).close()
     copy = tmp_path / "results.db.before-0008"
     assert copy.stat().st_mode & 0o777 == 0o640
@@ -565,6 +567,16 @@ def test_without_room_a_store_is_migrated_without_a_copy(
     assert "without a copy" in caplog.text
     assert not (tmp_path / "results.db.before-0008").exists()
     assert verify(config).is_clean
+
+
+def test_the_copy_before_a_migration_leaves_new_pictures_their_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = store_config(tmp_path, images={"min_free_percent": 90})
+    older(config, "0007", 1)
+    SqlStore(config).close()
+    assert "without a copy: beside the room of pictures" in caplog.text
+    assert not (tmp_path / "results.db.before-0008").exists()
 
 
 def test_two_threads_take_turns(tmp_path: Path) -> None:

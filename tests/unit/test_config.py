@@ -14,12 +14,14 @@ from station_rig import Rig
 
 from inspection.changeover import Changeover
 from inspection.config import load_station
+from inspection.doctor import check_station
 from inspection.errors import ConfigError, ReleaseError
 from inspection.part import Setup
 from inspection.recipe import RecipeBook, RecipeConfig, RecipeError
-from inspection.release import find_release
+from inspection.release import find_release, sha256_file
 from inspection.types import Reason
 from inspection.yaml_file import read_yaml
+from inspection_serve.web.models.recipes import find_form
 
 
 @pytest.fixture
@@ -235,6 +237,28 @@ def test_two_files_with_one_number_are_refused(rig):
     (rig.folder / "recipes" / "copy.yaml").write_text(text)
     with pytest.raises(RecipeError, match=r"1\.yaml, copy\.yaml"):
         book(rig).get(1)
+
+
+def test_every_recipe_that_the_plc_may_ask_for_is_looked_at(rig):
+    assert book(rig).faults() == []
+    rig.recipe(2, regions=[{"box": [0, 0, 5, 5]}])
+    rig.recipe(3, release=8)
+    regions, release = book(rig).faults()
+    assert "frame: {size: [width, height]}" in regions
+    assert "plate/8" in release
+    check = next(c for c in check_station(rig.folder / "station.yaml") if c.name == "recipes")
+    assert (check.state, check.found) == ("warn", f"{regions}; {release}")
+
+
+def test_an_old_form_without_a_size_is_still_shown(rig):
+    """Parts were judged by it, before regions asked for one."""
+    rig.recipe(2, regions=[{"box": [0, 0, 5, 5]}])
+    path = rig.folder / "recipes" / "2.yaml"
+    with pytest.raises(ConfigError, match="regions are pixels"):
+        read_yaml(path, RecipeConfig)
+    form = find_form(path.parent, sha256_file(path))
+    assert form is not None
+    assert form.regions[0].box == (0, 0, 5, 5)
 
 
 def test_a_recipe_for_a_release_that_is_not_there(rig):

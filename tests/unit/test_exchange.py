@@ -6,6 +6,7 @@ import pytest
 
 from inspection.errors import PlcError, PlcSharedError
 from inspection.plc.exchange import Exchange
+from inspection.plc.sole_writer import SoleWriter
 from inspection.plc.words import BLOCK_WORDS, Ctrl, Stat, StatFlag
 from inspection.types import Decision, Reason, Result
 
@@ -120,14 +121,33 @@ def test_what_a_dead_station_left_is_no_other_station() -> None:
     memory.words[STAT + 1] = 4711
     exchange = station(memory)
     exchange.connect()
-    assert memory.stat().heartbeat < 3
+    assert memory.stat().heartbeat == exchange.stat.heartbeat
+
+
+def test_a_plc_that_clears_its_memory_at_its_start_is_no_other_station() -> None:
+    """The station is there first; the PLC shows what it kept until the first scan of its program."""
+    shown = iter([4711, 4711, 0, 0])
+    SoleWriter().enter(lambda: next(shown, 0), 5)
+    shown = iter([4711, 0, 17])
+    with pytest.raises(PlcSharedError, match="another station"):
+        SoleWriter().enter(lambda: next(shown, 17), 5)
+
+
+def test_a_gateway_that_shows_old_words_is_no_other_station() -> None:
+    sole, own, written = SoleWriter(), 0xFFFA, [0] * 8
+    sole.enter(lambda: 0, own)
+    for beat in range(60):
+        if sole.wants_look(beat * 0.1, busy=False):
+            sole.look(written[-8], own, beat * 0.1)
+        own = (own + 1) & 0xFFFF
+        written.append(own)
 
 
 def test_who_came_at_the_same_time_is_noticed() -> None:
     memory = Shared()
     exchange = station(memory)
     exchange.connect()
-    memory.other = 30_000
+    memory.other = memory.stat().heartbeat ^ 0x8000
     with pytest.raises(PlcSharedError, match="as well"):
         polled(exchange, 3)
     exchange.close()
@@ -161,7 +181,7 @@ def test_a_station_that_slept_looks_again(monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(50):
         now[0] += 0.1
         exchange.poll()
-    memory.other = 5
+    memory.other = memory.stat().heartbeat ^ 0x8000
     now[0] += 3.0  # suspended: another one came
     with pytest.raises(PlcSharedError):
         polled(exchange, 3)

@@ -38,7 +38,7 @@ from inspection_training.gates import RefusedError
 from inspection_training.recipe_limits import propose_limits
 from inspection_training.release import not_in_force
 from inspection_training.release_cli import app
-from inspection_training.release_diff import compare_releases
+from inspection_training.release_diff import _compare_decisions, compare_releases
 from inspection_training.run import Outcome, train_release
 from inspection_training.run_card import read_run, resume_run
 
@@ -474,6 +474,10 @@ def test_two_releases_are_compared_by_parts_where_pictures_are_more(version, tmp
     assert found["escape"]["parts"] == 3 < len(bad)
     kept = json.loads((first.release.folder / "decisions.json").read_bytes())["test"]
     assert {row[3] for row in kept.values()} >= {"part 0", "part 1", "part 2"}
+    older = {"test": {name: row[:3] for name, row in kept.items()}}  # of a release made before
+    for a, b in ((older, {"test": kept}), ({"test": kept}, older)):
+        assert _compare_decisions(a, b)["test"]["escape"]["parts"] == 3
+    assert _compare_decisions(older, older)["test"]["escape"]["parts"] == len(bad)
 
 
 def test_images_of_both_versions_are_compared_where_they_are_at_hand(

@@ -180,6 +180,43 @@ def test_lines_that_ask_once_a_minute_hold_up_nobody(served: Models) -> None:
     assert served.test_started == [1, 2]
 
 
+def test_a_release_that_comes_into_force_during_a_load_is_loaded_too(
+    served: Models, tmp_path: Path
+) -> None:
+    """Who asks for the release in force gets that one, and what is in force on disk stays as it is."""
+    go, current = threading.Event(), tmp_path / "demo" / "current"
+    served.test_meanwhile.append(lambda: go.wait(60))
+    app = build_app(
+        served,
+        Metrics(),
+        Health(loaded=True),
+        stall=30,
+        on_fault=pytest.fail,
+        on_loaded=lambda: None,
+    )
+
+    async def asked() -> list[str]:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=60
+        ) as client:
+            path = "/v2/repository/models/demo/load"
+            current.write_text("2\n")
+            first = asyncio.create_task(client.post(path))
+            await asyncio.sleep(0.2)
+            current.write_text("3\n")
+            second = asyncio.create_task(client.post(path))
+            await asyncio.sleep(0.2)
+            go.set()
+            return [(await one).json()["version"] for one in (first, second)]
+
+    try:
+        assert in_own_loop(asked()) == ["2", "3"]
+    finally:
+        go.set()
+    assert current.read_text() == "3\n"
+    assert served.describe() == ["demo/3"]
+
+
 def test_each_roll_back_goes_one_version_further(served: Models) -> None:
     for number in ("2", "3"):
         served.load("demo", number)

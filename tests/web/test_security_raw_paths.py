@@ -12,6 +12,7 @@ from web_process import WebProcess, add_people
 from web_shift import write_shift
 
 from inspection_serve.web.authorisation import rules
+from inspection_serve.web.cookies import SESSION_COOKIE, cookie_at
 
 TRAPS = (
     "../../../../../../etc/passwd",
@@ -40,6 +41,7 @@ def raw(address: str, method: str, target: str, who: Session) -> bytes:
     """Send a request line as it is; return the whole answer, of a stream the beginning."""
     host, port = address.removeprefix("http://").split(":")
     body = b"" if method == "GET" else b"{}"
+    cookie = f"{cookie_at(SESSION_COOKIE, f'{host}:{port}')}={who.token}"
     lines = [
         f"{method} {target} HTTP/1.1",
         f"Host: {host}:{port}",
@@ -47,7 +49,7 @@ def raw(address: str, method: str, target: str, who: Session) -> bytes:
         "Accept: application/json",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
-        *(f"{name}: {value}" for name, value in who.headers.items()),
+        *(f"{name}: {value}" for name, value in {**who.headers, "cookie": cookie}.items()),
     ]
     with socket.create_connection((host, int(port)), timeout=10) as link:
         link.sendall("\r\n".join([*lines, "", ""]).encode() + body)

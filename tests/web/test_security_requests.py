@@ -328,3 +328,12 @@ def test_a_terminal_is_trusted_at_its_own_port(inside: Inside) -> None:
     port = {"host": "station:8081", "cookie": who.headers["cookie"].replace("=", "_8081=", 1)}
     told = inside.ask("POST", "/api/v1/terminals", who, {**JSON, **port}, json={"name": "L1"})
     assert told.headers["set-cookie"].startswith("inspection_terminal_8081=")
+
+
+def test_a_terminal_trusted_before_the_port_stood_in_the_name_stays_trusted(inside: Inside) -> None:
+    who = inside.session("engineer")
+    told = inside.ask("POST", "/api/v1/terminals", who, {**JSON}, json={"name": "L2"})
+    old = told.headers["set-cookie"].split(";")[0]
+    assert old.startswith("inspection_terminal=")
+    page = inside.ask("GET", "/sign-in", None, {"host": "station:8081", "cookie": old})
+    assert "change-person" in page.text

@@ -135,7 +135,10 @@ def _compare_decisions(a: Rows | None, b: Rows | None) -> dict[str, Any]:
         ]
         if not shared:
             continue
-        made = [(x.defective, (x.decision, y.decision, x.part)) for x, y in shared]
+        made = [
+            (x.defective, (x.decision, y.decision, x.part or y.part or x.picture))
+            for x, y in shared
+        ]
         found[split] = {
             "images": len(shared),
             "only_one_has": len(first.keys() ^ second.keys()),
@@ -159,17 +162,20 @@ class _Row:
     Attributes:
         defective: as labelled.
         decision: under the release's limits.
-        part: that it counts for; the picture itself where the release does not tell.
+        picture: its hash.
+        part: that it counts for; empty where the release does not tell. Then the other one's counts, or
+            each picture for itself.
     """
 
     defective: bool
     decision: Decision
+    picture: str
     part: str
 
 
 def _by_hash(rows: dict[str, Sequence[Any]]) -> dict[str, _Row]:
     return {
-        sha: _Row(bool(defective), Decision(decision), str(more[0] if more else sha))
+        sha: _Row(bool(defective), Decision(decision), sha, str(more[0] if more else ""))
         for sha, defective, decision, *more in rows.values()
     }
 

@@ -12,6 +12,7 @@ belong to it is taken, rather too many than one too few.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from inspection.store.plant.tables import is_plant
 from inspection.store.rows import Values
 from inspection.store.tables import parts
-from inspection.store.web.kinds import PARTS, REVIEWS, Span, among, newest, numbers
+from inspection.store.web.kinds import PARTS, REVIEWS, Span, among, newest, numbers, oldest
 from inspection.store.web.plan import kinds_that_match
 from inspection.store.web.search import CHUNKS, Search, kinds_like
 from inspection.store.web.story import ALIKE, part_at
@@ -28,6 +29,8 @@ from inspection.types import Decision, Verdict
 
 LOTS = 500
 """Lots named one by one when parts must be sorted again."""
+COMPARED = 2_000_000
+"""Records of which each is compared with the one before; among more it takes longer than people wait."""
 LOOKED = sum(CHUNKS)
 """Confirmed parts that are looked at for the last good one."""
 
@@ -42,8 +45,8 @@ class InDoubt:
         last: record of the last.
         earliest: the earliest time of a part; not always that of the first.
         latest: the latest.
-        odd: so many have a time that does not fit their place: before that of the part before, or outside
-            of the time that was asked for.
+        odd: so many have a time that does not fit their place: before that of the part before (not looked
+            at among more than `COMPARED` records), or outside of the time that was asked for.
         lots: those of `LOTS` with the most parts: serial and the same values, the lowest record first.
     """
 
@@ -122,7 +125,8 @@ def first_since(connection: sa.Connection, station: str, since: str) -> int:
     """Return the record from which on every passed part is found that may be of this time or later.
 
     It is the first that says so itself; or the one after the latest that says it is older: what comes between
-    the two has a clock that was set back.
+    the two has a clock that was set back. Where the clock was set back in the day before, it may have been
+    slow from there on, and that is where it begins. A clock that was slow all the time is not seen.
     """
     kinds = _passed(connection, station)
     query = sa.select(sa.func.min(_plain(parts.c.id))).where(
@@ -131,7 +135,22 @@ def first_since(connection: sa.Connection, station: str, since: str) -> int:
     first = connection.execute(query).scalar()
     older = newest(connection, PARTS, kinds, Span(until=since), 1)
     found = [record + 1 for _, record in older] + ([] if first is None else [int(first)])
-    return min(found, default=1)
+    begin = min(found, default=1)
+    return min(begin, _set_back(connection, kinds, since, begin) or begin)
+
+
+def _set_back(connection: sa.Connection, kinds: list[str], since: str, before: int) -> int | None:
+    """Return the first part below a record, in the day before a time, with an earlier time than the last."""
+    at = parts.c.triggered_at
+    day = (datetime.fromisoformat(since) - timedelta(days=1)).isoformat(timespec="microseconds")
+    each = (
+        sa.select(parts.c.id, at, sa.func.lag(at).over(order_by=parts.c.id).label("last"))
+        .where(among(connection, PARTS, kinds), at >= day, at < since, _plain(parts.c.id) < before)
+        .subquery()
+    )
+    query = sa.select(sa.func.min(each.c.id)).where(each.c.triggered_at < each.c.last)
+    found = connection.execute(query).scalar()
+    return None if found is None else int(found)
 
 
 def last_until(connection: sa.Connection, station: str, until: str) -> int | None:
@@ -141,11 +160,7 @@ def last_until(connection: sa.Connection, station: str, until: str) -> int | Non
     that says it is younger.
     """
     kinds = _passed(connection, station)
-    younger = sa.select(parts.c.id).where(
-        among(connection, PARTS, kinds), parts.c.triggered_at >= until
-    )
-    order = (parts.c.triggered_at, parts.c.id)
-    earliest = connection.execute(younger.order_by(*order).limit(1)).scalar()
+    earliest = oldest(connection, PARTS, kinds, until)
     if earliest is None:
         return None
     older = sa.select(parts.c.id).where(
@@ -155,7 +170,7 @@ def last_until(connection: sa.Connection, station: str, until: str) -> int | Non
         < until,  # by record: an index of times would lead past all that is older
     )
     last = connection.execute(older.order_by(parts.c.id.desc()).limit(1)).scalar()
-    return max(int(earliest) - 1, int(last or 0))
+    return max(earliest - 1, int(last or 0))
 
 
 def in_doubt(
@@ -183,10 +198,11 @@ def in_doubt(
     ]
     conditions += [] if last is None else [parts.c.id <= last]
     at = parts.c.triggered_at
-    odd = [at < sa.func.lag(at).over(order_by=parts.c.id)]
+    end = last or connection.execute(sa.select(sa.func.max(parts.c.id))).scalar() or 0
+    odd = [at < sa.func.lag(at).over(order_by=parts.c.id)] if end - first < COMPARED else []
     odd += [] if since is None else [at < since]
     odd += [] if until is None else [at >= until]
-    is_odd = sa.case((sa.or_(*odd), 1), else_=0).label("odd")
+    is_odd = sa.case((sa.or_(sa.false(), *odd), 1), else_=0).label("odd")
     each = sa.select(parts.c.id, parts.c.serial, at, is_odd).where(*conditions).subquery()
     lots = [dict(row) for row in connection.execute(_by_lot(each)).mappings()]
     if not lots:

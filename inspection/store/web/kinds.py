@@ -114,6 +114,14 @@ def newest(
     return found[:limit]
 
 
+def oldest(
+    connection: sa.Connection, table: Sorted, kinds: Sequence[str], since: str
+) -> int | None:
+    """Return the record of these kinds with the earliest time that is not before `since`; None: none."""
+    ends = _tops(connection, table, kinds, Span(since=since), 1, up=True)
+    return min((at, record) for at, record, _ in ends)[1] if ends else None
+
+
 def count(
     connection: sa.Connection, table: Sorted, kinds: Sequence[str], span: Span, most: int
 ) -> int:
@@ -147,14 +155,21 @@ def _given(connection: sa.Connection, kinds: Sequence[str]) -> Any:
 
 
 def _tops(
-    connection: sa.Connection, table: Sorted, kinds: Sequence[str], span: Span, number: int
+    connection: sa.Connection,
+    table: Sorted,
+    kinds: Sequence[str],
+    span: Span,
+    number: int,
+    *,
+    up: bool = False,
 ) -> list[tuple[str, int, str]]:
-    """Return time, record and kind of the newest so many rows of each kind, in no order."""
+    """Return time, record and kind of the newest so many rows of each kind, `up`: oldest; in no order."""
     if not kinds:
         return []
     given = _given(connection, kinds)
     ends = sa.select(table.at, table.record).where(table.kind == given.c.value, *span.of(table))
-    ends = ends.order_by(table.at.desc(), table.record.desc()).limit(number).correlate(given)
+    order = (table.at, table.record) if up else (table.at.desc(), table.record.desc())
+    ends = ends.order_by(*order).limit(number).correlate(given)
     if connection.dialect.name == "postgresql":
         each = ends.lateral("ends")
         query = sa.select(each.c.triggered_at, each.c[table.record.name], given.c.value)

@@ -13,7 +13,8 @@ there a passed part cannot be aborted: nobody takes a part that is hard to judge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,13 +194,18 @@ def gone(connection: sa.Connection, most: int) -> list[int]:
     return [int(record) for record in connection.execute(query).scalars()]
 
 
-def end_gone(connection: sa.Connection, most: int, person: Person) -> int:
-    """End so many of `gone` as one by one with `aborted`, each with its own verdict; return how many."""
-    records = gone(connection, most)
+def end_gone(connection: sa.Connection, records: Collection[int], person: Person) -> int:
+    """End these of `gone` as one by one with `aborted`, each with its own verdict; return how many.
+
+    Those that somebody judged since are left alone.
+    """
+    ended = 0
     for record in records:
         word = Word(Verdict.ABORTED, 0, f"gone-{record}")
-        decide(connection, record, word, person, Rules(frozenset(), frozenset()))
-    return len(records)
+        with suppress(VersionConflictError, RefusedVerdictError):  # before anything is written
+            saved = decide(connection, record, word, person, Rules(frozenset(), frozenset()))
+            ended += not saved.repeated
+    return ended
 
 
 def undo(

@@ -251,8 +251,9 @@ def _add_changes(app: FastAPI, models: Models, inferences: Inferences, apart: Ap
         """Load and warm a release beside the others; it then becomes the default."""
         given = await _parameters(request)
         version, default = _version(given), given.get("default") is not False
+        wanted = await asyncio.to_thread(models.wanted, model, version)
         number = await change(
-            ("load", model, version, default),
+            ("load", model, version, wanted, default),
             lambda: models.load(model, version, make_default=default),
         )
         return {"name": model, "version": str(number), "state": "READY"}

@@ -139,17 +139,20 @@ class Models:
         Raises:
             RequestError: refused; what was served is served on.
         """
-        self._wanted(part, version)  # who asks for what is not there need not wait to hear it
+        self.wanted(part, version)  # who asks for what is not there need not wait to hear it
         with self._change:
-            number = self._wanted(part, version)
+            number = self.wanted(part, version)
             if (part, number) not in self._served:
                 self._bring_up(part, number)
             elif not self._served[part, number].batcher.ready:
                 raise RequestError(
                     f"{part}/{number} has nothing warm that answers; ask again", 503, "loading"
                 )
+            asked = (
+                remember and version is not None
+            )  # what is in force on disk stands there already
             if make_default or part not in self._default:
-                self._switch(part, number, remember=remember and make_default)
+                self._switch(part, number, remember=asked and make_default)
             self._retire(part, number)
             return number
 
@@ -239,7 +242,7 @@ class Models:
         for entry in served:
             entry.batcher.join(max(until - time.monotonic(), 0.0))
 
-    def _wanted(self, part: str, version: str | None) -> int:
+    def wanted(self, part: str, version: str | None) -> int:
         """Return the number that is asked for. Raises RequestError: it is not on disk."""
         number = _number(version) if version is not None else self._in_force(part)
         if number is None or not self._on_disk(part, number):

@@ -100,6 +100,13 @@ def _is_there(target: Path, sha256: str) -> bool:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return False
+    except IsADirectoryError as error:
+        raise _UnreadableError("a folder has its name at the site") from error
+    except (
+        OSError
+    ) as error:  # what nobody can read there is replaced; a folder that is away fails there
+        log.warning("picture %s cannot be read at the site: %s; it is copied again", target, error)
+        return False
     if found != sha256:
         log.warning("picture %s was altered at the site; it is copied again", target)
     return found == sha256

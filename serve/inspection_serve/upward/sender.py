@@ -78,6 +78,7 @@ class Sender:
         """
         self._source = source
         self._resumed: tuple[object, ...] = ()
+        self._late = (0, 0)  # mark and row at which a link broke that was told late ones
         self._config, self._station, self._outbox = config, station, outbox
         self._register, self._state = register, state
         self._backoff = backoff or Backoff()
@@ -205,7 +206,8 @@ class Sender:
         if not isinstance(link, OwnMark) or self._source is None or self._resumed == label:
             return False
         mark = link.resume(self._source)
-        self._tell_late(link, mark)
+        if not self._tell_late(link, mark):
+            return True
         self._resumed = label
         if mark == batch.delivered:
             return False
@@ -214,13 +216,17 @@ class Sender:
         self._outbox.go_to(batch, mark)
         return True
 
-    def _tell_late(self, link: Link, mark: int) -> None:
+    def _tell_late(self, link: Link, mark: int) -> bool:
         """Tell again what left the quarantine: a receiver that was restored may be from before that.
 
         Its mark does not say so. What it has does not change by that; what is above the mark comes anyway.
+        Where a link broke on the way, the next one goes on there. False: the end came first.
         """
-        reached = 0
+        before, reached = self._late
+        reached = reached if mark >= before else 0
         while told := self._outbox.taken_late(reached, mark, self._config.batch):
+            if self._stop.is_set():
+                return False
             messages = [message for one in told for message in self._still_said(one)]
             reached = told[-1].id
             refused, number = self._refusal(link, messages) if messages else ("", 0)
@@ -228,6 +234,9 @@ class Sender:
                 reached = number or messages[0].number
                 log.error("%s: message %d: %s", self._config.name, reached, refused)
                 self._outbox.again_done(reached, refused)
+            self._late = (mark, reached)
+        self._late = (0, 0)
+        return True
 
     def _still_said(self, one: Told) -> list[Message]:
         try:

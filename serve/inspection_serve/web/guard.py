@@ -93,8 +93,12 @@ def session_token(request: Request) -> str:
 
 
 def terminal_token(request: Request) -> str:
-    """Return the token of the trusted terminal that a browser shows; empty without one."""
-    return request.cookies.get(own_cookie(request, TERMINAL_COOKIE), "")
+    """Return the token of the trusted terminal that a browser shows; empty without one.
+
+    Terminals that were trusted before the port stood in the name show the bare name.
+    """
+    own = request.cookies.get(own_cookie(request, TERMINAL_COOKIE), "")
+    return own or request.cookies.get(TERMINAL_COOKIE, "")
 
 
 def own_cookie(request: Request, name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from inspection.errors import ConfigError
-from inspection.recipe import RecipeConfig
+from inspection.recipe import AS_IT_WAS, RecipeConfig
 from inspection.release import ReleaseCard, write_atomic
 from inspection.yaml_file import load_text, read_hashed, read_yaml
 
@@ -74,7 +74,7 @@ def limits_then(path: Path, release: int) -> dict[str, Any] | None:
     """Return the block `limits` of the newest older form of a recipe that named a release; None: no form."""
     for kept in history_of(path):
         try:
-            config = read_yaml(kept, RecipeConfig)
+            config = read_yaml(kept, RecipeConfig, AS_IT_WAS)
         except ConfigError:
             continue
         if config.release == release:
@@ -93,7 +93,7 @@ def find_form(folder: Path, sha256: str) -> RecipeConfig | None:
     kept = sorted((folder / HISTORY).glob(f"*.{sha256[:12]}.yaml"))
     for path in [*sorted(folder.glob("*.yaml")), *kept]:
         try:
-            config, found = read_hashed(path, RecipeConfig)
+            config, found = read_hashed(path, RecipeConfig, AS_IT_WAS)
         except ConfigError:
             continue
         if found == sha256:

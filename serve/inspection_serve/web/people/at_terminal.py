@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 from pathlib import Path
 
 from inspection.config import load_station
 from inspection.errors import StoreError
 from inspection.store.config import StoreConfig
+from inspection.store.lock import user_name
 from inspection.store.web import people
 from inspection.store.web.access import WebStore
 from inspection_serve.web.people.passwords import hash_secret, temporary
@@ -46,7 +47,7 @@ def reset_password(store: str, name: str) -> str:
                 raise StoreError(
                     f"nobody who may sign in is called {name!r}; there are: {', '.join(who) or 'nobody yet'}"
                 )
-            people.reset(connection, row, hashed, by=f"os:{getpass.getuser()}")
+            people.reset(connection, row, hashed, by=f"os:{user_name(os.getuid())}")
     finally:
         opened.close()
     return password

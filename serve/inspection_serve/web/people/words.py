@@ -59,6 +59,7 @@ ACTIONS = {
     "job.started": _mark("Started a job"),
     "job.cancelled": _mark("Cancelled a job"),
     "job.ended": _mark("A job ended"),
+    "job.given_up": _mark("Gave up a job of another PC"),
     "release.asked": _mark("Asked to approve a release"),
     "release.approved": _mark("Approved a release"),
     "release.declined": _mark("Declined a release"),

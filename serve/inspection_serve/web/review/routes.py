@@ -54,9 +54,11 @@ def rules_page(
     ended: int | None = None,
 ) -> Response:
     """Show what an engineer sets for the review."""
-    with site_of(request).store.read("reading the rules of the review") as connection:
+    store = site_of(request).store
+    with store.read("reading the rules of the review") as connection:
         rules = read_rules(connection)
-        gone = len(review.gone(connection, MOST_ENDED))
+        # of a plant's store they are ended at their station
+        gone = 0 if store.is_plant else len(review.gone(connection, MOST_ENDED))
     return page(
         request,
         "review/rules.html",
@@ -76,13 +78,12 @@ def end_gone(
 ) -> Response:
     """End the drawn parts whose picture is gone, a few at a time: the line writes between them."""
     ended, store = 0, site_of(request).store
-    if not store.is_plant:  # there they are ended at their station
-        while ended < MOST_ENDED:
+    if not store.is_plant:
+        with store.read("looking for parts that nobody can judge") as connection:
+            records = review.gone(connection, MOST_ENDED)  # no lock is held while it looks
+        for at in range(0, len(records), AT_ONCE):
             with store.write("ending parts that nobody can judge") as connection:
-                found = review.end_gone(connection, AT_ONCE, person)
-            ended += found
-            if found < AT_ONCE:
-                break
+                ended += review.end_gone(connection, records[at : at + AT_ONCE], person)
     return RedirectResponse(f"/review/rules?ended={ended}", 303)
 
 
