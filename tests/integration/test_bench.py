@@ -220,6 +220,7 @@ def test_cpu_of_less_than_a_hundredth_of_a_second_is_counted():
     assert cpu_seconds(ended.pid) == 0
 
 
+@pytest.mark.soak
 def test_scale_of_lines(work, tmp_path):
     found = bench(
         "scale", "--work", work, "--cameras", 2, "--megapixels", 0.1, "--rows", "none",

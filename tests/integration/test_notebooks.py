@@ -109,7 +109,10 @@ def at_most(misses: int, number: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == NAMES[0] else pytest.param(name, marks=pytest.mark.soak) for name in NAMES],
+)
 def test_it_runs_to_its_end(name, tmp_path):
     """In a kernel of its own, whose home and temporary folder are here and whose way out is closed."""
     pytest.importorskip("ultralytics")

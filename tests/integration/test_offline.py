@@ -36,7 +36,8 @@ def test_a_runtime_calls_nobody(tmp_path: Path) -> None:
     write_release(tmp_path / "releases")
     started = {
         runtime: subprocess.Popen(
-            ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(tmp_path / runtime),
+            ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,sendto",
+             "-o", str(tmp_path / runtime),
              sys.executable, "-c", INFER, str(tmp_path / "releases"), runtime],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )

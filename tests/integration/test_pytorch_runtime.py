@@ -157,7 +157,16 @@ def as_release(folder: Path, task: Task, model: Path) -> Release:
     return dataclasses.replace(release, model_sha256=digest)
 
 
-@pytest.fixture(scope="module", params=EXPORTS)
+USUAL = {"yolov8n", "yolo26n", "yolov8n-seg", "fcos tensorflow", "bank", "template"}
+"""One for each way to decode; the others in `make soak`."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        name if name in USUAL else pytest.param(name, marks=pytest.mark.soak) for name in EXPORTS
+    ],
+)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Release:
     task, export = EXPORTS[request.param]
     folder = tmp_path_factory.mktemp("export")

@@ -142,6 +142,7 @@ def test_on_two_nodes_each_trial_runs_once(nodes: Any, dataset: Path, tmp_path: 
     assert not (tmp_path / "releases").exists()
 
 
+@pytest.mark.soak
 def test_a_node_lost_in_a_search_costs_no_trial(nodes: Any, dataset: Path, tmp_path: Path) -> None:
     path = space(tmp_path, {"seed": [0, 1, 2]}, epochs=8)
     search = on(nodes, asked(tmp_path, dataset, path), "--all-through")

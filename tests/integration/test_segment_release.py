@@ -181,7 +181,13 @@ def _pictures(size: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
     return [cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC) for image in small]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name.startswith("yolov8") else pytest.param(name, marks=pytest.mark.soak)
+        for name in NETWORKS
+    ],
+)
 def test_every_network_exports_the_masks_it_was_trained_to_give(name: str, tmp_path: Path) -> None:
     size = NETWORKS[name]
     settings = ExportSettings(size, candidates=200, detections=MOST_OUTLINES)

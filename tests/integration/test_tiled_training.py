@@ -222,7 +222,7 @@ def test_crops_and_tiles_exclude_each_other(large: DatasetVersion, tmp_path: Pat
         train_release(good, large, part="spot", weights=None, **folders)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_tiles_find_what_the_whole_picture_hides(large: DatasetVersion, tmp_path: Path) -> None:
     """The same network, the same pictures, as many steps, a larger input for the whole picture."""

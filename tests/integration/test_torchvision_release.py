@@ -160,7 +160,7 @@ def test_the_graph_is_to_the_contract_with_a_free_batch(folder: Path):
         assert np.allclose(three[1], one[0], atol=1e-2)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_release_for_tiles_says_so(version: DatasetVersion, tmp_path: Path):
     tiles = {
         "tile": [64, 64],
@@ -186,7 +186,7 @@ def test_a_release_for_tiles_says_so(version: DatasetVersion, tmp_path: Path):
     assert done.card.parity["results"][0]["images"] == 12
 
 
-@pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=pytest.mark.soak)])
 def test_a_faster_form_of_it_decides_alike(
     folder: Path, version: DatasetVersion, tmp_path: Path, precision: str
 ):

@@ -43,7 +43,7 @@ def _trains(process: psutil.Process) -> bool:
     return False
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_two_processes_train_one_model_and_go_on_after_one_was_killed(tmp_path: Path) -> None:
     write_labelled_set(tmp_path / "rendered", 24, seed=0, size=(96, 80), defect_rate=0.5)

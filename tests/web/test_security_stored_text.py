@@ -109,6 +109,7 @@ def pages(shop: StoreConfig) -> list[str]:
 def test_no_stored_text_becomes_a_script(visit: Callable[..., Any], shop: StoreConfig) -> None:
     visitor = visit("desk", "en")
     page = visitor.sign_in("administrator")
+    page.set_default_navigation_timeout(60_000)  # /models/compare starts a program
     visitor.expected = ["404", "400", "422", "409", "503"]
     found = pages(shop)
     assert {

@@ -251,6 +251,7 @@ def _add_changes(app: FastAPI, models: Models, inferences: Inferences, apart: Ap
         """Load and warm a release beside the others; it then becomes the default."""
         given = await _parameters(request)
         version, default = _version(given), given.get("default") is not False
+        inferences.check_health()
         wanted = await asyncio.to_thread(models.wanted, model, version)
         number = await change(
             ("load", model, version, wanted, default),
