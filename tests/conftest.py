@@ -3,6 +3,7 @@ that take long come first; what asks for bf16 where there is none is skipped; wh
 end of `make test`, whose output a log may hold only the last lines of; searches for garbage are short."""
 
 import gc
+import os
 import re
 import signal
 from collections import Counter
@@ -14,6 +15,9 @@ from hypothesis import settings
 
 settings.register_profile("no deadline", deadline=None, derandomize=True)
 settings.load_profile("no deadline")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # two trainings at once wait for one another's threads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LINES = 6
 """Last lines of a failure that are kept."""
