@@ -9,6 +9,7 @@ import logging
 import os
 import sqlite3
 from contextlib import closing, suppress
+from glob import escape
 from pathlib import Path
 
 from inspection.store.config import StoreConfig
@@ -33,7 +34,7 @@ def keep_before(config: StoreConfig, revision: str) -> Path | None:
     copy = path.with_name(f"{path.name}.before-{revision}")
     part = path.with_name(f".{copy.name}")
     try:
-        for left in path.parent.glob(f".{path.name}.before-*"):  # by a copy that power cut off
+        for left in path.parent.glob(f".{escape(path.name)}.before-*"):  # by a copy that power cut off
             left.unlink(missing_ok=True)
         size = sum(p.stat().st_size for p in (path, Path(f"{path}-wal")) if p.exists())
         room, wanted = room_for_copy(config, path.parent), 2 * size + _SPARE
