@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export YOLO_OFFLINE := 1
 export YOLO_AUTOINSTALL := 0
+# Where it is set, as in images of containers, each of hundreds of processes compiles all its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test soak bench check screenshots format clean
 
