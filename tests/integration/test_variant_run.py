@@ -113,7 +113,7 @@ def test_a_card_from_before_the_count_of_stopped_defects_runs_and_is_told(
 ) -> None:
     make_variant(release, "int8", parts)
     in_precision(load_release(release), "int8")
-    assert not caplog.records
+    assert "older than" not in caplog.text
     path = release / "variants" / "int8" / "variant.json"
     card = json.loads(path.read_text())
     del card["parity"]["openvino"]["stopped"], card["parity"]["openvino"]["classes"]
