@@ -34,7 +34,7 @@ def keep_before(config: StoreConfig, revision: str) -> Path | None:
     copy = path.with_name(f"{path.name}.before-{revision}")
     part = path.with_name(f".{copy.name}")
     try:
-        for left in path.parent.glob(f".{escape(path.name)}.before-*"):  # by a copy that power cut off
+        for left in path.parent.glob(f".{escape(path.name)}.before-*"):  # a copy that was cut off
             left.unlink(missing_ok=True)
         size = sum(p.stat().st_size for p in (path, Path(f"{path}-wal")) if p.exists())
         room, wanted = room_for_copy(config, path.parent), 2 * size + _SPARE
