@@ -66,10 +66,10 @@ def test_a_late_frame_is_not_held_against_the_model(tmp_path, late):
     """
     rig = Rig(
         tmp_path,
-        camera={"defect_rate": 0.0, "faults": [f"late@{2 + n}:1.8" for n in range(late)]},
+        camera={"defect_rate": 0.0, "faults": [f"late@{2 + n}:3.8" for n in range(late)]},
         runtime={"type": "service"},
-        recipe={"deadline": 2.0},
-        timing={"camera_timeout": 4.0, "inference_timeout": 3.0},
+        recipe={"deadline": 4.0},
+        timing={"camera_timeout": 6.0, "inference_timeout": 5.0},
         variant="slow",
     )
     with rig.service(), rig.plc_running(parts=3 + late, takt=0.5) as plc, rig.line() as line:
