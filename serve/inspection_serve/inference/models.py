@@ -148,9 +148,8 @@ class Models:
                 raise RequestError(
                     f"{part}/{number} has nothing warm that answers; ask again", 503, "loading"
                 )
-            asked = (
-                remember and version is not None
-            )  # what is in force on disk stands there already
+            # a number that came from disk is not written there: another may stand there by now
+            asked = remember and version is not None
             if make_default or part not in self._default:
                 self._switch(part, number, remember=asked and make_default)
             self._retire(part, number)
