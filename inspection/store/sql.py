@@ -315,15 +315,16 @@ class SqlStore:
         return self._database.transact(what, apply)
 
     def _keep(self, what: str, key: PartKey, apply: Callable[[sa.Connection], object]) -> None:
-        """Write now; else remember, and raise."""
+        """Write now; else remember, and raise. What is said of a part waits behind the part's own row."""
         with self._turn:
+            if self._waiting.of_part(key):
+                self._waiting.add(Waiting(what, key.station, apply, key))
+                raise StoreError(
+                    f"part {key}: {what}: its row waits to be written; recover the store"
+                )
             try:
                 self._transact(f"part {key}: {what}", apply)
-            except RefusedError:
-                raise
-            except writes.RowMissingError:
-                if self._waiting.of_part(key):
-                    self._waiting.add(Waiting(what, key.station, apply, key))
+            except (RefusedError, writes.RowMissingError):
                 raise
             except StoreError:
                 self._waiting.add(Waiting(what, key.station, apply, key))

@@ -338,6 +338,42 @@ def test_calls_in_bad_times_are_remembered_in_order(store: SqlStore, config: Sto
         assert [a["reason"] for a in reader.alarms("st1")] == ["STORE_FAILED"]
 
 
+def test_what_is_said_of_a_part_waits_behind_its_own_row(
+    store: SqlStore, config: StoreConfig
+) -> None:
+    """The row was refused for what it says, so the connection holds: only this part waits, in order."""
+    asked = trigger(1)
+    store.triggered(asked, 1)
+    assert store.remember(not_inspected(asked, frame=frame(1)))
+    saved = [StoredImage("st1/1/00/1-1.jpg", "ab" * 32, 64, 48)]
+    for call in (
+        lambda: store.sent(asked.key, 1.0, "at"),
+        lambda: store.images(asked.key, "saved", saved),
+    ):
+        with pytest.raises(StoreError, match="recover"):
+            call()
+    other = trigger(2)
+    store.decided(inspected(other))
+    store.sent(other.key, 2.0, "at")
+    store.recover()
+    one, two = row(config, asked.key), row(config, other.key)
+    assert (one["state"], one["image_state"], two["state"]) == ("sent", "saved", "sent")
+
+
+def test_not_inspected_that_was_sent_replaces_a_pass_of_unknown_end(
+    store: SqlStore, config: StoreConfig
+) -> None:
+    """The PASS was durable although the store said no: the PLC was told NOT_INSPECTED, and so the row is."""
+    asked = trigger(1)
+    store.decided(inspected(asked))
+    store.remember(not_inspected(asked))
+    with pytest.raises(StoreError, match="recover"):
+        store.sent(asked.key, 1.0, "at")
+    store.recover()
+    found = row(config, asked.key)
+    assert (found["decision"], found["state"]) == ("NOT_INSPECTED", "sent")
+
+
 def test_a_call_for_a_row_that_does_not_exist_fails_and_does_not_block(
     store: SqlStore, config: StoreConfig
 ) -> None:

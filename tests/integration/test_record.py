@@ -153,7 +153,7 @@ def test_a_stop_writes_the_pictures_that_wait_and_tells_their_rows(tmp_path: Pat
     record.start()
     for sequence in (1, 2, 3):
         part = PartInFlight(trigger(sequence), None)
-        part.frame, part.detections = frame(sequence), detections(0)
+        part.frame, part.detections = frame(sequence), detections(1)
         part.settle(FAILED)
         record.triggered(part)
         record.decided(part)
