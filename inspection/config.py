@@ -24,8 +24,10 @@ from inspection.opcua_server_config import OpcUaServerConfig
 from inspection.plc.exchange import Exchange
 from inspection.plugin import plugin, resolve
 from inspection.protocols import Camera, Plc, Runtime, Scanner
+from inspection.recipe import RecipeBook
 from inspection.station import Timing
 from inspection.store.config import StoreConfig
+from inspection.variants import find_for
 from inspection.yaml_file import read_yaml
 
 
@@ -221,6 +223,16 @@ class StationConfig(BaseModel):
     def live_folder(self) -> Path:
         """Where the line publishes what people look at."""
         return self.store.images.folder.parent / "live" if self.live is None else self.live
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """Names of the cameras whose pictures become one, in their order; empty where one camera sees all."""
+        return tuple(camera.name for camera in getattr(self.camera, "cameras", ()))
+
+    def recipe_book(self, runtime: Any = None) -> RecipeBook:
+        """Return the recipes, as the station's cameras and its runtime, or another one, can run them."""
+        find = find_for(self.runtime if runtime is None else runtime)
+        return RecipeBook(self.recipes, self.releases, find, self.joined)
 
     def exchange(self) -> Exchange:
         """Return the handshake over the configured driver, not connected."""

@@ -231,28 +231,23 @@ def _releases(config: StationConfig) -> Generator[Check]:
 
 
 def _recipe(config: StationConfig) -> Check:
-    from inspection.recipe import RecipeBook
-    from inspection.variants import find_for
 
     if config.recipe == 0:
         return Check("recipe in force", "ok", "the PLC asks for one")
-    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+    book = config.recipe_book()
     recipe, release = book.get(config.recipe)
     text = f"{recipe.number}: {release.name}, deadline {recipe.deadline} s"
-    joined = [camera.name for camera in getattr(config.camera, "cameras", ())]
-    if joined and list(recipe.frame.views) != joined:
-        state = "fail" if recipe.frame.views else "warn"
+    if config.joined and not recipe.frame.views:
         said = f"{text}; it does not name the cameras in their order"
-        return Check("recipe in force", state, said, f"write frame: views: [{', '.join(joined)}]")
+        return Check(
+            "recipe in force", "warn", said, f"write frame: views: [{', '.join(config.joined)}]"
+        )
     return Check("recipe in force", "ok", text)
 
 
 def _recipes(config: StationConfig) -> Check:
     """Look at all that the PLC may ask for: one that an update refuses shows itself here, not mid-shift."""
-    from inspection.recipe import RecipeBook
-    from inspection.variants import find_for
-
-    faults = RecipeBook(config.recipes, config.releases, find_for(config.runtime)).faults()
+    faults = config.recipe_book().faults()
     if faults:
         todo = "correct it, or READY goes off when the PLC asks for it"
         return Check("recipes", "warn", "; ".join(faults), todo)
@@ -363,12 +358,10 @@ def _ask_plc(config: StationConfig) -> Check:
 
 
 def _runtime(config: StationConfig) -> Check:
-    from inspection.recipe import RecipeBook
-    from inspection.variants import find_for
 
     if config.recipe == 0:
         return Check("runtime", "ok", "not tried: no recipe at start")
-    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+    book = config.recipe_book()
     _, release = book.get(config.recipe)
     runtime = config.runtime.open()
     try:
@@ -384,14 +377,12 @@ def _runtime(config: StationConfig) -> Check:
 def _tuned(config: StationConfig) -> Check:
     """Compare the station's runtime with what was fastest on this kind of PC."""
     from inspection.plugin import plugin
-    from inspection.recipe import RecipeBook
     from inspection.release import MODEL, read_card
     from inspection.tuned import block, chosen_fields, read_tune
-    from inspection.variants import find_for
 
     if config.recipe == 0:
         return Check("tuned", "ok", "not looked at: no recipe at start")
-    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+    book = config.recipe_book()
     recipe, release = book.get(config.recipe)
     card = read_tune(release.folder)
     if card is None:

@@ -47,12 +47,9 @@ def line(
 
     config = load_station(station)
     if check:
-        from inspection.recipe import RecipeBook
-        from inspection.variants import find_for
-
         logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
         if config.recipe:
-            book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+            book = config.recipe_book()
             recipe, release = book.get(config.recipe)
             typer.echo(
                 f"recipe {recipe.number}: {release.name}, classes {', '.join(release.classes)}"
@@ -225,10 +222,8 @@ def _open_detect(config: StationConfig, codes: CodeReader) -> Callable[..., Dete
 def _setups(config: StationConfig, codes: CodeReader) -> Callable[[int], Setup]:
     """Return what finds the recipe of a number and its release; raises ConfigError or ReleaseError."""
     from inspection.part import Setup
-    from inspection.recipe import RecipeBook
-    from inspection.variants import find_for
 
-    book = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
+    book = config.recipe_book()
 
     def found(number: int) -> Setup:
         recipe, release = book.get(number)

@@ -246,11 +246,24 @@ class RecipeBook:
     """The recipes of a folder, read afresh at each request: a file changed between parts is in force next."""
 
     def __init__(
-        self, folder: Path, releases: Path, find: Callable[[Path, str, int], Release] = find_release
+        self,
+        folder: Path,
+        releases: Path,
+        find: Callable[[Path, str, int], Release] = find_release,
+        joined: tuple[str, ...] = (),
     ) -> None:
+        """Read nothing yet.
+
+        Args:
+            folder: of the recipes.
+            releases: folder of the releases.
+            find: folder, part and number to the release, or to the variant of it that the station runs.
+            joined: names of the station's cameras whose pictures are joined, in their order; empty for any.
+        """
         self._folder = folder
         self._releases = releases
         self._find = find
+        self._joined = joined
 
     def get(self, number: int) -> tuple[Recipe, Release]:
         """Return a recipe and its checked release.
@@ -282,8 +295,29 @@ class RecipeBook:
                 f"there is no recipe {number} in {self._folder}; add a file for it",
             )
         ((config, sha256),) = found.values()
+        self._refuse_other_views(config)
         release = self._find(self._releases, config.part, config.release)
         return config.recipe(release, sha256), release
+
+    def _refuse_other_views(self, config: RecipeConfig) -> None:
+        """Refuse a recipe whose regions may lie in another camera's picture."""
+        if not self._joined or config.frame.views == self._joined:
+            return
+        todo = (
+            f"write `frame: {{views: [{', '.join(self._joined)}]}}` and look where its regions lie"
+        )
+        if config.frame.views:
+            raise RecipeError(
+                Reason.RECIPE_INVALID,
+                f"recipe {config.number} is for the cameras {', '.join(config.frame.views)}, the station has "
+                f"{', '.join(self._joined)}; {todo}",
+            )
+        if config.regions:
+            raise RecipeError(
+                Reason.RECIPE_INVALID,
+                f"recipe {config.number} has regions and does not say in which order the cameras' pictures "
+                f"are joined; {todo}",
+            )
 
     def faults(self) -> list[str]:
         """Return what is wrong with recipes that the PLC may ask for: each file, number and release once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from release_builder import write_release
-from station_rig import CLASSES, Rig
+from station_rig import CLASSES, Rig, until
 
 from inspection.doctor import check_station
 from inspection.types import Tiling
@@ -56,14 +56,30 @@ def test_two_views_are_one_part(tmp_path):
     rig.verify()
 
 
-def test_doctor_sees_cameras_in_another_order(tmp_path):
+def test_regions_that_may_lie_in_another_camera_are_refused(tmp_path):
+    """Two cameras changed places: what a region ignores in one picture, it would ignore in the other."""
+
     def camera(name):
         return {"type": "simulated", "name": name, "size": list(SIZE)}
 
     cameras = {"type": "views", "cameras": [camera("top"), camera("side")], "size": list(SIZE)}
-    for named, state in ((["top", "side"], "ok"), (["side", "top"], "fail"), ([], "warn")):
-        rig = Rig(tmp_path, camera=cameras, recipe={"frame": {"views": named}})
+    region = {"size": [672, 256], "regions": [{"box": [0, 0, 60, 60], "ignore": True}]}
+    for named, regions, state in (
+        (["top", "side"], {}, "ok"),
+        (["side", "top"], {}, "fail"),
+        ([], {}, "warn"),
+        (["top", "side"], region, "ok"),
+        ([], region, "fail"),
+    ):
+        frame = {"views": named, **({"size": regions["size"]} if regions else {})}
+        recipe = {"frame": frame, "regions": regions.get("regions", [])}
+        rig = Rig(tmp_path, camera=cameras, recipe=recipe)
         found = {check.name: check for check in check_station(rig.folder / "station.yaml")}
         check = found["recipe in force"]
-        assert check.state == state
-        assert ("views: [top, side]" in check.todo) == (state != "ok")
+        assert check.state == state, (named, regions, check)
+        assert ("views: [top, side]" in check.found + check.todo) == (state != "ok")
+    with rig.line() as line, rig.plc_running(parts=2, ready_timeout=0.5) as plc:
+        until(lambda: "in which order" in line.text, what="the recipe refused")
+        plc.wait(10)
+        assert plc.counters.passes == 0
+    assert {decision for decision, _ in rig.decisions()} <= {"NOT_INSPECTED"}

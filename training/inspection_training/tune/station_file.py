@@ -16,10 +16,9 @@ import yaml
 from inspection.config import StationConfig, load_station
 from inspection.errors import ConfigError, InspectionError
 from inspection.plugin import plugin
-from inspection.recipe import RecipeBook, RecipeConfig
+from inspection.recipe import RecipeConfig
 from inspection.release import write_atomic
 from inspection.tuned import TUNED_FIELDS, block
-from inspection.variants import find_for
 from inspection.yaml_file import read_yaml
 
 
@@ -105,8 +104,8 @@ def write(change: Change, config: StationConfig) -> None:
 def _refuse_losses(change: Change, config: StationConfig) -> None:
     """Raise ConfigError when a recipe that the station can run now could not be run any more."""
     after = plugin("inspection.runtimes", change.runtime)
-    now = RecipeBook(config.recipes, config.releases, find_for(config.runtime))
-    then = RecipeBook(config.recipes, config.releases, find_for(after))
+    now = config.recipe_book()
+    then = config.recipe_book(after)
     for number in _numbers(config.recipes):
         try:
             now.get(number)
