@@ -57,6 +57,7 @@ class PartInFlight:
         recorded: what the store holds (or remembers) as this part's answer; None until then.
         record_id: the row's id, 0 while unknown.
         attempted: the answer's RESULT_VALID was written, or may have been.
+        picture: what became of its picture when it was offered to the sink; empty: it was not yet.
     """
 
     def __init__(self, trigger: Trigger, setup: Setup | None) -> None:
@@ -74,6 +75,7 @@ class PartInFlight:
         self.recorded: Result | None = None
         self.record_id = 0
         self.attempted = False
+        self.picture = ""
         self._lock = threading.Lock()
         self._result: Result | None = None
         self._decided_mono = 0.0
@@ -94,6 +96,7 @@ class PartInFlight:
         part.settle(result)
         part.trigger_stored, part.recorded, part.record_id = True, result, answer.record_id
         part.attempted = True
+        part.picture = "told"  # by the process that answered first
         return part
 
     @property

@@ -198,7 +198,11 @@ class Store(Protocol):
     """
 
     def begin_epoch(self, station: str, cause: str) -> int:
-        """Start a new epoch of this station (start, wrap, PLC restart) and return its number, from 1."""
+        """Start a new epoch of this station, before its first part, and return its number, from 1."""
+        ...
+
+    def enter_epoch(self, station: str, number: int, cause: str) -> None:
+        """The line went on to an epoch (wrap, RESET). Remembered by the store when it cannot be written."""
         ...
 
     def last_part(self, station: str) -> StoredAnswer | None:
@@ -261,7 +265,7 @@ class Store(Protocol):
         ...
 
     def alarm(self, station: str, reason: Reason, detail: str, on: bool) -> None:
-        """Record that an alarm came (`on`) or went."""
+        """Record that an alarm came (`on`) or went. Remembered by the store when it cannot be written."""
         ...
 
     def take_command(self, station: str) -> Command | None:
@@ -273,7 +277,7 @@ class Store(Protocol):
         ...
 
     def command_done(self, command: int, state: CommandState, detail: str) -> None:
-        """Note what became of a taken command. A command that is final already is left alone."""
+        """Note what became of a taken command; one that is final already is left alone. Remembered."""
         ...
 
     def check(self) -> None:

@@ -6,7 +6,8 @@
     command ◀─ rows      (asked on the pages; looked for about every second, waits here for the loop)
 
 When the store fails, the part becomes NOT_INSPECTED and is remembered (in the store's journal where
-that can be written), READY goes off, and `recover` is tried until it holds. When only pictures are
+that can be written), READY goes off, and `recover` is tried until it holds. A try may take seconds: what
+came meanwhile is remembered before the next one. When only pictures are
 lost, parts are judged on, and `degraded` says so until a minute has passed without a loss.
 """
 
@@ -21,7 +22,16 @@ from inspection.channel import Channel, ChannelClosedError
 from inspection.errors import StoreError, SupersededError
 from inspection.part import PartInFlight, utc_now
 from inspection.protocols import ImageSink, Store
-from inspection.types import Command, CommandState, PartKey, Reason, Result, StoredImage
+from inspection.types import (
+    Command,
+    CommandState,
+    Decision,
+    Inspected,
+    PartKey,
+    Reason,
+    Result,
+    StoredImage,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +40,7 @@ _CHECK_EVERY = 1.0
 _CAPACITY = 10_000
 _DEGRADED_FOR = 60.0
 _COMMAND_FOR = 30.0
+_LEFT_OUT = "sampled_out"
 _LOST = frozenset({"shed", "disk_full", "failed"})
 
 
@@ -61,8 +72,8 @@ class Record:
         self._work: Channel[Callable[[], None]] = Channel(_CAPACITY)
         self._thread = threading.Thread(target=self._run, name="record", daemon=True)
         self._recover_due = 0.0
+        self._first = 0  # items to work off before recovery is tried again
         self._check_due = 0.0
-        self._pending_epochs: list[str] = []
         self._degraded_until = 0.0
         self._command_due = 0.0
         self._command: Command | None = None
@@ -86,10 +97,12 @@ class Record:
             self._images.close()  # a picture that no row tells of is shown as lost until a start
         self._work.close()
         self._thread.join(timeout)
+        if self._thread.is_alive():
+            log.error("the results store does not answer: %d calls are lost", len(self._work))
 
-    def begin_epoch(self, cause: str) -> None:
-        """Note a new epoch; its number is the last one plus one (the station's name is locked)."""
-        self._work.put(lambda: self._begin_epoch(cause))
+    def begin_epoch(self, number: int, cause: str) -> None:
+        """Note a new epoch."""
+        self._work.put(lambda: self._store.enter_epoch(self._station, number, cause))
 
     def triggered(self, part: PartInFlight) -> None:
         """Make the trigger's row durable; sets `part.trigger_stored`."""
@@ -147,7 +160,8 @@ class Record:
                 work = None
             except ChannelClosedError:
                 break
-            if not self.healthy and time.monotonic() >= self._recover_due:
+            self._first = max(0, self._first - 1) if work is not None else 0
+            if not self.healthy and not self._first and time.monotonic() >= self._recover_due:
                 self._recover()
             try:
                 if work is not None:
@@ -165,11 +179,6 @@ class Record:
                 self._down(error)
         if not self.healthy:
             self._recover()
-
-    def _begin_epoch(self, cause: str) -> None:
-        self._pending_epochs.append(cause)
-        self._store.begin_epoch(self._station, cause)
-        self._pending_epochs.pop()
 
     def _triggered(self, part: PartInFlight) -> None:
         recipe = part.setup.recipe.number if part.setup else 0
@@ -200,22 +209,38 @@ class Record:
         part.timings["recorded"] = time.monotonic() - part.trigger.seen_mono
         part.record_answer(inspected.result)
         self._wake()
-        state = self._images.offer(inspected)
-        if state is not None:
-            self._pictured(part.trigger.key, state, [])
+        self._offer_picture(part, inspected)
+
+    def _offer_picture(self, part: PartInFlight, inspected: Inspected) -> None:
+        """Once for each part; again where it was left out as that of a passed one, which is rejected now."""
+        key, passed = part.trigger.key, inspected.result.decision is Decision.PASS
+        again = part.picture == _LEFT_OUT and not passed
+        if part.picture and not again:
+            return
+        try:
+            if again:
+                self._store.images(key, "pending", [])
+        finally:
+            state = self._images.offer(inspected)
+            part.picture = state or "queued"
+            if state is not None:
+                self._pictured(key, state, [])
 
     def _pictured(self, key: PartKey, state: str, files: list[StoredImage]) -> None:
         self._count_picture(state)
-        if state in _LOST:
-            self._degraded_until = time.monotonic() + _DEGRADED_FOR
-            if not self.degraded:
-                self.degraded = True
-                log.error(
-                    "pictures are not kept (%s): look at the disk of the picture folder", state
-                )
-                self._store.alarm(self._station, Reason.PICTURES_LOST, f"{state}: {key}", True)
-                self._wake()
-        self._store.images(key, state, files)
+        try:
+            self._store.images(key, state, files)
+        finally:  # the row first: the alarm may fail as well
+            if state in _LOST:
+                self._tell_lost(key, state)
+
+    def _tell_lost(self, key: PartKey, state: str) -> None:
+        self._degraded_until = time.monotonic() + _DEGRADED_FOR
+        if not self.degraded:
+            self.degraded = True
+            log.error("pictures are not kept (%s): look at the disk of the picture folder", state)
+            self._wake()
+            self._store.alarm(self._station, Reason.PICTURES_LOST, f"{state}: {key}", True)
 
     def _follow_pictures(self) -> None:
         if self.degraded and time.monotonic() >= self._degraded_until:
@@ -249,14 +274,13 @@ class Record:
         self._wake()
 
     def _recover(self) -> None:
-        self._recover_due = time.monotonic() + _RECOVER_EVERY
         try:
             self._store.recover()
-            while self._pending_epochs:
-                self._store.begin_epoch(self._station, self._pending_epochs[0])
-                self._pending_epochs.pop(0)
+            self._store.check()
         except Exception as error:
             log.warning("results store still fails: %s", error)
+            self._recover_due = time.monotonic() + _RECOVER_EVERY  # the try may have taken seconds
+            self._first = len(self._work)
             return
         self.healthy = True
         log.info("results store is back")

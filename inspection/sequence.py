@@ -19,13 +19,13 @@ MOST_MISSED = 200
 class TriggerCount:
     """Follows the PLC's count. Used by the station's loop alone."""
 
-    def __init__(self, epoch: int, counted: int, begin_epoch: Callable[[str], None]) -> None:
+    def __init__(self, epoch: int, counted: int, begin_epoch: Callable[[int, str], None]) -> None:
         """Start in an epoch that the store has just begun.
 
         Args:
             epoch: of this start.
             counted: the sequence that the store knows last, from before this start; 0 for none.
-            begin_epoch: told the cause of each new epoch.
+            begin_epoch: told the number and the cause of each new epoch.
         """
         self.epoch = epoch
         self._counted = counted
@@ -69,4 +69,4 @@ class TriggerCount:
     def _new_epoch(self, cause: str) -> None:
         self.epoch += 1
         self._in_epoch = 0
-        self._begin_epoch(cause)
+        self._begin_epoch(self.epoch, cause)

@@ -107,6 +107,7 @@ class Journal:
         self._file = -1
         self._order = 0
         self._taken: set[int] = set()
+        self._to_free: set[int] = set()
         self._marks = Marks()
         self._next_mark = 0
         self.notes: list[Note] = []
@@ -126,6 +127,7 @@ class Journal:
 
     def add(self, values: dict[str, Any]) -> Note | None:
         """Keep a part durably. Returns None when there is no room or the disk refuses."""
+        self._free_slots()
         slot = next((n for n in range(len(_MARK_SLOTS), SLOTS) if n not in self._taken), None)
         block = encode(self._order + 1, values)
         if slot is None or block is None:
@@ -143,15 +145,24 @@ class Journal:
     def clear(self, note: Note) -> None:
         """Free the slot of a part that is now in the database.
 
-        When the disk refuses, the slot stays taken; the part is offered again at the next start,
-        and the store knows it by then.
+        When the disk refuses, the slot stays taken until it can be freed; a part that is offered again at
+        the next start is known to the store by then.
         """
-        try:
-            self._put(note.slot, bytes(_HEADER.size))
-        except OSError:
-            _logger.exception("journal %s: slot %d could not be freed", self._path, note.slot)
+        self._to_free.add(note.slot)
+        self._free_slots()
+
+    def _free_slots(self) -> None:
+        if not self._to_free:
             return
-        self._taken.discard(note.slot)
+        try:
+            self._reopen_if_replaced()
+            for slot in sorted(self._to_free):
+                self._put(slot, bytes(_HEADER.size))
+                self._to_free.discard(slot)
+                self._taken.discard(slot)
+        except (OSError, StoreError):
+            slots = len(self._to_free)
+            _logger.exception("journal %s: %d slots could not be freed yet", self._path, slots)
 
     def mark(self, marks: Marks) -> None:
         """Keep the highest numbers given; the older of the two copies is overwritten.
@@ -241,8 +252,9 @@ class Journal:
     def put_aside(self, note: Note) -> None:
         """Copy a part that nobody can write beside the journal, then free its slot."""
         try:
+            self._reopen_if_replaced()
             self._copy_out(note.slot, os.pread(self._file, SLOT, note.slot * SLOT))
-        except OSError:
+        except (OSError, StoreError):
             _logger.exception("journal %s: slot %d could not be put aside", self._path, note.slot)
             return
         self._taken.discard(note.slot)

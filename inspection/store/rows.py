@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ Values = dict[str, Any]
 """Column name to a plain value that JSON can hold."""
 
 
-_FINITE = json.JSONEncoder(allow_nan=False).encode
+_ENCODE = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 """Raises ValueError at a number that is not finite: in one call, where a walk takes hundreds."""
 REPLACED = "replaced before it was sent"
 """Why `late` keeps an answer that NOT_INSPECTED took the place of."""
@@ -104,15 +103,43 @@ def part_values(inspected: Inspected) -> Values:
             "simulated": frame.truth is not None,
             "image_state": "pending",
         }
-    with contextlib.suppress(ValueError, TypeError):  # or a value that the database will refuse
-        _FINITE(values)
+    if _is_plain(values):
         return values
-    cleaned = {name: _finite(value) for name, value in values.items()}
-    if inspected.result.decision is Decision.PASS and cleaned != values:
+    finite = _finite(values)
+    if inspected.result.decision is Decision.PASS and finite != values:
         raise StoreError(
             f"part {inspected.trigger.key}: a PASS with a number that is not finite is not stored"
         )
-    return cleaned
+    return dict(_readable(finite))
+
+
+def storable(values: Values) -> Values:
+    """Return the values as every database can hold them: no NaN, no NUL, no half of a surrogate pair."""
+    return values if _is_plain(values) else dict(_readable(_finite(values)))
+
+
+def readable(text: str) -> str:
+    """Return a text as every database can hold it: what is no UTF-8, as in old files' names, becomes `?`."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def bare(values: Values) -> Values:
+    """Return of a part's row only what tells its answer, where the database refuses something else in it."""
+    kept = (
+        *("station", "epoch", "sequence", "state", "part_id", "triggered_mono", "triggered_at"),
+        *("deadline_mono", "decision", "reason", "decided_mono", "decided_at", "image_state"),
+    )
+    return {
+        **{name: values[name] for name in kept},
+        "serial": "",
+        "reasons": [values["reason"]],
+        "detail": "",
+        "deciding_class": 0,
+        "deciding_score": 0.0,
+        "over_t1": 0,
+        "timings": {},
+        "simulated": False,
+    }
 
 
 def _class_name(result: Result, detections: Detections) -> str | None:
@@ -225,6 +252,26 @@ def stored_images(rows: object) -> list[StoredImage]:
         StoredImage(str(row["path"]), str(row["sha256"]), int(row["width"]), int(row["height"]))
         for row in rows
     ]
+
+
+def _is_plain(values: Values) -> bool:
+    """Tell whether there is nothing that a database refuses, as far as one call can tell."""
+    try:
+        text = _ENCODE(values)
+        text.encode()
+    except (ValueError, TypeError):  # or a value that the database will refuse
+        return False
+    return "\\u0000" not in text
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {name: _readable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_readable(inner) for inner in value]
+    return value
 
 
 def _finite(value: Any) -> Any:

@@ -66,6 +66,7 @@ class SqlStore:
         self._database = Transactions(config)
         self._locks: dict[str, FileLock | None] = {}
         self._settled: set[str] = set()
+        self._epochs: dict[str, rows.Values] = {}  # the latest of each station, of this process
         self._upward = {station: dict(names) for station, names in (upward or {}).items()}
         self._journal = Journal(config.journal_path)
         self._waiting = WaitingCalls(self._journal, self._given, self._any_station())
@@ -123,22 +124,40 @@ class SqlStore:
             StoreError: not durable, or another process runs this station.
         """
         with self._turn:
-            marks = self._journal.marks
-            above = marks.epochs.get(station, 0)
+            above = self._journal.marks.epochs.get(station, 0)
             first = station not in self._settled
             self._claim(station)
-            number = self._transact(
-                f"station {station}: a new epoch ({cause})",
-                lambda c: writes.insert_epoch(
-                    c, station, cause, above, self._config.images.ok_every
-                ),
-            )
-            epochs = {**marks.epochs, station: number}
-            self._journal.mark(Marks(epochs, marks.record or RESERVE))
+
+            def write(connection: sa.Connection) -> rows.Values:
+                number = writes.next_epoch(connection, station, above)
+                values = self._epoch_values(station, number, cause)
+                writes.enter_epoch(connection, values)
+                return values
+
+            values = self._transact(f"station {station}: a new epoch ({cause})", write)
+            self._epochs[station] = values
+            self._mark_epoch(values)
             if first:
                 self._settle_pictures(station)
                 self._settled.add(station)
-            return number
+            return int(values["epoch"])
+
+    def enter_epoch(self, station: str, number: int, cause: str) -> None:
+        """See `protocols.Store`. Remembered when it cannot be written."""
+        with self._turn:
+            values = self._epochs[station] = self._epoch_values(station, number, cause)
+            call = Waiting("epoch", station, lambda c: writes.enter_epoch(c, values))
+            self._write_or_keep(f"station {station}: epoch {number} ({cause})", call)
+            self._mark_epoch(values)
+
+    def _epoch_values(self, station: str, number: int, cause: str) -> rows.Values:
+        return writes.epoch_values(station, number, cause, self._config.images.ok_every)
+
+    def _mark_epoch(self, values: rows.Values) -> None:
+        """Keep an epoch's number in the journal, so that a new database never gives it again."""
+        marks, station, number = self._journal.marks, values["station"], values["epoch"]
+        if marks.epochs.get(station, 0) < number:
+            self._journal.mark(Marks({**marks.epochs, station: number}, marks.record or RESERVE))
 
     def last_part(self, station: str) -> StoredAnswer | None:
         """See `protocols.Store`."""
@@ -206,6 +225,8 @@ class SqlStore:
                     _logger.exception("part %s: kept without its findings", inspected.trigger.key)
                     bare = dataclasses.replace(inspected, frame=None, detections=None, timings={})
                     values = rows.part_values(bare)
+                    if inspected.frame is not None:
+                        values["image_state"] = "pending"  # it is offered all the same
                     note = self._journal.add(rows.journal_values(values))
                 self._waiting.add_part(values, note)
             except Exception:  # the promise is: never raises
@@ -221,7 +242,7 @@ class SqlStore:
             "decided_mono": time.monotonic(),
             "decided_at": rows.utc_now(),
         }
-        entry = rows.late_entry(values, "after the answer")
+        entry = rows.storable(rows.late_entry(values, "after the answer"))
         self._keep("late", key, lambda c: writes.add_late(c, key, entry))
 
     def sent(self, key: PartKey, mono: float, at: str) -> None:
@@ -240,16 +261,14 @@ class SqlStore:
     def alarm(self, station: str, reason: Reason, detail: str, on: bool) -> None:
         """See `protocols.Store`. Remembered when it cannot be written."""
         values = writes.alarm_values(station, reason, detail, on=on)
+        call = Waiting("alarm", station, lambda c: writes.insert_alarm(c, values))
         with self._turn:
-            try:
-                self._transact(f"alarm {reason.name}", lambda c: writes.insert_alarm(c, values))
-            except RefusedError:
-                raise
-            except StoreError:
-                self._waiting.add(
-                    Waiting("alarm", station, lambda c: writes.insert_alarm(c, values))
+            if self._waiting.alarms_of(station):  # or one that ended stays on: the newest counts
+                self._waiting.add(call)
+                raise StoreError(
+                    f"alarm {reason.name}: others wait to be written; recover the store"
                 )
-                raise
+            self._write_or_keep(f"alarm {reason.name}", call)
 
     def take_command(self, station: str) -> Command | None:
         """See `protocols.Store`."""
@@ -259,11 +278,11 @@ class SqlStore:
             )
 
     def command_done(self, command: int, state: CommandState, detail: str) -> None:
-        """See `protocols.Store`."""
+        """See `protocols.Store`. Remembered when it cannot be written."""
+        told = rows.readable(detail)
+        call = Waiting("command", "", lambda c: commands.finish(c, command, state, told))
         with self._turn:
-            self._transact(
-                f"command {command}: {state}", lambda c: commands.finish(c, command, state, detail)
-            )
+            self._write_or_keep(f"command {command}: {state}", call)
 
     # -- bad times
 
@@ -287,17 +306,32 @@ class SqlStore:
                     self._any_station(), f"the store was corrupt; it is kept as {aside}"
                 )
             self._database.open()
-            marked = self._journal.marks.record
-            if marked:
-                self._transact(
-                    "setting the next record id", lambda c: writes.start_records_above(c, marked)
-                )
-            for station in list(self._locks):
-                self._lock(station)
-            for station in self._upward:
-                self._claim(station)
-                self._register(station)
-            self._waiting.write(self._database, self._any_station())
+            try:
+                self._take_up()
+            except BaseException:
+                self._drop()  # or later calls would overtake those that wait
+                raise
+
+    def _take_up(self) -> None:
+        """In a database that was just opened: what this process holds, knows and still has to write."""
+        marked = self._journal.marks.record
+        if marked:
+            self._transact(
+                "setting the next record id", lambda c: writes.start_records_above(c, marked)
+            )
+        for station in list(self._locks):
+            self._lock(station)
+        for station in self._upward:
+            self._claim(station)
+            self._register(station)
+        for station, values in self._epochs.items():  # also where the file was put aside
+
+            def enter(c: sa.Connection, values: rows.Values = values) -> None:
+                writes.enter_epoch(c, values)
+
+            self._transact(f"station {station}: its epoch", enter)
+            self._mark_epoch(values)
+        self._waiting.write(self._database, self._any_station())
 
     def close(self) -> None:
         """Close files and connections. May be called twice."""
@@ -316,19 +350,24 @@ class SqlStore:
 
     def _keep(self, what: str, key: PartKey, apply: Callable[[sa.Connection], object]) -> None:
         """Write now; else remember, and raise. What is said of a part waits behind the part's own row."""
+        call = Waiting(what, key.station, apply, key)
         with self._turn:
             if self._waiting.of_part(key):
-                self._waiting.add(Waiting(what, key.station, apply, key))
+                self._waiting.add(call)
                 raise StoreError(
                     f"part {key}: {what}: its row waits to be written; recover the store"
                 )
-            try:
-                self._transact(f"part {key}: {what}", apply)
-            except (RefusedError, writes.RowMissingError):
-                raise
-            except StoreError:
-                self._waiting.add(Waiting(what, key.station, apply, key))
-                raise
+            self._write_or_keep(f"part {key}: {what}", call)
+
+    def _write_or_keep(self, what: str, call: Waiting) -> None:
+        """Write now; else remember, and raise. What the database or the row refuses is not remembered."""
+        try:
+            self._transact(what, call.apply)
+        except (RefusedError, writes.RowMissingError):
+            raise
+        except StoreError:
+            self._waiting.add(call)
+            raise
 
     def _drop(self) -> None:
         """Throw the connection away; the next `recover` opens a new one."""

@@ -37,6 +37,8 @@ class Waiting:
     apply: Callable[[sa.Connection], object]
     key: PartKey | None = None
     note: Note | None = None
+    bare: Callable[[sa.Connection], object] | None = None
+    """Writes what must not be missing where the database refuses the whole."""
 
 
 class WaitingCalls:
@@ -65,6 +67,10 @@ class WaitingCalls:
         """Tell whether a call about a part waits; of one kind, where it is named."""
         return any(call.key == key and what in {"", call.what} for call in self._calls)
 
+    def alarms_of(self, station: str) -> bool:
+        """Tell whether an alarm of a station waits."""
+        return any(call.what == "alarm" and call.station == station for call in self._calls)
+
     def add(self, call: Waiting) -> None:
         """Keep a call; one that only memory holds is lost when memory is full, and counted."""
         if len(self._calls) >= MAX_WAITING and call.note is None:
@@ -82,7 +88,10 @@ class WaitingCalls:
         def apply(connection: sa.Connection) -> None:
             self._given(writes.write_decision(connection, values, was_sent=False))
 
-        self.add(Waiting("part", key.station, apply, key, note))
+        def apply_bare(connection: sa.Connection) -> None:
+            self._given(writes.write_decision(connection, rows.bare(values), was_sent=False))
+
+        self.add(Waiting("part", key.station, apply, key, note, apply_bare))
 
     def add_alarm(self, station: str, detail: str) -> None:
         """Keep an alarm about the store."""
@@ -108,12 +117,15 @@ class WaitingCalls:
             try:
                 store.transact(f"{call.what} {call.key or call.station} from memory", call.apply)
             except (RefusedError, writes.RowMissingError) as error:
+                if isinstance(error, writes.RowMissingError) and self._put_behind_row():
+                    continue
                 _logger.exception("a remembered call cannot be written")
+                said = self._write_bare(store, call)
                 self._calls.popleft()
                 if call.note is not None:
                     self._journal.put_aside(call.note)
                 if call.what != "alarm":
-                    text = f"a remembered call was refused: {error}"
+                    text = f"a remembered call was refused{said}: {error}"
                     self.add_alarm(call.station, text[:2000])
             else:
                 self._calls.popleft()
@@ -123,6 +135,27 @@ class WaitingCalls:
             lost, self._lost = self._lost, 0
             self.add_alarm(station, f"{lost} calls were lost: memory was full")
             self.write(store, station)
+
+    def _put_behind_row(self) -> bool:
+        """Move the oldest call behind the row of its part, where that waits, too; False where it does not."""
+        call = self._calls[0]
+        for place, other in enumerate(self._calls):
+            if place and other.what == "part" and other.key == call.key:
+                self._calls.insert(place + 1, call)
+                self._calls.popleft()
+                return True
+        return False
+
+    def _write_bare(self, store: Transactions, call: Waiting) -> str:
+        """Write the answer alone of a part whose row was refused; return what to tell of it."""
+        if call.bare is None:
+            return ""
+        try:
+            store.transact(f"part {call.key} from memory, its answer alone", call.bare)
+        except RefusedError:
+            _logger.exception("part %s: its answer alone is refused, too", call.key)
+            return ""
+        return f", part {call.key} is written without what was found"
 
     def forget(self) -> int:
         """Forget everything; return how many calls were in memory alone."""

@@ -21,6 +21,7 @@ from inspection.store.rows import (
     Values,
     key_values,
     late_entry,
+    readable,
     result_values,
     trigger_values,
     utc_now,
@@ -74,7 +75,16 @@ _MARK_ACKNOWLEDGED = Prepared(
     ),
     parts,
 )
-_SET_IMAGES = Prepared(sa.update(parts).where(_KEY), parts)
+_SET_IMAGES = Prepared(
+    sa.update(parts).where(
+        _KEY, parts.c.image_state != "expiring", parts.c.image_state != "expired"
+    ),
+    parts,
+)
+_ENTER_EPOCH = {
+    name: dialect.insert(epochs).on_conflict_do_nothing()
+    for name, dialect in {"sqlite": sqlite, "postgresql": postgresql}.items()
+}
 
 
 class RowMissingError(StoreError):
@@ -138,7 +148,7 @@ def write_decision(connection: sa.Connection, values: Values, *, was_sent: bool)
     )
     if replaces:
         kept = _with_late(row, late_entry(row, REPLACED))
-        answer = {name: stamped[name] for name in _ANSWER}
+        answer = {**{name: stamped[name] for name in _ANSWER}, "defect_class": None}
         _change(connection, row, {**answer, "late": kept})
     else:
         _change(connection, row, {"late": _with_late(row, late_entry(values, "decided again"))})
@@ -188,9 +198,9 @@ def mark_acknowledged(connection: sa.Connection, key: PartKey, mono: float, at: 
 
 
 def set_images(connection: sa.Connection, key: PartKey, state: str, files: list[Values]) -> None:
-    """Record what became of the pictures. Raises RowMissingError."""
+    """Record what became of the pictures; not of one that was deleted since. Raises RowMissingError."""
     row = {**_key(key), "image_state": state, "images": files or None}
-    if _SET_IMAGES.changed(connection, row) != 1:
+    if _SET_IMAGES.changed(connection, row) != 1 and find(connection, key) is None:
         raise RowMissingError(key, f"its pictures are {state}")
 
 
@@ -215,25 +225,27 @@ def alarm_values(station: str, reason: Reason, detail: str, *, on: bool) -> Valu
     return {
         "station": station,
         "reason": reason.name,
-        "detail": detail,
+        "detail": readable(detail),
         "on": on,
         "at": utc_now(),
         "mono": time.monotonic(),
     }
 
 
-def insert_epoch(
-    connection: sa.Connection, station: str, cause: str, above: int, ok_every: int
-) -> int:
-    """Insert the next epoch of a station, higher than all in the store and than `above`.
-
-    `ok_every` is that of `ImagesConfig`: it holds for the epoch, since only a new process changes it.
-    """
+def next_epoch(connection: sa.Connection, station: str, above: int) -> int:
+    """Return the next epoch of a station, higher than all in the store and than `above`."""
     in_epochs = sa.select(sa.func.max(epochs.c.epoch)).where(epochs.c.station == station)
     in_parts = sa.select(sa.func.max(parts.c.epoch)).where(parts.c.station == station)
     highest = [connection.execute(query).scalar() or 0 for query in (in_epochs, in_parts)]
-    number = max(*highest, above) + 1
-    row = {
+    return max(*highest, above) + 1
+
+
+def epoch_values(station: str, number: int, cause: str, ok_every: int) -> Values:
+    """Return the row of an epoch that begins now.
+
+    `ok_every` is that of `ImagesConfig`: it holds for the epoch, since only a new process changes it.
+    """
+    return {
         "station": station,
         "epoch": number,
         "cause": cause,
@@ -243,8 +255,11 @@ def insert_epoch(
         "started_mono": time.monotonic(),
         "ok_every": ok_every,
     }
-    connection.execute(sa.insert(epochs), row)
-    return number
+
+
+def enter_epoch(connection: sa.Connection, values: Values) -> None:
+    """Insert the row of an epoch, if it is not there; see `epoch_values`."""
+    connection.execute(_ENTER_EPOCH[connection.dialect.name], values)
 
 
 def boot_id() -> str:

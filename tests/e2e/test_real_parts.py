@@ -23,7 +23,7 @@ DEEPPCB = SHARED / "data" / "deeppcb_mini"
 SCREWS = SHARED / "data" / "screws" / "train_val_set"
 WEIGHTS = SHARED / "weights" / "yolov8n_from_int8.pt"
 
-pytestmark = [pytest.mark.shared, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.shared, pytest.mark.soak, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def inspection(*arguments: str | Path) -> str:
@@ -62,7 +62,6 @@ def test_deeppcb_from_pairs_to_a_shift(tmp_path):
 
 
 @pytest.mark.skipif(not SCREWS.exists(), reason="the screws are not there; set INSPECTION_SHARED")
-@pytest.mark.soak
 def test_a_part_passes_with_four_screws(tmp_path):
     """Boxes of screws and holes in, a shift of the 50 held-out photos out: no missing screw escapes."""
     assert write_yolo(SCREWS, tmp_path / "yolo") == 100

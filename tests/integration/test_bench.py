@@ -155,7 +155,7 @@ def test_calls_of_a_part(work, tmp_path):
     )  # fmt: skip
     calls = {row["name"]: row["calls"] for row in found["rows"]}
     assert {"all", "inspection.store", "inspection.station", "pymodbus"} <= set(calls)
-    assert 300 < calls["all"] < 1400, calls
+    assert 300 < calls["all"] < 2000, calls  # on a busy PC the PLC is read more often meanwhile
     assert calls["sqlalchemy"] < 100, "the rows of a part are compiled once"
 
 

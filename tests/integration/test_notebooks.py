@@ -107,12 +107,10 @@ def at_most(misses: int, number: int) -> float:
     return sum(math.comb(number, k) * 0.01**k * 0.99 ** (number - k) for k in range(misses + 1))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    "name",
-    [name if name == NAMES[0] else pytest.param(name, marks=pytest.mark.soak) for name in NAMES],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_runs_to_its_end(name, tmp_path):
     """In a kernel of its own, whose home and temporary folder are here and whose way out is closed."""
     pytest.importorskip("ultralytics")

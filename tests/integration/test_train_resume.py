@@ -153,7 +153,7 @@ def test_cut_anywhere_it_gives_the_same(
 def test_time_spent_counts_after_a_resume(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = Experiment.model_validate(TINY | {"epochs": 5000, "minutes": 0.05})
+    experiment = Experiment.model_validate(TINY | {"epochs": 5000, "minutes": 1.0})
     monkeypatch.setattr(ultralytics_trainer, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(ultralytics_trainer, "CHECKPOINT_SHARE", 1e9)
 
@@ -165,7 +165,7 @@ def test_time_spent_counts_after_a_resume(
         train_detector(experiment, load_version(dataset), None, tmp_path, cut)
     state = load_checkpoint(tmp_path)
     assert state is not None
-    state["seconds"] = 2.9
+    state["seconds"] = 59.9
     save_checkpoint(tmp_path, state)
     trained = train_detector(experiment, load_version(dataset), None, tmp_path, silent)
     assert trained.epochs <= 4

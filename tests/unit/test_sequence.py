@@ -11,7 +11,7 @@ from inspection.sequence import LAST, MOST_MISSED, TriggerCount
 
 def counter(counted: int = 0, epoch: int = 5) -> tuple[TriggerCount, list[str]]:
     begun: list[str] = []
-    return TriggerCount(epoch, counted, begun.append), begun
+    return TriggerCount(epoch, counted, lambda _number, cause: begun.append(cause)), begun
 
 
 @pytest.mark.parametrize(
