@@ -301,6 +301,10 @@ class ImageSink(Protocol):
         """Queue the part's picture for writing. Returns None when queued, else the final image state."""
         ...
 
+    def decided_again(self, inspected: Inspected) -> None:
+        """The part was rejected after all: should its picture wait still, it is no passed part's any more."""
+        ...
+
     def close(self) -> None:
         """Write what is queued, then stop. May be called twice."""
         ...

@@ -40,7 +40,7 @@ _CHECK_EVERY = 1.0
 _CAPACITY = 10_000
 _DEGRADED_FOR = 60.0
 _COMMAND_FOR = 30.0
-_LEFT_OUT = "sampled_out"
+_LEFT_OUT = frozenset({"sampled_out", "shed", "none"})
 _LOST = frozenset({"shed", "disk_full", "failed"})
 
 
@@ -214,8 +214,9 @@ class Record:
     def _offer_picture(self, part: PartInFlight, inspected: Inspected) -> None:
         """Once for each part; again where it was left out as that of a passed one, which is rejected now."""
         key, passed = part.trigger.key, inspected.result.decision is Decision.PASS
-        again = part.picture == _LEFT_OUT and not passed
+        again = part.picture in _LEFT_OUT and inspected.frame is not None and not passed
         if part.picture and not again:
+            self._images.decided_again(inspected)
             return
         try:
             if again:

@@ -521,10 +521,6 @@ class Station:
         if stored.state is not PartState.ACKNOWLEDGED and waits and _is_same(part, ctrl):
             log.info("part %s: the PLC may still wait, the stored answer is sent again", stored.key)
             self._part, self._queued = part, True
-            passed = stored.result.decision is Decision.PASS
-            if passed and stored.state is not PartState.SENT:
-                detail = "decided in time; whether the PLC was told before the restart is not known"
-                self._reject(part, Reason.RESTART, detail)
 
     # ------------------------------------------------------------------ changeover
 

@@ -114,6 +114,14 @@ class ImageWriter:
             self._changed.notify()
         return None
 
+    def decided_again(self, inspected: Inspected) -> None:
+        """See `protocols.ImageSink`."""
+        with self._changed:
+            for place, queued in enumerate(self._queue):
+                if queued.trigger.key == inspected.trigger.key:
+                    self._queue[place] = inspected
+                    return
+
     def close(self) -> None:
         """See `protocols.ImageSink`."""
         with self._changed:

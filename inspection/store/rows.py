@@ -127,11 +127,13 @@ def bare(values: Values) -> Values:
     """Return of a part's row only what tells its answer, where the database refuses something else in it."""
     kept = (
         *("station", "epoch", "sequence", "state", "part_id", "triggered_mono", "triggered_at"),
-        *("deadline_mono", "decision", "reason", "decided_mono", "decided_at", "image_state"),
+        *("decision", "reason", "decided_mono", "decided_at", "image_state"),
     )
     return {
         **{name: values[name] for name in kept},
-        "serial": "",
+        **({"recipe_number": values["recipe_number"]} if "recipe_number" in values else {}),
+        "deadline_mono": values["deadline_mono"] or 0.0,
+        "serial": str(values["serial"])[:64],
         "reasons": [values["reason"]],
         "detail": "",
         "deciding_class": 0,
@@ -268,7 +270,7 @@ def _readable(value: Any) -> Any:
     if isinstance(value, str):
         return readable(value)
     if isinstance(value, dict):
-        return {name: _readable(inner) for name, inner in value.items()}
+        return {_readable(name): _readable(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_readable(inner) for inner in value]
     return value

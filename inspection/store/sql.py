@@ -44,6 +44,9 @@ from inspection.types import (
 RESERVE = 1_000_000
 """Record ids marked as given ahead of time: the journal is written once in a million parts."""
 
+_MOST_EARLY = 100
+"""Late results kept that came before their part's row; the decision of each comes next."""
+
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 
@@ -67,6 +70,10 @@ class SqlStore:
         self._locks: dict[str, FileLock | None] = {}
         self._settled: set[str] = set()
         self._epochs: dict[str, rows.Values] = {}  # the latest of each station, of this process
+        self._unmarked = False  # the journal refused an epoch's number
+        self._early: dict[
+            PartKey, rows.Values
+        ] = {}  # late results that came before their part's row
         self._upward = {station: dict(names) for station, names in (upward or {}).items()}
         self._journal = Journal(config.journal_path)
         self._waiting = WaitingCalls(self._journal, self._given, self._any_station())
@@ -136,7 +143,7 @@ class SqlStore:
 
             values = self._transact(f"station {station}: a new epoch ({cause})", write)
             self._epochs[station] = values
-            self._mark_epoch(values)
+            self._mark_epochs()
             if first:
                 self._settle_pictures(station)
                 self._settled.add(station)
@@ -146,18 +153,34 @@ class SqlStore:
         """See `protocols.Store`. Remembered when it cannot be written."""
         with self._turn:
             values = self._epochs[station] = self._epoch_values(station, number, cause)
+            what = f"station {station}: epoch {number} ({cause})"
             call = Waiting("epoch", station, lambda c: writes.enter_epoch(c, values))
-            self._write_or_keep(f"station {station}: epoch {number} ({cause})", call)
-            self._mark_epoch(values)
+            if self._waiting:  # what belongs to the epoch before is final once this one is there
+                self._waiting.add(call)
+                raise StoreError(f"{what}: calls before it wait to be written; recover the store")
+            self._write_or_keep(what, call)
+            self._try_marking()
 
     def _epoch_values(self, station: str, number: int, cause: str) -> rows.Values:
         return writes.epoch_values(station, number, cause, self._config.images.ok_every)
 
-    def _mark_epoch(self, values: rows.Values) -> None:
-        """Keep an epoch's number in the journal, so that a new database never gives it again."""
-        marks, station, number = self._journal.marks, values["station"], values["epoch"]
-        if marks.epochs.get(station, 0) < number:
-            self._journal.mark(Marks({**marks.epochs, station: number}, marks.record or RESERVE))
+    def _mark_epochs(self) -> None:
+        """Keep the epochs' numbers in the journal, so that a new database never gives them again."""
+        marks = self._journal.marks
+        given = {station: int(values["epoch"]) for station, values in self._epochs.items()}
+        if any(marks.epochs.get(station, 0) < number for station, number in given.items()):
+            self._journal.mark(Marks({**marks.epochs, **given}, marks.record or RESERVE))
+
+    def _try_marking(self) -> None:
+        """Do that where parts go on: a journal that refuses must not keep their rows waiting."""
+        try:
+            self._mark_epochs()
+        except StoreError:
+            if not self._unmarked:
+                _logger.exception("an epoch could not be marked; every check tries again")
+            self._unmarked = True
+        else:
+            self._unmarked = False
 
     def last_part(self, station: str) -> StoredAnswer | None:
         """See `protocols.Store`."""
@@ -205,12 +228,19 @@ class SqlStore:
             values = rows.part_values(inspected)
             was_sent = self._waiting.of_part(key, "sent")
 
+            early = self._early.get(key)
+
             def write(connection: sa.Connection) -> int:
                 if wanted is not None and not wanted():
                     raise SupersededError(f"part {key}: the answer was taken back while it waited")
-                return writes.write_decision(connection, values, was_sent=was_sent)
+                record = writes.write_decision(connection, values, was_sent=was_sent)
+                if early is not None:
+                    writes.add_late(connection, key, early)
+                return record
 
-            return self._given(self._transact(f"part {key}: {inspected.result.decision}", write))
+            record = self._transact(f"part {key}: {inspected.result.decision}", write)
+            self._early.pop(key, None)
+            return self._given(record)
 
     def remember(self, inspected: Inspected) -> bool:
         """See `protocols.Store`."""
@@ -229,6 +259,8 @@ class SqlStore:
                         values["image_state"] = "pending"  # it is offered all the same
                     note = self._journal.add(rows.journal_values(values))
                 self._waiting.add_part(values, note)
+                if early := self._early.pop(inspected.trigger.key, None):
+                    self._waiting.add(self._late_call(inspected.trigger.key, early))
             except Exception:  # the promise is: never raises
                 _logger.exception("part %s could not be remembered", inspected.trigger.key)
                 self._waiting.count_lost()
@@ -243,20 +275,36 @@ class SqlStore:
             "decided_at": rows.utc_now(),
         }
         entry = rows.storable(rows.late_entry(values, "after the answer"))
-        self._keep("late", key, lambda c: writes.add_late(c, key, entry))
+        try:
+            self._keep(self._late_call(key, entry))
+        except writes.RowMissingError:  # its trigger's row failed, and its decision comes next
+            _logger.warning("part %s: a late result came before its row", key)
+            self._early[key] = entry
+            while len(self._early) > _MOST_EARLY:
+                self._early.pop(next(iter(self._early)))
+
+    @staticmethod
+    def _late_call(key: PartKey, entry: rows.Values) -> Waiting:
+        return Waiting("late", key.station, lambda c: writes.add_late(c, key, entry), key)
 
     def sent(self, key: PartKey, mono: float, at: str) -> None:
         """See `protocols.Store`."""
-        self._keep("sent", key, lambda c: writes.mark_sent(c, key, mono, at))
+        self._keep(Waiting("sent", key.station, lambda c: writes.mark_sent(c, key, mono, at), key))
 
     def acknowledged(self, key: PartKey, mono: float, at: str) -> None:
         """See `protocols.Store`."""
-        self._keep("acknowledged", key, lambda c: writes.mark_acknowledged(c, key, mono, at))
+        call = Waiting(
+            "acknowledged", key.station, lambda c: writes.mark_acknowledged(c, key, mono, at), key
+        )
+        self._keep(call)
 
     def images(self, key: PartKey, state: str, files: list[StoredImage]) -> None:
         """See `protocols.Store`. Remembered when it cannot be written."""
         listed = rows.image_rows(files)
-        self._keep("images", key, lambda c: writes.set_images(c, key, state, listed))
+        call = Waiting(
+            "images", key.station, lambda c: writes.set_images(c, key, state, listed), key
+        )
+        self._keep(call)
 
     def alarm(self, station: str, reason: Reason, detail: str, on: bool) -> None:
         """See `protocols.Store`. Remembered when it cannot be written."""
@@ -280,7 +328,9 @@ class SqlStore:
     def command_done(self, command: int, state: CommandState, detail: str) -> None:
         """See `protocols.Store`. Remembered when it cannot be written."""
         told = rows.readable(detail)
-        call = Waiting("command", "", lambda c: commands.finish(c, command, state, told))
+        call = Waiting(
+            "command", self._any_station(), lambda c: commands.finish(c, command, state, told)
+        )
         with self._turn:
             self._write_or_keep(f"command {command}: {state}", call)
 
@@ -293,6 +343,7 @@ class SqlStore:
                 raise StoreError(
                     f"{len(self._waiting)} calls wait to be written; recover the store"
                 )
+            self._try_marking()
             database.check_disk(self._config)
             self._transact("the store is checked", database.check_writable)
 
@@ -324,14 +375,14 @@ class SqlStore:
         for station in self._upward:
             self._claim(station)
             self._register(station)
-        for station, values in self._epochs.items():  # also where the file was put aside
+        self._waiting.write(self._database, self._any_station())
+        for station, values in self._epochs.items():  # a new database does not know them
 
             def enter(c: sa.Connection, values: rows.Values = values) -> None:
                 writes.enter_epoch(c, values)
 
             self._transact(f"station {station}: its epoch", enter)
-            self._mark_epoch(values)
-        self._waiting.write(self._database, self._any_station())
+        self._try_marking()
 
     def close(self) -> None:
         """Close files and connections. May be called twice."""
@@ -348,16 +399,14 @@ class SqlStore:
     def _transact(self, what: str, apply: Callable[[sa.Connection], _T]) -> _T:
         return self._database.transact(what, apply)
 
-    def _keep(self, what: str, key: PartKey, apply: Callable[[sa.Connection], object]) -> None:
+    def _keep(self, call: Waiting) -> None:
         """Write now; else remember, and raise. What is said of a part waits behind the part's own row."""
-        call = Waiting(what, key.station, apply, key)
+        what = f"part {call.key}: {call.what}"
         with self._turn:
-            if self._waiting.of_part(key):
+            if call.key is not None and self._waiting.of_part(call.key):
                 self._waiting.add(call)
-                raise StoreError(
-                    f"part {key}: {what}: its row waits to be written; recover the store"
-                )
-            self._write_or_keep(f"part {key}: {what}", call)
+                raise StoreError(f"{what}: its row waits to be written; recover the store")
+            self._write_or_keep(what, call)
 
     def _write_or_keep(self, what: str, call: Waiting) -> None:
         """Write now; else remember, and raise. What the database or the row refuses is not remembered."""

@@ -137,14 +137,17 @@ class WaitingCalls:
             self.write(store, station)
 
     def _put_behind_row(self) -> bool:
-        """Move the oldest call behind the row of its part, where that waits, too; False where it does not."""
-        call = self._calls[0]
-        for place, other in enumerate(self._calls):
-            if place and other.what == "part" and other.key == call.key:
-                self._calls.insert(place + 1, call)
-                self._calls.popleft()
-                return True
-        return False
+        """Move the calls about a part behind its own row, where that waits, too; False where it does not."""
+        calls, key = list(self._calls), self._calls[0].key
+        rows_of = (n for n, call in enumerate(calls) if call.what == "part" and call.key == key)
+        place = next(rows_of, None)
+        if key is None or not place:
+            return False
+        before = calls[:place]
+        early = [call for call in before if call.key == key]
+        others = [call for call in before if call.key != key]
+        self._calls = deque([*others, calls[place], *early, *calls[place + 1 :]])
+        return True
 
     def _write_bare(self, store: Transactions, call: Waiting) -> str:
         """Write the answer alone of a part whose row was refused; return what to tell of it."""

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from inspection.sequence import TriggerCount
 from inspection.store import database, transactions
 from inspection.store.guard import DiskGuard
 from inspection.store.images import ImageWriter, write_picture
+from inspection.store.journal import Journal
 from inspection.store.sql import SqlStore
 from inspection.store.verify import verify
 from inspection.store.web.tables import commands
@@ -283,6 +285,117 @@ def test_a_late_result_waits_for_its_parts_row(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_a_late_result_that_comes_before_its_parts_row_is_kept(tmp_path: Path) -> None:
+    """The store is back before the decision comes: nothing waits, and there is no row yet."""
+    store = SqlStore(store_config(tmp_path))
+    store.begin_epoch("st1", "start")
+    for sequence in (1, 2):
+        store.late(trigger(sequence).key, FAILED)
+    store.decided(not_inspected(trigger(1), Reason.DEADLINE))
+    store.remember(not_inspected(trigger(2), Reason.DEADLINE))
+    store.recover()
+    store.close()
+    connection = sqlite3.connect(tmp_path / "results.db")
+    late = [json.loads(row[0]) for row in connection.execute("select late from parts order by id")]
+    assert [[one["decision"] for one in kept] for kept in late] == [["FAIL"], ["FAIL"]]
+    connection.close()
+
+
+def test_what_came_before_a_row_is_written_behind_it_in_its_order(tmp_path: Path) -> None:
+    store = SqlStore(store_config(tmp_path))
+    store.begin_epoch("st1", "start")
+    store._drop()
+    asked = trigger(1)
+    for state in ("sampled_out", "pending", "shed"):
+        with pytest.raises(StoreError):
+            store.images(asked.key, state, [])
+    store.remember(not_inspected(asked))
+    with pytest.raises(StoreError):
+        store.sent(asked.key, 1.0, "at")
+    store.recover()
+    store.close()
+    connection = sqlite3.connect(tmp_path / "results.db")
+    told = connection.execute("select state, image_state from parts").fetchall()
+    assert told == [("sent", "shed")]
+    connection.close()
+
+
+def test_an_epoch_waits_behind_what_belongs_to_the_one_before(tmp_path: Path) -> None:
+    """A FAIL that was never sent is final once there is a higher epoch; here it is replaced first."""
+    store = SqlStore(store_config(tmp_path))
+    store.begin_epoch("st1", "start")
+    store.remember(not_inspected(trigger(1)))
+    with pytest.raises(StoreError, match="wait to be written"):
+        store.enter_epoch("st1", 2, "reset")
+    connection = sqlite3.connect(tmp_path / "results.db")
+    assert connection.execute("select max(epoch) from epochs").fetchall() == [(1,)]
+    store.recover()
+    assert connection.execute("select max(epoch) from epochs").fetchall() == [(2,)]
+    connection.close()
+    store.close()
+
+
+def test_a_journal_that_cannot_be_written_keeps_no_row_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is well: a RESET cannot be marked, and the parts after it are written all the same."""
+    count = TriggerCount(bench.epoch, 0, bench.record.begin_epoch)
+
+    def refuse(_journal: Journal, _marks: object) -> None:
+        raise StoreError("the journal's disk is read-only")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "mark", refuse)
+        count.reset()
+        for sequence in (1, 2, 3):
+            part = rejected(sequence, count.epoch)
+            bench.record.triggered(part)
+            bench.record.decided(part)
+            until(lambda part=part: part.recorded, "its row")
+        assert bench.record.healthy
+        assert bench.rows("select count(*), min(decision) from parts") == [(3, "NOT_INSPECTED")]
+    until(lambda: bench.store._journal.marks.epochs["st1"] == 2, "the mark, at a check")
+
+
+@pytest.mark.parametrize("first", ["shed", "none"])
+def test_a_picture_that_a_pass_did_not_get_is_kept_when_it_is_rejected(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    part = judged(1, PASSED)
+    with monkeypatch.context() as full:
+        full.setattr(bench.images, "offer", lambda _inspected: first)
+        bench.record.triggered(part)
+        bench.record.decided(part)
+        until(lambda: bench.rows("select image_state from parts") == [(first,)], first)
+    part.reject(Reason.DEADLINE, "could not be published in time")
+    bench.record.decided(part)
+    bench.record.stop(20)
+    assert bench.rows("select image_state from parts") == [("saved",)]
+    assert len(bench.pictures()) == 1
+
+
+def test_a_waiting_picture_is_no_passed_parts_once_it_is_rejected(tmp_path: Path) -> None:
+    """Else it would be the first to make room."""
+    told: dict[int, str] = {}
+    go_on = threading.Event()
+
+    def done(key: PartKey, state: str, _files: list[StoredImage]) -> None:
+        told[key.sequence] = state
+        go_on.wait(20)
+
+    images = ImageWriter(store_config(tmp_path, images={"queue": 2}), done)
+    images.offer(inspected(trigger(1), FAILED))
+    until(lambda: 1 in told, "the first, which holds the thread")
+    passed = inspected(trigger(2))
+    assert images.offer(passed) is None
+    assert images.offer(inspected(trigger(3))) is None
+    images.decided_again(dataclasses.replace(passed, result=not_inspected(trigger(2)).result))
+    assert images.offer(inspected(trigger(4), FAILED)) is None
+    go_on.set()
+    images.close()
+    assert told == {1: "saved", 2: "saved", 3: "shed", 4: "saved"}
+
+
 def test_a_row_that_is_refused_still_gets_its_answer(tmp_path: Path) -> None:
     store = SqlStore(store_config(tmp_path))
     store.begin_epoch("st1", "start")
@@ -295,8 +408,8 @@ def test_a_row_that_is_refused_still_gets_its_answer(tmp_path: Path) -> None:
     assert store.waiting == 0
     store.close()
     connection = sqlite3.connect(tmp_path / "results.db")
-    assert connection.execute("select decision, reason, over_t1 from parts").fetchall() == [
-        ("NOT_INSPECTED", "STORE_FAILED", 0)
+    assert connection.execute("select decision, reason, over_t1, serial from parts").fetchall() == [
+        ("NOT_INSPECTED", "STORE_FAILED", 0, asked.serial)
     ]
     ((text,),) = connection.execute("select detail from alarms").fetchall()
     assert "is written without what was found" in text

@@ -154,7 +154,8 @@ def test_nonsense_is_refused_and_changes_nothing(tmp_path: Path) -> None:
             ({**seen, "client": "'; DROP"}, 422), ({**seen, "more": 1}, 422), ({**seen, "version": 1}, 409),
             ({**seen, "boxes": [{**box, "box": [0, 0, 9999, 9]}]}, 422),
             ({**seen, "boxes": [{**box, "box": [5, 5, 5, 5]}]}, 422),
-            ({**seen, "comment": "x" * 501}, 422), ({**seen, "verdict": "false_call"}, 400),
+            ({**seen, "comment": "x" * 501}, 422), ({**seen, "comment": "a\0b"}, 422),
+            ({**seen, "verdict": "false_call"}, 400),
         ]  # fmt: skip
         for body, status in tries:
             answer = client.post("/api/v1/reviews/3/verdict", json=body)

@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inspection.types import Verdict
 
-Text = Annotated[str, Field(max_length=500)]
+NO_NUL = r"^[^\x00]*$"
+"""PostgreSQL, and so the plant, holds no text with one."""
+
+Text = Annotated[str, Field(max_length=500, pattern=NO_NUL)]
 
 
 class Item(BaseModel):
@@ -138,7 +141,9 @@ class SeenBox(BaseModel):
     """A box that a person drew or kept."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str = Field(alias="class", min_length=1, max_length=64, description="defect class")
+    name: str = Field(
+        alias="class", min_length=1, max_length=64, pattern=NO_NUL, description="defect class"
+    )
     box: tuple[float, float, float, float] = Field(description="x1 y1 x2 y2, image pixels")
 
 
@@ -153,11 +158,15 @@ class WordIn(BaseModel):
         description="new for every press; the same when it is sent again",
     )
     image_sha256: str = Field(
-        default="", max_length=64, description="hash of the picture that was seen"
+        default="", max_length=64, pattern=NO_NUL, description="hash of the picture that was seen"
     )
     shown: float = Field(default=0, ge=0, le=1e6, description="seconds for which it was seen")
-    reason_code: str = Field(default="", max_length=32, description="needed to overrule a FAIL")
-    defect_class: str | None = Field(default=None, max_length=64, description="needed for missed")
+    reason_code: str = Field(
+        default="", max_length=32, pattern=NO_NUL, description="needed to overrule a FAIL"
+    )
+    defect_class: str | None = Field(
+        default=None, max_length=64, pattern=NO_NUL, description="needed for missed"
+    )
     comment: Text = Field(default="", description="free text")
     boxes: Annotated[list[SeenBox], Field(max_length=200)] | None = Field(
         default=None, description="all boxes, corrected; null: as found"
