@@ -124,6 +124,7 @@ def ended(search: subprocess.Popen[str]) -> tuple[int, str, str]:
     return search.returncode, out, errors
 
 
+@pytest.mark.soak
 def test_on_two_nodes_each_trial_runs_once(nodes: Any, dataset: Path, tmp_path: Path) -> None:
     path = space(tmp_path, {"seed": [0, 1, 2]})
     arguments = asked(tmp_path, dataset, path)
