@@ -156,6 +156,10 @@ def test_calls_of_a_part(work, tmp_path):
     calls = {row["name"]: row["calls"] for row in found["rows"]}
     assert {"all", "inspection.store", "inspection.station", "pymodbus"} <= set(calls)
     assert 300 < calls["all"] < 2000, calls  # on a busy PC the PLC is read more often meanwhile
+    ours = ("types", "decide", "detector", "frame_check", "part", "regions", "record", "detect")
+    assert sum(calls.get(f"inspection.{name}", 0) for name in ours) < 350, (
+        calls
+    )  # 320, also when busy
     assert calls["sqlalchemy"] < 100, "the rows of a part are compiled once"
 
 
