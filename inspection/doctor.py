@@ -231,7 +231,6 @@ def _releases(config: StationConfig) -> Generator[Check]:
 
 
 def _recipe(config: StationConfig) -> Check:
-
     if config.recipe == 0:
         return Check("recipe in force", "ok", "the PLC asks for one")
     book = config.recipe_book()
@@ -358,7 +357,6 @@ def _ask_plc(config: StationConfig) -> Check:
 
 
 def _runtime(config: StationConfig) -> Check:
-
     if config.recipe == 0:
         return Check("runtime", "ok", "not tried: no recipe at start")
     book = config.recipe_book()

@@ -98,7 +98,10 @@ class Record:
         self._work.close()
         self._thread.join(timeout)
         if self._thread.is_alive():
-            log.error("the results store does not answer: %d calls are lost", len(self._work))
+            left = len(self._work)
+            log.error(
+                "the results store does not answer; %d calls behind it are not recorded", left
+            )
 
     def begin_epoch(self, number: int, cause: str) -> None:
         """Note a new epoch."""

@@ -155,11 +155,14 @@ def test_calls_of_a_part(work, tmp_path):
     )  # fmt: skip
     calls = {row["name"]: row["calls"] for row in found["rows"]}
     assert {"all", "inspection.store", "inspection.station", "pymodbus"} <= set(calls)
-    assert 300 < calls["all"] < 2000, calls  # on a busy PC the PLC is read more often meanwhile
-    ours = ("types", "decide", "detector", "frame_check", "part", "regions", "record", "detect")
-    assert sum(calls.get(f"inspection.{name}", 0) for name in ours) < 350, (
-        calls
-    )  # 320, also when busy
+    polled = (
+        calls["pymodbus"] + calls["inspection.plc"]
+    )  # more of it where the PC is busy: 359 to 585
+    assert 300 < calls["all"] - polled < 1040, calls
+    assert polled < 700, calls
+    names = ("types", "decide", "detector", "frame_check", "part", "regions", "record", "detect")
+    ours = sum(calls.get(f"inspection.{name}", 0) for name in names)
+    assert ours < 350, calls  # 320 when this was written, busy or not
     assert calls["sqlalchemy"] < 100, "the rows of a part are compiled once"
 
 
